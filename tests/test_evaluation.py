@@ -1,0 +1,333 @@
+"""The numbers of textpl.evaluation: worked by hand, against scikit-learn, and by simulation."""
+
+import tracemalloc
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score
+
+from textpl import evaluation as ev
+from textpl.evaluation import Interval, bootstrap_difference
+
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+CASES = [(kind, metric) for kind, metrics in ev.METRICS.items() for metric in metrics]
+
+
+def labels(rng, kind, rows, count):
+    return rng.integers(count, size=rows) if kind == SINGLE else rng.integers(2, size=(rows, count))
+
+
+def experiment(seed, kind, seeds=3, rows=40, count=4, crossed=True):
+    """(baseline, method, gold): random labels, one array per seed."""
+    rng = np.random.default_rng(seed)
+    first = labels(rng, kind, rows, count)
+    gold = [first if crossed else labels(rng, kind, rows, count) for _ in range(seeds)]
+    sides = [[labels(rng, kind, rows, count) for _ in range(seeds)] for _ in range(2)]
+    return sides[0], sides[1], gold
+
+
+# --- decide, prior_thresholds ---
+
+
+def test_decide():
+    p = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])
+    assert ev.decide(p, SINGLE).tolist() == [1, 0]
+    assert ev.decide(p, MULTI).tolist() == [[0, 1, 0], [0, 0, 0]]
+    assert ev.decide(p, MULTI, [0.4, 0.2, 0.35]).tolist() == [[0, 1, 0], [1, 1, 1]]
+    assert ev.decide(p, MULTI).dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("p", "kind", "thresholds", "message"),
+    [
+        ([[0.5, 0.5], [np.nan, 0.1]], SINGLE, 0.5, "row 1 of the probabilities.*diverged"),
+        ([[0.5, 0.5], [3.0, -1.0]], MULTI, 0.5, "row 1 .*logits"),
+        ([0.5, 0.5], SINGLE, 0.5, r"shape \(2,\)"),
+        ([[0.5, 0.5]], "regression", 0.5, "'regression' is none of single_label"),
+        ([[0.5, 0.5]], MULTI, [0.5], "2 numbers, one per label"),
+        ([[0.5, 0.5]], MULTI, np.nan, "without NaN"),
+    ],
+)
+def test_decide_refuses(p, kind, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        ev.decide(p, kind, thresholds)
+
+
+@pytest.mark.parametrize(
+    ("column", "prior", "positives"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], 0.5, 2),
+        ([0.1, 0.2, 0.3, 0.4], 0.0, 0),
+        ([0.1, 0.2, 0.3, 0.4], 0.1, 0),  # rank 0 is nobody, not index -1, which would be everybody
+        ([0.1, 0.2, 0.3, 0.4], 1.0, 4),
+        ([0.1, 0.2, 0.3, 0.4], 1.7, 4),
+        ([0.1, 0.2, 0.3, 0.4], -0.3, 0),
+        ([0.5, 0.5, 0.5, 0.5], 0.25, 0),  # all or none: none is nearer
+        ([0.5, 0.5, 0.5, 0.5], 0.75, 4),
+        ([0.9, 0.5, 0.5, 0.5], 0.5, 1),  # 1 or 4 wanted 2
+        ([0.9, 0.5, 0.5, 0.1], 0.5, 3),  # 1 or 3 wanted 2: as near, take the tied rows
+        ([1.0, 1.0, 1.0, 0.0], 0.0, 0),
+        ([0.0, 0.0, 0.0, 0.0], 1.0, 4),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prior_thresholds_by_hand(column, prior, positives, dtype):
+    p = np.array(column, dtype)[:, None]
+    cuts = ev.prior_thresholds(p, [prior])
+    assert ev.decide(p, MULTI, cuts).sum() == positives
+    assert positives > 0 or np.float32(cuts[0]) > p.max()
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 1.0]), min_size=1, max_size=12),
+    st.floats(0, 1, allow_subnormal=False),
+)
+def test_prior_thresholds_come_as_near_as_any_cut(column, prior):
+    p = np.array(column)[:, None]
+    wanted = prior * len(p)
+    got = ev.decide(p, MULTI, ev.prior_thresholds(p, [prior])).sum()
+    possible = [(p >= cut).sum() for cut in [*column, 2.0]]
+    assert abs(got - wanted) <= min(abs(count - wanted) for count in possible) + 1e-9
+
+
+def test_prior_thresholds_refuses():
+    with pytest.raises(ValueError, match="2 numbers, one per label"):
+        ev.prior_thresholds([[0.5, 0.5]], [0.5])
+    with pytest.raises(ValueError, match="row 0"):
+        ev.prior_thresholds([[np.nan]], [0.5])
+
+
+# --- metrics ---
+
+
+def test_single_label_scores_by_hand():
+    # Class 0: TP 2, FN 1 -> 4/5; class 1: TP 1, FP 1 -> 2/3; class 2 is right -> 1.
+    assert ev.scores([0, 0, 1, 1, 2], [0, 0, 0, 1, 2]) == pytest.approx({"accuracy": 4 / 5, "macro_f1": 37 / 45})
+
+
+def test_multi_label_scores_by_hand():
+    # Label 0: TP 1, FP 1; label 1: TP 1, FN 1; label 2: nothing anywhere, which counts 0.
+    got = ev.scores([[1, 0, 0], [1, 1, 0]], [[1, 1, 0], [0, 1, 0]])
+    assert got == pytest.approx({"micro_f1": 2 / 3, "macro_f1": 4 / 9, "subset_accuracy": 0})
+
+
+def test_one_column_is_one_label():
+    # scikit-learn on its own would average over "0" and "1" of a single column.
+    predictions, gold = [[1], [1], [0], [0]], [[1], [0], [0], [0]]
+    expected = {"micro_f1": 2 / 3, "macro_f1": 2 / 3, "subset_accuracy": 3 / 4}
+    assert ev.scores(predictions, gold) == pytest.approx(expected)
+    assert ev.per_label(predictions, gold, ["a"]) == [
+        {"label": "a", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    ]
+    interval = bootstrap_difference([gold], [predictions], [gold], "macro_f1")
+    assert interval.mean == pytest.approx(-100 / 3)
+
+
+def test_per_label():
+    rows = ev.per_label([0, 1, 1], [0, 0, 1], ["a", "b", "c"])
+    assert [row["label"] for row in rows] == ["a", "b", "c"]
+    assert [(row["precision"], row["recall"], row["support"]) for row in rows] == [(1, 0.5, 2), (0.5, 1, 1), (0, 0, 0)]
+    assert [row["f1"] for row in rows] == pytest.approx([2 / 3, 2 / 3, 0])
+    with pytest.raises(ValueError, match="1 label names for 2 labels"):
+        ev.per_label([0, 1], [0, 0], ["a"])
+    with pytest.raises(ValueError, match="3 label names for 2 labels"):
+        ev.per_label([[0, 1]], [[0, 0]], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("predictions", "gold", "metric", "message"),
+    [
+        ([0, 1], [0, 1, 1], "accuracy", r"shape \(2,\) and gold labels \(3,\)"),
+        ([], [], "accuracy", "not empty"),
+        ([0, 1], [0, 1], "micro_f1", "none of accuracy, macro_f1 for single"),
+        ([[0, 1]], [[0, 1]], "accuracy", "none of micro_f1, macro_f1, subset_accuracy for multi"),
+        ([[0, 0.3]], [[0, 1]], "micro_f1", r"predictions .* decide\(\)"),
+        ([0, 1], [0, -100], "accuracy", "gold labels must be class ids"),
+        ([0.2, 0.8], [0, 1], "accuracy", "predictions must be class ids"),
+    ],
+)
+def test_score_refuses(predictions, gold, metric, message):
+    with pytest.raises(ValueError, match=message):
+        ev.score(predictions, gold, metric)
+
+
+def test_calibration_by_hand():
+    # Bin (0.8, 1]: confidences .9, .9, .9, .9, three right -> |3.6 - 3|; bin (0.4, 0.6]: .6 right -> |.6 - 1|.
+    p = [[0.9, 0.1]] * 4 + [[0.4, 0.6]]
+    assert ev.expected_calibration_error(p, [0, 0, 0, 1, 1], SINGLE, bins=5) == pytest.approx((0.6 + 0.4) / 5)
+    # Cells: .9 -> 1, .9 -> 0 share a bin: |1.8 - 1|; .1 -> 0 and .2 -> 0 share (0, .2]: .3.
+    cells, gold = [[0.9, 0.1], [0.9, 0.2]], [[1, 0], [0, 0]]
+    assert ev.expected_calibration_error(cells, gold, MULTI, bins=5) == pytest.approx((0.8 + 0.3) / 4)
+    assert ev.expected_calibration_error(np.eye(3), [0, 1, 2], SINGLE) == 0
+
+
+@pytest.mark.parametrize(("kind", "metric"), CASES)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 12), count=st.integers(2, 5))
+@settings(max_examples=40, deadline=None)
+def test_row_weights_mean_repeated_rows(kind, metric, seed, rows, count):
+    rng = np.random.default_rng(seed)
+    predictions, gold = labels(rng, kind, rows, count), labels(rng, kind, rows, count)
+    weights = rng.multinomial(rows, np.full(rows, 1 / rows))
+    got = ev._weighted_score(weights[None].astype(np.float32), ev._summands(predictions, gold, metric), metric)
+    repeated = np.repeat(gold, weights, axis=0), np.repeat(predictions, weights, axis=0)
+    if metric.endswith("accuracy"):
+        expected = accuracy_score(*repeated)
+    else:  # labels that a resample has lost still count: as 0
+        names = np.union1d(gold, predictions) if kind == SINGLE else range(count)
+        expected = f1_score(*repeated, labels=names, average=metric.removesuffix("_f1"), zero_division=0)
+    assert got == pytest.approx([expected])
+
+
+# --- bootstrap_difference ---
+
+
+@pytest.mark.parametrize(("kind", "metric"), CASES)
+@pytest.mark.parametrize("crossed", [True, False])
+def test_mean_is_the_mean_difference_of_scores(kind, metric, crossed):
+    baseline, method, gold = experiment(0, kind, crossed=crossed)
+    interval = bootstrap_difference(baseline, method, gold, metric, replicates=300)
+    differences = [
+        ev.score(m, g, metric) - ev.score(b, g, metric) for b, m, g in zip(baseline, method, gold, strict=True)
+    ]
+    assert interval.mean == pytest.approx(100 * np.mean(differences))
+    assert interval.low < interval.mean < interval.high
+    assert all(type(value) is float for value in (interval.mean, interval.low, interval.high, interval.level))
+
+
+def test_one_seed_follows_the_binomial():
+    # The method repairs 20 of 100 rows: the difference has standard error sqrt(.2 * .8 / 100) = 4 points.
+    gold = np.zeros(100, int)
+    baseline = np.array([1] * 20 + [0] * 80)
+    interval = bootstrap_difference([baseline], [gold], [gold], "accuracy", replicates=20_000)
+    assert (interval.mean, interval.seeds) == (pytest.approx(20), 1)
+    assert [interval.low, interval.high] == pytest.approx([12.5, 28], abs=1.01)
+    assert "one seed" in interval.note
+
+
+def test_small_sample_correction_by_hand():
+    # Differences 0 and 100 with no row noise: seeds drawn (0, 0), (0, 1) x 2 or (1, 1), deviations 50 x sqrt(2).
+    wrong, right = np.ones(30, int), np.zeros(30, int)
+    interval = bootstrap_difference([wrong, wrong], [wrong, right], [right, right], "accuracy")
+    assert interval.mean == 50
+    assert interval.low == pytest.approx(50 - 50 * np.sqrt(2))
+    assert interval.high == 100  # cut: a difference cannot be 120.7 points
+    assert "2 seeds" in interval.note
+
+
+def test_shared_rows_widen_the_interval():
+    # Five seeds with the same predictions: on one shared test set they are worth one seed, on five sets five.
+    rng = np.random.default_rng(0)
+    gold = rng.integers(2, size=(5, 200))
+    wrong = rng.random(200) < 0.3
+    baseline = [np.where(wrong, 1 - g, g) for g in gold]
+    nested = bootstrap_difference(baseline, list(gold), list(gold), "accuracy")
+    crossed = bootstrap_difference([baseline[0]] * 5, [gold[0]] * 5, [gold[0]] * 5, "accuracy")
+    alone = bootstrap_difference(baseline[:1], [gold[0]], [gold[0]], "accuracy")
+    assert crossed.mean == pytest.approx(nested.mean)
+    assert (crossed.low, crossed.high) == pytest.approx((alone.low, alone.high))
+    assert (crossed.high - crossed.low) / (nested.high - nested.low) == pytest.approx(np.sqrt(5), rel=0.15)
+    assert crossed.note == nested.note == ""
+
+
+def test_same_seed_same_interval():
+    data = experiment(1, MULTI)
+    first, again, other = (bootstrap_difference(*data, "macro_f1", replicates=200, seed=s) for s in (0, 0, 1))
+    assert first == again != other
+
+
+def test_blocks_do_not_change_the_interval(monkeypatch):
+    data = experiment(2, SINGLE)
+    whole = bootstrap_difference(*data, "macro_f1", replicates=100)
+    monkeypatch.setattr(ev, "BLOCK_CELLS", 7 * 40)
+    assert bootstrap_difference(*data, "macro_f1", replicates=100) == whole
+
+
+experiments = st.tuples(
+    st.integers(0, 2**32 - 1), st.sampled_from(CASES), st.integers(1, 4), st.integers(1, 15), st.booleans()
+)
+
+
+@given(experiments)
+@settings(max_examples=60, deadline=None)
+def test_identical_sides_differ_by_nothing(case):
+    seed, (kind, metric), seeds, rows, crossed = case
+    baseline, _, gold = experiment(seed, kind, seeds, rows, crossed=crossed)
+    interval = bootstrap_difference(baseline, baseline, gold, metric, replicates=30)
+    assert (interval.mean, interval.low, interval.high) == (0, 0, 0)
+
+
+@given(experiments)
+@settings(max_examples=60, deadline=None)
+def test_swapping_the_sides_negates_the_interval(case):
+    seed, (kind, metric), seeds, rows, crossed = case
+    baseline, method, gold = experiment(seed, kind, seeds, rows, crossed=crossed)
+    there = bootstrap_difference(baseline, method, gold, metric, replicates=30)
+    back = bootstrap_difference(method, baseline, gold, metric, replicates=30)
+    assert -100 <= there.low <= there.high <= 100
+    assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-9)
+
+
+@pytest.mark.parametrize(("spread", "crossed"), [(0.1, True), (0.1, False), (0.3, True)])
+def test_coverage(spread, crossed):
+    """How often the interval holds the truth with 5 seeds and 300 rows: a row is right where its difficulty,
+    the seed's quality and noise stay under a bound, all normal, so that the true accuracy is known."""
+    rng, seeds, rows, trials = np.random.default_rng(0), 5, 300, 200
+    scale = np.sqrt(1 + 0.7**2 + spread**2)
+    truth = 100 * (NormalDist().cdf(1.15 / scale) - NormalDist().cdf(1 / scale))
+    held = 0
+    for trial in range(trials):
+        difficulty = rng.standard_normal((1 if crossed else seeds, rows))
+        gold = [rng.integers(2, size=rows) for _ in range(1 if crossed else seeds)] * (seeds if crossed else 1)
+        sides = []
+        for bound in (1, 1.15):
+            quality = difficulty + spread * rng.standard_normal((seeds, 1))
+            right = quality + 0.7 * rng.standard_normal((seeds, rows)) < bound
+            sides.append([np.where(r, g, 1 - g) for r, g in zip(right, gold, strict=True)])
+        interval = bootstrap_difference(*sides, gold, "accuracy", replicates=200, seed=trial)
+        held += interval.low <= truth <= interval.high
+    assert held / trials >= 0.88
+
+
+def test_memory_stays_bounded():
+    rng = np.random.default_rng(0)
+    gold, baseline, method = (rng.integers(2, size=(10_000, 28), dtype=np.int8) for _ in range(3))
+    tracemalloc.start()
+    bootstrap_difference([baseline] * 2, [method] * 2, [gold] * 2, "macro_f1", replicates=250)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6  # more replicates are more blocks, one at a time
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": [[0, 1]]}, "2 baseline, 1 method and 2 gold"),
+        ({"baseline": [], "method": [], "gold": []}, "0 baseline"),
+        ({"method": [[0, 1], [0, 1, 1]]}, r"seed number 1: .*shape \(3,\)"),
+        ({"metric": "subset_accuracy"}, "none of accuracy, macro_f1"),
+        ({"level": 95}, "level=95"),
+        ({"replicates": 0}, "replicates=0"),
+    ],
+)
+def test_bootstrap_refuses(change, message):
+    given_arrays = {"baseline": [[0, 1]] * 2, "method": [[0, 1]] * 2, "gold": [[0, 1]] * 2, "metric": "accuracy"}
+    with pytest.raises(ValueError, match=message):
+        bootstrap_difference(**given_arrays | change)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ((2.31, 0.92, 3.64), "+2.3 points [0.9, 3.6]"),
+        ((-2.31, -3.64, -0.92), "-2.3 points [-3.6, -0.9]: it hurt"),
+        ((0.42, -1.13, 1.94), "no evidence that it helped: +0.4 points [-1.1, 1.9]"),
+        ((0.0, 0.0, 0.0), "no evidence that it helped: +0.0 points [0.0, 0.0]"),
+        ((-0.01, -0.02, 0.5), "no evidence that it helped: +0.0 points [0.0, 0.5]"),
+    ],
+)
+def test_sentence(numbers, sentence):
+    assert Interval(*numbers, level=0.95, seeds=5).sentence() == sentence
+    assert Interval(*numbers, level=0.95, seeds=5).sentence("%") == sentence.replace("points", "%")

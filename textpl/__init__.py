@@ -1,0 +1,53 @@
+"""textpl: better text classifiers from text nobody has labelled, on the stock Hugging Face Trainer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Name -> module. Nothing heavy is imported before it is used: `textpl --help` answers at once.
+_PUBLIC = {
+    "SemiSupervised": "textpl.callbacks.semi_supervised",
+    "attach": "textpl.callbacks.attach",
+    "compare": "textpl.comparison",
+    "Comparison": "textpl.comparison",
+    "METHODS": "textpl.methods",
+    "Method": "textpl.methods",
+    "pseudo_label": "textpl.methods",
+    "uda": "textpl.methods",
+    "fixmatch": "textpl.methods",
+    "adamatch": "textpl.methods",
+    "softmatch": "textpl.methods",
+    "mean_teacher": "textpl.methods",
+    "distillation": "textpl.methods",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from textpl.callbacks.attach import attach
+    from textpl.callbacks.semi_supervised import SemiSupervised
+    from textpl.comparison import Comparison, compare
+    from textpl.methods import (
+        METHODS,
+        Method,
+        adamatch,
+        distillation,
+        fixmatch,
+        mean_teacher,
+        pseudo_label,
+        softmatch,
+        uda,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'textpl' has no attribute {name!r}; it has {sorted(_PUBLIC)}.")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

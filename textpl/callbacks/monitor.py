@@ -1,0 +1,127 @@
+"""What is seen while training runs: the values in the logs, and warnings when self-labelling goes astray."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from textpl.components.step import Run
+from textpl.tasks import SingleLabel
+
+logger = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Sums over steps, read and reset at every log.
+
+    Keys: `textpl/mask_rate` (mean selection weight: with a 0/1 mask the share accepted), `textpl/unlabeled_loss`
+    (before the schedule's weight), `textpl/weight`, `textpl/target_entropy` (nats, of the aligned probabilities before
+    sharpening), `textpl/accepted/<label>` (share of the accepted weight whose target is that label) and, with a `gold`
+    column, `textpl/precision` (share of the accepted weight whose target is right; for multi-label of the accepted
+    positive cells).
+
+    Args:
+        run: the run.
+        selects: whether anything is selected at all; if not, accepting everything is no news.
+    """
+
+    def __init__(self, run: Run, *, selects: bool) -> None:
+        self._run, self._selects = run, selects
+        self.tokens = {"teacher": 0, "student": 0}
+        self.rows = {"teacher": 0, "student": 0}
+        self._patience = max(20, run.total_steps // 10)
+        self._warned: set[str] = set()
+        self._has_gold = False
+        self._sums = self._recent = None
+        self._recent_steps = 0
+
+    def count(self, who: str, inputs: dict[str, Tensor]) -> None:
+        """Add a pass of the teacher or the student to the cost."""
+        self.tokens[who] += inputs["input_ids"].numel()
+        self.rows[who] += len(inputs["input_ids"])
+
+    def record(self, p: Tensor, q: Tensor, w: Tensor, loss: Tensor, weight: float, gold: Tensor | None) -> None:
+        """Add one step.
+
+        Args:
+            p: aligned probabilities, (rows, labels).
+            q: targets, (rows, labels).
+            w: selection weights, (rows,) or (rows, labels).
+            loss: unlabelled loss, ().
+            weight: the schedule's weight.
+            gold: hidden labels, (rows,) or (rows, labels), or None.
+        """
+        task = self._run.task
+        hard = task.hard(q)
+        accepted = (w.unsqueeze(1) if isinstance(task, SingleLabel) else w) * hard
+        right = torch.zeros((), device=w.device)
+        if gold is not None:
+            self._has_gold = True
+            right = (accepted * task.targets(gold.to(w.device))).sum()
+        one = [torch.ones((), device=w.device), w.mean(), loss, task.entropy(p).mean(), right, (w > 0).float().mean()]
+        sums = torch.cat([torch.stack([x.float() for x in one]), accepted.sum(0).float()])
+        self._weight = weight
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._recent = sums if self._recent is None else self._recent + sums
+        self._recent_steps += 1
+        if self._recent_steps >= self._patience:
+            self._warn(self._run.reduce(self._recent).tolist())
+            self._recent, self._recent_steps = None, 0
+
+    def summary(self) -> dict[str, float]:
+        """Means since the last call, over all processes; empty if no step touched the pool."""
+        if self._sums is None:
+            return {}
+        steps, mask, loss, entropy, right, _, *accepted = self._run.reduce(self._sums).tolist()
+        self._sums = None
+        values = {
+            "textpl/mask_rate": mask / steps,
+            "textpl/unlabeled_loss": loss / steps,
+            "textpl/target_entropy": entropy / steps,
+            "textpl/weight": self._weight,
+        }
+        total = sum(accepted)
+        if total > 0:
+            if self._has_gold:
+                values["textpl/precision"] = right / total
+            names = self._run.label_names
+            values |= {f"textpl/accepted/{n}": a / total for n, a in zip(names, accepted, strict=True)}
+        return values
+
+    def _warn(self, sums: list[float]) -> None:
+        steps, _, _, _, _, nonzero, *accepted = sums
+        if nonzero == 0:
+            self._once(
+                "nothing",
+                "No unlabelled row was accepted in the last %d steps: lower the threshold, use a relative one "
+                "(adamatch), or start the unlabelled loss later (weight=linear(1.0, start=0.2)).",
+                self._patience,
+            )
+        elif self._selects and nonzero / steps > 0.999:
+            self._once(
+                "everything",
+                "Every unlabelled row was accepted in the last %d steps: the selection no longer filters; raise the "
+                "threshold or lower the weight.",
+                self._patience,
+            )
+        total = sum(accepted)
+        if total > 0 and isinstance(self._run.task, SingleLabel):
+            largest = max(range(len(accepted)), key=accepted.__getitem__)
+            share, prior = accepted[largest] / total, float(self._run.labeled_prior[largest])
+            if share > 0.9 and share > prior + 0.3:
+                self._once(
+                    "swallowed",
+                    "Label %r took %.0f %% of the accepted rows in the last %d steps (labelled rows: %.0f %%): the pool is "
+                    "being swallowed by one class; align the marginal (adamatch, or align=AlignToPrior(...)).",
+                    self._run.label_names[largest],
+                    100 * share,
+                    self._patience,
+                    100 * prior,
+                )
+
+    def _once(self, kind: str, message: str, *values: object) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning(message, *values)

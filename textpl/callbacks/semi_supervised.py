@@ -1,0 +1,305 @@
+"""The callback that adds the gradient of an unlabelled loss to a stock `transformers.Trainer`.
+
+`on_step_begin` fires after the gradients were zeroed and before the first labelled micro-batch; what is added to
+them there is summed with the supervised gradient, clipped and stepped once. One step, in order:
+
+    p, valid = teacher(batch)     no gradient, eval mode
+    p = align(p)                  running marginals
+    w = select(p) * valid         rows (cells) that the teacher abstains on weigh 0
+    q = sharpen(p)
+    student on view(batch)[w > 0]; weight(t) * sum(w * loss(logits, q)) / (all drawn rows or cells)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from textpl.callbacks import checkpoint
+from textpl.callbacks.labeled_hook import LabeledHook
+from textpl.callbacks.monitor import Monitor
+from textpl.callbacks.setup import (
+    check_scaling,
+    check_supported,
+    describe_labels,
+    find_task,
+    longest_row,
+    precision_of,
+    process_mean,
+)
+from textpl.components.losses import cross_entropy
+from textpl.components.schedules import Schedule, as_schedule
+from textpl.components.sharpen import argmax
+from textpl.components.step import Preparable, Run, Stateful, Step
+from textpl.components.teachers import SelfTeacher, Teacher
+from textpl.components.views import View
+from textpl.inference import chunked
+from textpl.pool import Pool, PoolBatch
+from textpl.tasks import Task
+
+Align = Callable[[Tensor, Step], Tensor]
+Select = Callable[[Tensor, Step], Tensor]
+Sharpen = Callable[[Tensor, Task], Tensor]
+Loss = Callable[[Tensor, Tensor, Task], Tensor]
+LabeledLoss = Callable[[Tensor, Tensor, Step], Tensor]
+
+
+class SemiSupervised(TrainerCallback):
+    """Adds the gradient of a loss on unlabelled text to every optimizer step of a stock Trainer.
+
+    Put it in with `textpl.attach(trainer, SemiSupervised(pool, ...))`. `Trainer(callbacks=[...])` works too, without
+    `labeled_loss`, without its values in TensorBoard, and only where the supervised loss is scaled right (it refuses
+    otherwise and names the remedy). Task, tokenizer and lengths are taken from the Trainer.
+
+    Args:
+        unlabeled: `datasets.Dataset` with a text column (tokenised once, cached) or already tokenised. Labels in it
+            are ignored; a column `gold` (int, or multi-hot) is used for the logged precision only.
+        teacher: makes the target probabilities; default: the model itself.
+        align: corrects them for the class marginal; None leaves them.
+        select: weighs rows or cells; None counts all.
+        sharpen: probabilities to target.
+        view: what the student sees; None for the same text (with dropout).
+        loss: student logits and target to loss per row or cell.
+        weight: weight of the unlabelled loss, a number or a schedule of the share of training done. While it is 0
+            the pool is not touched: `linear(1.0, start=0.2, end=0.4)` warms up on the labels at no cost.
+        labeled_loss: replaces the supervised loss in training (needs `attach`).
+        ratio: pool rows per labelled row.
+        text_column: name of the text column.
+        max_length: longest pool row in tokens; default: the longest labelled row.
+        seed: seed of pool order and views, together with the Trainer's.
+
+    Raises:
+        ValueError: at once for settings out of range; at the start of training for data, model or Trainer settings
+            that do not fit, with the remedy.
+    """
+
+    def __init__(
+        self,
+        unlabeled: Any,
+        *,
+        teacher: Teacher | None = None,
+        align: Align | None = None,
+        select: Select | None = None,
+        sharpen: Sharpen = argmax,
+        view: View | None = None,
+        loss: Loss = cross_entropy,
+        weight: float | Schedule = 1.0,
+        labeled_loss: LabeledLoss | None = None,
+        ratio: int = 1,
+        text_column: str = "text",
+        max_length: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(ratio, int) or ratio < 1:
+            raise ValueError(f"ratio={ratio!r}: pool rows per labelled row, a whole number >= 1.")
+        if max_length is not None and max_length < 2:
+            raise ValueError(f"max_length={max_length!r}: at least 2 tokens, or None for the longest labelled row.")
+        self.unlabeled = unlabeled
+        self.teacher = teacher or SelfTeacher()
+        self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
+        self.view, self.weight, self.labeled_loss = view, as_schedule(weight), labeled_loss
+        self.ratio, self.text_column, self.max_length, self.seed = ratio, text_column, max_length, seed
+        self.attached = False
+        self.step: Step | None = None
+        self._hook: LabeledHook | None = None
+        self._batches: Iterator[PoolBatch] | None = None
+
+    # ---- events, in the order in which the Trainer fires them ----
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tokenise the pool, check what must hold, let the slots get ready, take saved state back."""
+        model, loader = kwargs["model"], kwargs["train_dataloader"]
+        tokenizer = kwargs.get("processing_class")
+        check_supported(args, model)
+        check_scaling(args, model, self.attached, self.labeled_loss is not None)
+        task = find_task(model, loader)
+        self._chunk = args.train_batch_size
+        self._rows = self.ratio * self._chunk * args.gradient_accumulation_steps
+        seed = int(np.random.SeedSequence([self.seed, args.seed]).generate_state(1)[0])
+        with args.main_process_first(desc="tokenising the pool"):
+            self._pool = Pool(
+                self.unlabeled,
+                tokenizer=tokenizer,
+                text_column=self.text_column,
+                max_length=self.max_length or longest_row(loader, tokenizer, model),
+                view=self.view,
+                pad_token_id=pad_token_id(tokenizer, model),
+                seed=seed,
+            )
+        names, prior = describe_labels(model, loader, task)
+        self._run = Run(
+            task=task,
+            model=model,
+            total_steps=state.max_steps,
+            pool=self._pool,
+            labeled_prior=prior,
+            label_names=names,
+            processing_class=tokenizer,
+            reduce=process_mean(args.world_size),
+            precision=precision_of(args),
+        )
+        self._rank, self._world = args.process_index, args.world_size
+        self._device = next(model.parameters()).device
+        self._batches, self._next = None, -1
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = LabeledHook(self._run)
+        self.monitor = Monitor(self._run, selects=self.select is not None)
+        for slot in self._slots().values():
+            if isinstance(slot, Preparable):
+                slot.prepare(self._run)
+        if state.global_step > 0:
+            self._load_state(checkpoint.load(args, state, needed=bool(self._state())))
+        self.step = self._step(state.global_step, torch.zeros(0, dtype=torch.int64), {})
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Add the gradient of the unlabelled loss."""
+        index = state.global_step
+        weight = self.weight(index / max(state.max_steps, 1))
+        if weight == 0:
+            self.step = self._step(index, torch.zeros(0, dtype=torch.int64), {})
+            return
+        batch = self._draw(index)
+        weak = {name: tensor.to(self._device) for name, tensor in batch.weak.items()}
+        strong = (
+            weak
+            if batch.strong is batch.weak
+            else {name: tensor.to(self._device) for name, tensor in batch.strong.items()}
+        )
+        self.step = step = self._step(index, batch.rows.to(self._device), weak)
+        with self._hook.paused():  # type: ignore[union-attr]
+            p, w = self._targets(step)
+            q = self.sharpen(p, step.task)
+            loss = self._student_gradient(strong, q, w, weight, getattr(kwargs.get("optimizer"), "scaler", None))
+        self.monitor.record(p, q, w, loss, weight, batch.gold)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move what follows the weights: EMA teacher, statistics of the labelled batches."""
+        self._hook.flush()  # type: ignore[union-attr]
+        if hasattr(self.teacher, "after_step"):
+            self.teacher.after_step(self._run)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put the step's values into the Trainer's logs and `state.log_history`."""
+        logs = kwargs.get("logs")
+        if logs is None or "loss" not in logs:
+            return
+        values = self.monitor.summary()
+        logs.update(values)
+        if state.log_history:
+            state.log_history[-1].update(values)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save the slots' tensors in the checkpoint folder."""
+        if args.should_save:
+            checkpoint.save(args, state, self._state())
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put an averaged teacher into the model; let go of hook and thread."""
+        if hasattr(self.teacher, "finish"):
+            self.teacher.finish(self._run, Path(args.output_dir) if args.should_save else None)
+        self._hook.remove()  # type: ignore[union-attr]
+        self._hook = None
+        self._close_batches()
+
+    # ---- one step ----
+
+    @torch.no_grad()
+    def _targets(self, step: Step) -> tuple[Tensor, Tensor]:
+        step.run.model.eval()
+        p, valid = self.teacher(step)
+        step.run.model.train()
+        if self.align is not None:
+            p = self.align(p, step)
+        w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
+        return p, w * valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
+
+    def _student_gradient(self, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
+        run = self._run
+        kept = (w > 0 if w.ndim == 1 else (w > 0).any(1)).nonzero().squeeze(1)
+        total = torch.zeros((), device=w.device)
+        run.model.train()
+        for rows, inputs in zip(
+            kept.split(self._chunk), chunked({k: v[kept] for k, v in strong.items()}, self._chunk), strict=True
+        ):
+            logits = run.model(**inputs).logits
+            self.monitor.count("student", inputs)
+            # Divided by all drawn rows, not the kept ones: otherwise the weight would change its meaning as
+            # more rows pass.
+            loss = (w[rows] * self.loss(logits, q[rows], run.task)).sum() / w.numel()
+            scaled = weight * loss
+            (scaler.scale(scaled) if scaler is not None else scaled).backward()
+            total += loss.detach()
+        return total
+
+    def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
+        logits = []
+        for chunk in chunked(inputs, self._chunk):
+            logits.append(self._run.model(**chunk).logits)
+            self.monitor.count("teacher", chunk)
+        return torch.cat(logits)
+
+    def _step(self, index: int, rows: Tensor, inputs: dict[str, Tensor]) -> Step:
+        return Step(self._run, index, rows, inputs, self._predict, self._hook.statistics)  # type: ignore[union-attr]
+
+    def _draw(self, index: int) -> PoolBatch:
+        if self._batches is None or index != self._next:
+            self._close_batches()
+            self._batches = self._pool.batches(index, self._run.total_steps, self._rows, self._rank, self._world)
+        self._next = index + 1
+        return next(self._batches)
+
+    def _close_batches(self) -> None:
+        if self._batches is not None:
+            self._batches.close()  # type: ignore[attr-defined]
+        self._batches = None
+
+    # ---- state ----
+
+    def _slots(self) -> dict[str, Any]:
+        return {"teacher": self.teacher, "align": self.align, "select": self.select}
+
+    def _state(self) -> dict[str, Tensor]:
+        parts = {"labeled": self._hook, **self._slots()}
+        return {
+            f"{name}.{key}": tensor
+            for name, part in parts.items()
+            if isinstance(part, Stateful)
+            for key, tensor in part.state_dict().items()
+        }
+
+    def _load_state(self, state: dict[str, Tensor]) -> None:
+        state = {key: tensor.to(self._device) for key, tensor in state.items()}
+        for name, part in {"labeled": self._hook, **self._slots()}.items():
+            if isinstance(part, Stateful):
+                prefix = f"{name}."
+                part.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+
+
+def pad_token_id(tokenizer: Any, model: Any) -> int:
+    """Id that pads shorter rows.
+
+    Raises:
+        ValueError: if neither tokenizer nor model has one.
+    """
+    for source in (tokenizer, model.config):
+        if source is not None and getattr(source, "pad_token_id", None) is not None:
+            return int(source.pad_token_id)
+    raise ValueError(
+        "The tokenizer has no pad token, so rows of different length cannot share a batch: set "
+        "tokenizer.pad_token = tokenizer.eos_token and model.config.pad_token_id = tokenizer.pad_token_id."
+    )

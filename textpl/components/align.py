@@ -1,0 +1,124 @@
+"""Distribution alignment: correct p for the class marginal before anything is selected.
+
+Called as `align(p, step)`; shapes (rows, labels) -> (rows, labels). The running marginal of the pool is always
+that of the *unaligned* probabilities. For multi-label the odds of each label are scaled instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from textpl.components.running import RunningMean
+from textpl.components.step import Run, Step
+
+# ReMixMatch's guard against a division by a marginal of zero.
+EPSILON = 1e-6
+
+
+def align_marginal(p: Tensor, wanted: Tensor, seen: Tensor, step: Step) -> Tensor:
+    """q ~ p * wanted / seen, renormalised (ReMixMatch, arXiv 1911.09785, section 3.1).
+
+    Shapes: (rows, labels), (labels,), (labels,) -> (rows, labels).
+    """
+    ratio = (wanted + EPSILON) / (seen + EPSILON)
+    complement = (1 - wanted + EPSILON) / (1 - seen + EPSILON)
+    return step.task.reweight(p, ratio, complement)
+
+
+class _PoolMarginal:
+    """Keeps the running marginal of the pool; what it is aligned to is the subclasses' business."""
+
+    def __init__(self, horizon: float) -> None:
+        self.horizon = horizon
+        self._seen = RunningMean(0.0)
+
+    def prepare(self, run: Run) -> None:
+        """Forget the last run."""
+        self._seen = RunningMean(run.decay(self.horizon))
+
+    def wanted(self, step: Step) -> Tensor | None:
+        """The marginal to align to, shape (labels,); None while there is none."""
+        raise NotImplementedError
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """Aligned probabilities."""
+        self._seen.update(step.run.reduce(p.mean(0)))
+        wanted, seen = self.wanted(step), self._seen.value
+        return p if wanted is None or seen is None else align_marginal(p, wanted.to(p.device), seen, step)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The running marginal of the pool."""
+        return self._seen.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the running marginal back."""
+        self._seen.load_state_dict(state)
+
+
+class AlignToPrior(_PoolMarginal):
+    """Align the pool's marginal to a known class prior.
+
+    When to use: the labelled rows were drawn at random (`"labeled"`), the pool is known to be balanced
+    (`"uniform"`, single-label only), or the prior is known (one number per label). A wrong prior mislabels.
+
+    Args:
+        prior: "labeled" (shares in the labelled rows, smoothed by one row per label), "uniform", or one
+            probability per label (single-label: they sum to 1).
+        horizon: memory of the running marginal, as a share of the run.
+    """
+
+    def __init__(
+        self, prior: Literal["labeled", "uniform"] | Sequence[float] = "labeled", *, horizon: float = 0.03
+    ) -> None:
+        super().__init__(horizon)
+        self.prior = prior
+        self._wanted: Tensor | None = None
+
+    def prepare(self, run: Run) -> None:
+        """Read the prior off the labelled rows or check the given one."""
+        super().prepare(run)
+        single = run.task.problem_type == "single_label_classification"
+        if isinstance(self.prior, str):
+            if self.prior not in ("labeled", "uniform") or (self.prior == "uniform" and not single):
+                raise ValueError(
+                    f"prior={self.prior!r}: use 'labeled', one probability per label, or (single-label) 'uniform'."
+                )
+            uniform = torch.full((run.task.num_labels,), 1 / run.task.num_labels)
+            self._wanted = run.labeled_prior if self.prior == "labeled" else uniform
+            return
+        wanted = torch.as_tensor(self.prior, dtype=torch.float32)
+        if wanted.shape != (run.task.num_labels,) or bool(((wanted < 0) | (wanted > 1)).any()):
+            raise ValueError(f"prior={self.prior!r}: needs {run.task.num_labels} probabilities, one per label.")
+        if single and abs(float(wanted.sum()) - 1) > 1e-3:
+            raise ValueError(f"prior={self.prior!r} sums to {float(wanted.sum()):.4f}: a class prior sums to 1.")
+        self._wanted = wanted
+
+    def wanted(self, step: Step) -> Tensor | None:
+        """The prior."""
+        return self._wanted
+
+
+class AlignToModel(_PoolMarginal):
+    """Align the pool's marginal to the model's own marginal on labelled batches (AdaMatch, arXiv 2106.04732, section 4.1).
+
+    q ~ p * EMA(mean p on labelled rows) / EMA(mean p on pool rows). The labelled marginal is read one step late and
+    with dropout on; it is floored at `floor / labels`, since a class absent from a few labelled batches is not
+    absent from the pool.
+
+    Args:
+        floor: smallest labelled marginal as a share of the uniform one.
+        horizon: memory of both running marginals, as a share of the run.
+    """
+
+    def __init__(self, *, floor: float = 0.2, horizon: float = 0.03) -> None:
+        super().__init__(horizon)
+        self.floor = floor
+
+    def wanted(self, step: Step) -> Tensor | None:
+        """The model's labelled marginal."""
+        marginal = step.labeled.marginal.value
+        return None if marginal is None else marginal.clamp_min(self.floor / step.task.num_labels)

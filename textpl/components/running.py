@@ -1,0 +1,46 @@
+"""A running mean that is right from its first update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class RunningMean:
+    """Exponential moving average without the bias towards its start value.
+
+    m_t = d m_{t-1} + (1 - d) x_t, read as m_t / (1 - d^t) (Adam's correction, Kingma & Ba 2015, section 3):
+    after one update the value is that update. Published code starts from a constant instead (1/K in
+    SoftMatch and FreeMatch) and, with a decay of 0.999, still reads mostly that constant 1,000 steps later.
+
+    Args:
+        decay: d in [0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._mean: Tensor | None = None
+        self._weight = 0.0
+
+    def update(self, x: Tensor) -> None:
+        """Add one observation of any shape (the same at every call)."""
+        x = x.detach().float()
+        old = torch.zeros_like(x) if self._mean is None else self._mean
+        self._mean = self.decay * old + (1 - self.decay) * x
+        self._weight = self.decay * self._weight + (1 - self.decay)
+
+    @property
+    def value(self) -> Tensor | None:
+        """The current mean; None before the first update."""
+        return None if self._mean is None else self._mean / self._weight
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mean and the weight that it stands on; empty before the first update."""
+        if self._mean is None:
+            return {}
+        return {"mean": self._mean, "weight": torch.tensor(self._weight, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        self._mean = state.get("mean")
+        self._weight = float(state["weight"]) if "weight" in state else 0.0

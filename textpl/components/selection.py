@@ -1,0 +1,138 @@
+"""Selection: aligned, unsharpened p -> how much each row (single-label) or cell (multi-label) counts.
+
+Called as `select(p, step)`; shapes (rows, labels) -> (rows,) or (rows, labels), float32 weights >= 0.
+A weight of 0 means that the student never sees the row (or cell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from textpl.components.running import RunningMean
+from textpl.components.step import Run, Step
+from textpl.tasks import MultiLabel
+
+
+@dataclass(frozen=True)
+class FixedThreshold:
+    """1[confidence >= threshold] (FixMatch, arXiv 2001.07685, equation 4).
+
+    Multi-label: a cell counts when its label is that sure either way, p >= threshold or p <= 1 - threshold.
+    """
+
+    threshold: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check_share("threshold", self.threshold)
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """Weights 0 or 1."""
+        return (step.task.confidence(p) >= self.threshold).float()
+
+
+@dataclass(frozen=True)
+class RelativeThreshold:
+    """1[confidence >= threshold * mean confidence on labelled rows] (AdaMatch, arXiv 2106.04732, equation 5).
+
+    The labelled confidence is that of training passes (dropout on), running and one step late; multi-label has one
+    per label. Before the first labelled batch nothing counts.
+    """
+
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_share("threshold", self.threshold)
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """Weights 0 or 1."""
+        confidence = step.task.confidence(p)
+        reference = step.labeled.confidence.value
+        if reference is None:
+            return torch.zeros_like(confidence)
+        return (confidence >= self.threshold * reference.to(p.device)).float()
+
+
+class GaussianWeight:
+    """exp(-min(c - mu, 0)^2 n^2 / (2 var)): no cut, a weight by how far confidence c is below its running mean mu.
+
+    SoftMatch (arXiv 2301.10921, equation 7), with n = `n_sigma` = 2; var is the running unbiased batch variance.
+    mu and var start from the first batch instead of 1/K and 1: with those and a decay of .999 a fine-tune of
+    some hundred steps filters nothing. Multi-label: one mu and var per label, on max(p, 1 - p).
+
+    Args:
+        n_sigma: larger is stricter.
+        horizon: memory of mu and var, as a share of the run.
+    """
+
+    def __init__(self, n_sigma: float = 2.0, *, horizon: float = 0.03) -> None:
+        if not n_sigma > 0:
+            raise ValueError(f"n_sigma={n_sigma!r}: must be > 0.")
+        self.n_sigma, self.horizon = n_sigma, horizon
+        self._mean, self._variance = RunningMean(0.0), RunningMean(0.0)
+
+    def prepare(self, run: Run) -> None:
+        """Forget the last run."""
+        self._mean, self._variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """Weights in (0, 1]."""
+        confidence = step.task.confidence(p)
+        reduce = step.run.reduce
+        mean = reduce(confidence.mean(0))
+        # Pooled over processes about the common mean, n - 1 per process: one row alone has no variance.
+        deviation = ((confidence - mean) ** 2).sum(0) / max(len(confidence) - 1, 1)
+        self._mean.update(mean)
+        self._variance.update(reduce(deviation))
+        mu, variance = self._mean.value, self._variance.value
+        below = (confidence - mu).clamp_max(0)
+        return torch.exp(-(below**2) * self.n_sigma**2 / (2 * variance.clamp_min(1e-8)))  # type: ignore[union-attr]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Running mean and variance."""
+        means, variances = self._mean.state_dict(), self._variance.state_dict()
+        return {f"mean.{k}": v for k, v in means.items()} | {f"variance.{k}": v for k, v in variances.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take mean and variance back."""
+        self._mean.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("mean.")})
+        self._variance.load_state_dict({k[9:]: v for k, v in state.items() if k.startswith("variance.")})
+
+
+@dataclass(frozen=True)
+class LabelThresholds:
+    """Multi-label: a cell counts when p >= positive or p <= negative of its label; between them it is ignored.
+
+    UPS's pair of thresholds (arXiv 2101.06329, equation 5) with an ignore zone between.
+
+    Args:
+        positive: one number, or one per label.
+        negative: one number, or one per label; nowhere above `positive`.
+    """
+
+    positive: float | Sequence[float] = 0.7
+    negative: float | Sequence[float] = 0.05
+
+    def __post_init__(self) -> None:
+        positive, negative = torch.as_tensor(self.positive), torch.as_tensor(self.negative)
+        if bool((positive < negative).any()):
+            raise ValueError(f"positive={self.positive!r} lies below negative={self.negative!r} for some label.")
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """Weights 0 or 1."""
+        if not isinstance(step.task, MultiLabel):
+            raise ValueError("LabelThresholds is for multi-label tasks; use FixedThreshold for single-label ones.")
+        positive = torch.as_tensor(self.positive, dtype=p.dtype, device=p.device)
+        negative = torch.as_tensor(self.negative, dtype=p.dtype, device=p.device)
+        for name, value in (("positive", positive), ("negative", negative)):
+            if value.ndim and value.shape != (step.task.num_labels,):
+                raise ValueError(f"{name} has {value.numel()} thresholds for {step.task.num_labels} labels.")
+        return ((p >= positive) | (p <= negative)).float()
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r}: must lie in [0, 1].")

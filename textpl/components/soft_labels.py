@@ -1,0 +1,89 @@
+"""A dataset-level cache of teacher logits (methods: Hinton et al. 2015; PET's soft labels).
+
+Logits are stored, not probabilities, so that the temperature can change later; float16, one file per
+(texts, teacher weights, tokenizer and length), 2 bytes x rows x labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from textpl.components.step import Run
+from textpl.inference import predict_logits
+
+
+def load_teacher(source: Any, tokenizer: Any) -> tuple[torch.nn.Module, Any]:
+    """A loaded model as it is, an id or folder with its own tokenizer."""
+    if isinstance(source, torch.nn.Module):
+        return source, tokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    return (
+        AutoModelForSequenceClassification.from_pretrained(source),
+        tokenizer or AutoTokenizer.from_pretrained(source),
+    )
+
+
+def same_label_order(config: Any, label_names: list[str]) -> list[int]:
+    """Index of each student label among the teacher's.
+
+    Raises:
+        ValueError: if the two do not have the same labels.
+    """
+    theirs = [str(config.id2label[i]) for i in range(config.num_labels)]
+    if sorted(theirs) == sorted(label_names):
+        return [theirs.index(name) for name in label_names]
+    unnamed = all(name.startswith("LABEL_") for name in theirs) or all(n.startswith("LABEL_") for n in label_names)
+    if unnamed and len(theirs) == len(label_names):
+        return list(range(len(theirs)))
+    raise ValueError(
+        f"The teacher's labels {theirs} are not the student's {label_names}: set config.id2label of both models alike."
+    )
+
+
+def cached_logits(
+    model: torch.nn.Module, tokenizer: Any, run: Run, batch_size: int, cache_dir: str | Path | None
+) -> np.ndarray:
+    """Logits of `model` for every pool row, from the cache when they are there.
+
+    Returns:
+        read-only memory-mapped float16 array of shape (pool rows, labels).
+    """
+    sequences = run.pool.token_ids() if tokenizer is None else run.pool.token_ids(tokenizer)
+    folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "textpl-logits")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{_key(sequences.fingerprint, model)}.npy"
+    if not file.exists():
+        device = next(run.model.parameters()).device
+        home = next(model.parameters()).device
+        logits = predict_logits(
+            model.to(device),
+            len(sequences),
+            sequences.read,
+            sequences.lengths,
+            pad_token_id=sequences.pad_token_id,
+            batch_size=batch_size,
+            precision=run.precision,
+            description="teacher logits",
+        )
+        model.to(home)
+        # Every process of a distributed run computes the same file; the rename makes the last one win unharmed.
+        partial = file.with_name(f"{file.stem}.{os.getpid()}.partial.npy")
+        np.save(partial, logits)
+        os.replace(partial, file)
+    return np.load(file, mmap_mode="r")
+
+
+def _key(fingerprint: str, model: torch.nn.Module) -> str:
+    digest = hashlib.sha256(fingerprint.encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,113 @@
+"""What a slot may know: the run it is part of, and the step it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from textpl.components.running import RunningMean
+from textpl.tasks import Task
+
+
+@dataclass
+class LabeledStatistics:
+    """Running statistics of the model's own predictions on the labelled batches (one step late).
+
+    Attributes:
+        marginal: mean probability of each label, shape (labels,).
+        confidence: mean confidence; shape () for single-label, (labels,) for multi-label.
+    """
+
+    marginal: RunningMean
+    confidence: RunningMean
+
+
+@dataclass
+class Run:
+    """What stays the same during one training run.
+
+    Attributes:
+        task: single- or multi-label.
+        model: the model being trained, unwrapped.
+        total_steps: number of optimizer steps of the whole run.
+        pool: the tokenised pool, a `textpl.callbacks.pool.Pool`.
+        labeled_prior: share of the labelled rows that carry each label, shape (labels,).
+        label_names: one name per label.
+        processing_class: the Trainer's tokenizer, None if it has none.
+        reduce: mean of a tensor over all processes; the identity in a single process.
+        precision: dtype of autocast, None for full precision.
+    """
+
+    task: Task
+    model: nn.Module
+    total_steps: int
+    pool: Any
+    labeled_prior: Tensor
+    label_names: list[str]
+    processing_class: Any = None
+    reduce: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
+    precision: torch.dtype | None = None
+
+    def decay(self, horizon: float) -> float:
+        """EMA decay whose memory is `horizon` times the run's length: 1 - 1 / (horizon * steps), at least 0.5.
+
+        A fixed 0.999 would still be dominated by its initial value at the end of a fine-tune.
+        """
+        return max(1.0 - 1.0 / max(horizon * self.total_steps, 1.0), 0.5)
+
+
+@dataclass
+class Step:
+    """One optimizer step.
+
+    Attributes:
+        run: the run it belongs to.
+        index: number of optimizer steps done before this one.
+        rows: pool rows drawn by this process, shape (rows,), int64.
+        inputs: model inputs of those rows, each of shape (rows, tokens).
+        predict: `predict(inputs) -> logits (rows, labels)`: the model in eval mode without gradient.
+        labeled: statistics of the labelled batches seen so far.
+    """
+
+    run: Run
+    index: int
+    rows: Tensor
+    inputs: dict[str, Tensor]
+    predict: Callable[[dict[str, Tensor]], Tensor]
+    labeled: LabeledStatistics
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return self.run.task
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1)."""
+        return self.index / max(self.run.total_steps, 1)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A slot that carries tensors from step to step; they are saved with every checkpoint."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors to save, by name."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A slot that gets ready when training begins; must forget what an earlier run left behind."""
+
+    def prepare(self, run: Run) -> None:
+        """Get ready for `run`."""
+        ...

@@ -1,0 +1,206 @@
+"""Teachers: who makes the target probabilities.
+
+A teacher is called as `teacher(step) -> (p, valid)`: probabilities (rows, labels) of the drawn pool rows and a
+boolean (rows,) that is False where the teacher abstains. It runs under `torch.no_grad` with the model in eval mode.
+Optional methods, called when a teacher has them: `prepare(run)`, `after_step(run)`, `finish(run, folder)`,
+`state_dict()` and `load_state_dict(state)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textpl.components.soft_labels import cached_logits, load_teacher, same_label_order
+from textpl.components.step import Run, Step
+
+Target = tuple[Tensor, Tensor]
+
+
+class Teacher(Protocol):
+    """Makes the target probabilities of a step."""
+
+    def __call__(self, step: Step) -> Target:
+        """Probabilities (rows, labels) and validity (rows,)."""
+        ...
+
+
+class SelfTeacher:
+    """The model itself, on the unchanged text, in eval mode (FixMatch, UDA, pseudo-labels)."""
+
+    def __call__(self, step: Step) -> Target:
+        """The model's probabilities; never abstains."""
+        return _all_valid(step.task.probabilities(step.predict(step.inputs)))
+
+
+class EMATeacher:
+    """The moving average of the model's weights (Mean Teacher, arXiv 1703.01780, equation 1).
+
+    theta' <- m_t theta' + (1 - m_t) theta after every optimizer step, m_t = min(1 - 1/(t + 1), m). Only trainable
+    parameters are averaged. Evaluation during training shows the student; at the end of training the averaged
+    weights are put into the model and the student's are kept in the folder `student` of the output folder.
+
+    Args:
+        decay: m in [0, 1); None ties it to the run's length, 1 - 1/(0.03 steps).
+    """
+
+    HORIZON = 0.03
+
+    def __init__(self, decay: float | None = None) -> None:
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"decay={decay!r}: must lie in [0, 1), or None to fit it to the run's length.")
+        self.decay = decay
+        self._average: list[Tensor] = []
+        self._updates = 0
+
+    def prepare(self, run: Run) -> None:
+        """Start the average at the model's present weights."""
+        self._m = run.decay(self.HORIZON) if self.decay is None else self.decay
+        self._average = [p.detach().clone() for p in _trainable(run)]
+        self._updates = 0
+
+    def __call__(self, step: Step) -> Target:
+        """Probabilities of the averaged model; never abstains."""
+        with self._swapped_in(step.run):
+            return _all_valid(step.task.probabilities(step.predict(step.inputs)))
+
+    @contextmanager
+    def _swapped_in(self, run: Run) -> Iterator[None]:
+        # Pointers are swapped, nothing is copied: whatever wraps the model's forward (autocast, PEFT) keeps working,
+        # where a deep copy of the module would go on calling the student through that wrapper.
+        parameters = _trainable(run)
+        student = [p.data for p in parameters]
+        try:
+            for parameter, average in zip(parameters, self._average, strict=True):
+                parameter.data = average
+            yield
+        finally:
+            for parameter, weights in zip(parameters, student, strict=True):
+                parameter.data = weights
+
+    def after_step(self, run: Run) -> None:
+        """Move the average towards the new weights."""
+        self._updates += 1
+        m = min(1 - 1 / (self._updates + 1), self._m)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._average, [p.data for p in _trainable(run)], 1 - m)
+
+    def finish(self, run: Run, folder: Path | None) -> None:
+        """Save the student in `folder` (unless None) and put the average into the model."""
+        if folder is not None:
+            run.model.save_pretrained(folder / "student")  # type: ignore[operator]
+        with torch.no_grad():
+            for parameter, average in zip(_trainable(run), self._average, strict=True):
+                parameter.copy_(average)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged weights, in the order of the model's trainable parameters, and the update count."""
+        return {f"average.{i}": a for i, a in enumerate(self._average)} | {"updates": torch.tensor(self._updates)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the averaged weights back."""
+        for i, average in enumerate(self._average):
+            average.copy_(state[f"average.{i}"])
+        self._updates = int(state["updates"])
+
+
+class FrozenTeacher:
+    """One or several finished classifiers; their logits over the pool are computed once and cached as float16.
+
+    Several teachers: the mean of their probabilities. The students' labels and the teachers' must be the same
+    names (any order) or, where the models carry no names, the same number.
+
+    Args:
+        models: a Hub id, a folder, a loaded sequence-classification model, or a sequence of these. A loaded model
+            is assumed to share the student's tokenizer unless `tokenizer` is given.
+        tokenizer: tokenizer of loaded models with a vocabulary of their own.
+        batch_size: rows per forward pass of the teacher.
+        cache_dir: folder of the cached logits; default: beside the datasets cache.
+
+    Raises:
+        ValueError: (at the start of training) if a teacher's labels do not fit the student's.
+    """
+
+    def __init__(
+        self,
+        models: Any,
+        *,
+        tokenizer: Any = None,
+        batch_size: int = 64,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        several = isinstance(models, Sequence) and not isinstance(models, str)
+        self.models = list(models) if several else [models]
+        if not self.models:
+            raise ValueError("models is empty: give at least one teacher.")
+        self.tokenizer, self.batch_size, self.cache_dir = tokenizer, batch_size, cache_dir
+        self._logits: list[np.ndarray] = []
+
+    def prepare(self, run: Run) -> None:
+        """Compute, or read from the cache, the logits of every teacher for every pool row."""
+        self._logits = []
+        for source in self.models:
+            model, tokenizer = load_teacher(source, self.tokenizer)
+            order = same_label_order(model.config, run.label_names)
+            logits = cached_logits(model, tokenizer, run, self.batch_size, self.cache_dir)
+            self._logits.append(logits[:, order])
+
+    def __call__(self, step: Step) -> Target:
+        """Mean probabilities of the teachers; never abstains."""
+        rows = step.rows.cpu().numpy()
+        each = [step.task.probabilities(torch.from_numpy(logits[rows])) for logits in self._logits]
+        return _all_valid(torch.stack(each).mean(0).to(step.rows.device))
+
+
+class ColumnTeacher:
+    """Probabilities or logits that came with the unlabelled data, one list of floats per row.
+
+    Args:
+        column: name of the column; each entry has one number per label. A row with a NaN abstains.
+        kind: what the numbers are.
+
+    Raises:
+        ValueError: (at the start of training) if the column is missing, has another width, or holds
+            probabilities outside [0, 1]; the row is named.
+    """
+
+    def __init__(self, column: str, *, kind: Literal["probabilities", "logits"] = "probabilities") -> None:
+        if kind not in ("probabilities", "logits"):
+            raise ValueError(f"kind={kind!r}: use 'probabilities' or 'logits'.")
+        self.column, self.kind = column, kind
+
+    def prepare(self, run: Run) -> None:
+        """Read and check the column."""
+        values = run.pool.column(self.column)
+        if values.ndim != 2 or values.shape[1] != run.task.num_labels:
+            raise ValueError(
+                f"Column {self.column!r} has shape {values.shape}; {run.task.num_labels} numbers per row are needed."
+            )
+        outside = np.flatnonzero(((values < -1e-4) | (values > 1 + 1e-4)).any(1))
+        if self.kind == "probabilities" and len(outside):
+            raise ValueError(
+                f"Column {self.column!r}, row {outside[0]}: {values[outside[0]].tolist()} is no probability "
+                "(pass kind='logits' if these are logits)."
+            )
+        self._values = values
+
+    def __call__(self, step: Step) -> Target:
+        """The stored probabilities."""
+        values = torch.from_numpy(self._values[step.rows.cpu().numpy()]).to(step.rows.device).float()
+        valid = ~values.isnan().any(-1)
+        values = values.nan_to_num(0.0)
+        return (step.task.probabilities(values) if self.kind == "logits" else values), valid
+
+
+def _all_valid(p: Tensor) -> Target:
+    return p, torch.ones(len(p), dtype=torch.bool, device=p.device)
+
+
+def _trainable(run: Run) -> list[torch.nn.Parameter]:
+    return [p for p in run.model.parameters() if p.requires_grad]

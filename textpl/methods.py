@@ -1,0 +1,343 @@
+"""Published methods as compositions of slots: one function each, and the table `METHODS` that lists them.
+
+All take the unlabelled dataset and keywords only, and return a `SemiSupervised` callback. Shared keywords:
+
+* `weight`: weight of the unlabelled loss, a number or a schedule of the share of training done;
+* `ratio`: pool rows per labelled row;
+* `view`: what the student sees; None is the unchanged text;
+* `text_column`, `max_length`, `seed`: see `SemiSupervised`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from textpl.callbacks.semi_supervised import SemiSupervised
+from textpl.components.align import AlignToModel, AlignToPrior
+from textpl.components.labeled import TrainingSignalAnnealing
+from textpl.components.losses import DistillationLoss, cross_entropy, kl_divergence, mean_squared_error
+from textpl.components.schedules import Schedule, cosine, lee, sigmoid
+from textpl.components.selection import FixedThreshold, GaussianWeight, RelativeThreshold
+from textpl.components.sharpen import Temperature, argmax, keep
+from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher
+from textpl.components.views import TfidfReplacement, View
+
+# Frozen and unfitted: every run fits its own copy on its own pool.
+DEFAULT_VIEW = TfidfReplacement(p=0.3)
+
+
+def pseudo_label(
+    unlabeled: Any,
+    *,
+    threshold: float = 0.95,
+    ratio: int = 1,
+    weight: float | Schedule = lee(value=1.0),  # noqa: B008 - a frozen dataclass
+    view: View | None = None,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """Pseudo-Label (Lee 2013): the model's own arg-max as a label, with a weight that grows slowly.
+
+    L = H(y, p) + alpha(t) mean_U H(onehot(argmax p), p) (equation 15), alpha(t) as equation 16 with times as shares of
+    the run. Lee's alpha is 3 and has no threshold; both are too much for a fine-tune on few labels. Multi-label:
+    1[p >= 0.5] on the cells that are sure either way.
+    When to use: as the plainest baseline. It mostly confirms what the model already believes.
+    """
+    return SemiSupervised(
+        unlabeled,
+        select=FixedThreshold(threshold),
+        sharpen=argmax,
+        view=view,
+        loss=cross_entropy,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def uda(
+    unlabeled: Any,
+    *,
+    threshold: float = 0.8,
+    temperature: float = 0.85,
+    tsa: Literal["linear", "log", "exp"] | None = "linear",
+    tsa_until: float = 0.5,
+    ratio: int = 3,
+    weight: float | Schedule = 1.0,
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """UDA (Xie et al. 2020, arXiv 1904.12848): the prediction on the text supervises its augmented copy.
+
+    L = mean over rows below the TSA ceiling of H(y, p) + weight * mean_U 1[max p > threshold] KL(q || p(view)),
+    q = softmax(z / T) (equation 1, sections 3.2 and 3.3). Training-signal annealing needs `textpl.attach`;
+    `tsa=None` switches it off.
+    When to use: a few dozen labels and a view that keeps the meaning.
+    """
+    return SemiSupervised(
+        unlabeled,
+        select=FixedThreshold(threshold),
+        sharpen=Temperature(temperature),
+        view=view,
+        loss=kl_divergence,
+        weight=weight,
+        labeled_loss=None if tsa is None else TrainingSignalAnnealing(tsa, until=tsa_until),
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def fixmatch(
+    unlabeled: Any,
+    *,
+    threshold: float = 0.95,
+    ratio: int = 1,
+    weight: float | Schedule = 1.0,
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """FixMatch (Sohn et al. 2020, arXiv 2001.07685): a confident hard label from the text, learned on its strong view.
+
+    L = H(y, p) + weight * mean_U 1[max p >= threshold] H(onehot(argmax p), p(view)) (equation 4), the mean over all
+    drawn rows. Multi-label: cells with p >= threshold or p <= 1 - threshold.
+    When to use: some hundred labels. On 10 labels per class a fine-tuned encoder is soon sure of everything; prefer
+    `adamatch`.
+    """
+    return SemiSupervised(
+        unlabeled,
+        select=FixedThreshold(threshold),
+        sharpen=argmax,
+        view=view,
+        loss=cross_entropy,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def adamatch(
+    unlabeled: Any,
+    *,
+    threshold: float = 0.9,
+    ratio: int = 1,
+    weight: float | Schedule = cosine(1.0, end=0.5),  # noqa: B008 - a frozen dataclass
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """AdaMatch (Berthelot et al. 2022, arXiv 2106.04732): FixMatch aligned to the model's labelled marginal.
+
+    p ~ p * EMA(mean p labelled) / EMA(mean p pool) (section 4.1), accepted where max p >= threshold * mean labelled
+    confidence (equation 5), weight ramped up by a cosine (section 4.2). The logit interpolation of the paper mends
+    BatchNorm and is left out. Multi-label: odds aligned and confidence compared per label.
+    When to use: few labels per class, drawn with about the pool's class shares.
+    """
+    return SemiSupervised(
+        unlabeled,
+        align=AlignToModel(),
+        select=RelativeThreshold(threshold),
+        sharpen=argmax,
+        view=view,
+        loss=cross_entropy,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def softmatch(
+    unlabeled: Any,
+    *,
+    n_sigma: float = 2.0,
+    prior: Literal["labeled", "uniform"] | Sequence[float] | None = "labeled",
+    ratio: int = 1,
+    weight: float | Schedule = 1.0,
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """SoftMatch (Chen et al. 2023, arXiv 2301.10921): every row counts, by a Gaussian of its confidence.
+
+    w = exp(-min(c - mu, 0)^2 n^2 / (2 var)) (equation 7) on probabilities aligned to a prior (equation 10; the
+    paper's is uniform, ours the labelled one; None switches alignment off). Multi-label: per label, on max(p, 1 - p).
+    When to use: as `adamatch`, when no single threshold suits the whole run.
+    """
+    return SemiSupervised(
+        unlabeled,
+        align=None if prior is None else AlignToPrior(prior),
+        select=GaussianWeight(n_sigma),
+        sharpen=argmax,
+        view=view,
+        loss=cross_entropy,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def mean_teacher(
+    unlabeled: Any,
+    *,
+    decay: float | None = None,
+    ratio: int = 1,
+    weight: float | Schedule = sigmoid(5.0, end=0.3),  # noqa: B008 - a frozen dataclass
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """Mean Teacher (Tarvainen & Valpola 2017, arXiv 1703.01780): agree with the average of your own past weights.
+
+    L = H(y, p) + weight(t) * mean_U ||p(view) - p_EMA||^2 (section 2; mean over the classes), weight ramped up as
+    exp(-5 (1 - t/T)^2). The averaged weights are what the trained model ends with.
+    When to use: as a cautious method; the averaged model is also a steadier one.
+    """
+    return SemiSupervised(
+        unlabeled,
+        teacher=EMATeacher(decay),
+        sharpen=keep,
+        view=view,
+        loss=mean_squared_error,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def distillation(
+    unlabeled: Any,
+    *,
+    teacher: Any = None,
+    column: str | None = None,
+    column_kind: Literal["probabilities", "logits"] = "logits",
+    temperature: float = 2.0,
+    ratio: int = 1,
+    weight: float | Schedule = 1.0,
+    view: View | None = None,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """Soft-label distillation (Hinton et al. 2015, arXiv 1503.02531): learn a finished teacher's distribution.
+
+    L = H(y, p) + weight * mean_U T^2 KL(softmax(v / T) || softmax(z / T)); multi-label T^2 times the Bernoulli KL of
+    each label. Up to a common factor, weight is a / (1 - a) of the usual a. The teacher's logits are computed once,
+    cached as float16. To distil on the labelled rows too, put their texts into `unlabeled`; a teacher trained on
+    them is over-confident there.
+    When to use: a larger or slower model, an ensemble, or soft labels from elsewhere.
+
+    Args:
+        unlabeled: the pool.
+        teacher: a Hub id, folder or loaded classifier, or a list of these (their probabilities are averaged).
+        column: instead of `teacher`, a column of the pool with one number per label.
+        column_kind: what that column holds.
+        temperature: T; 1 for a calibrated teacher, 4 to compress a large one.
+        ratio: see module.
+        weight: see module.
+        view: see module.
+        text_column: see module.
+        max_length: see module.
+        seed: see module.
+
+    Raises:
+        ValueError: unless exactly one of `teacher` and `column` is given.
+    """
+    if (teacher is None) == (column is None):
+        raise ValueError("distillation needs exactly one of teacher=<model, folder or id> and column=<name>.")
+    return SemiSupervised(
+        unlabeled,
+        teacher=FrozenTeacher(teacher) if column is None else ColumnTeacher(column, kind=column_kind),
+        sharpen=Temperature(temperature),
+        view=view,
+        loss=DistillationLoss(temperature),
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    Attributes:
+        make: `make(unlabeled, **settings) -> SemiSupervised`.
+        tasks: for which of "single" and "multi" (label) it has a meaning.
+        paper: authors, year, arXiv id.
+        equation: the unlabelled loss.
+        defaults: settings and their defaults.
+    """
+
+    make: Callable[..., SemiSupervised]
+    tasks: tuple[str, ...]
+    paper: str
+    equation: str
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings and their defaults, as the function declares them."""
+        parameters = inspect.signature(self.make).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+_BOTH = ("single", "multi")
+
+METHODS: dict[str, Method] = {
+    "pseudo_label": Method(
+        pseudo_label, _BOTH, "Lee 2013, ICML workshop", "alpha(t) 1[max p >= tau] H(onehot(argmax p), p)"
+    ),
+    "uda": Method(
+        uda,
+        _BOTH,
+        "Xie et al. 2020, arXiv 1904.12848",
+        "1[max p >= beta] KL(softmax(z / T) || p(view)); TSA on labels",
+    ),
+    "fixmatch": Method(
+        fixmatch, _BOTH, "Sohn et al. 2020, arXiv 2001.07685", "1[max p >= tau] H(onehot(argmax p), p(view))"
+    ),
+    "adamatch": Method(
+        adamatch,
+        _BOTH,
+        "Berthelot et al. 2022, arXiv 2106.04732",
+        "mu(t) 1[max q >= tau c_labelled] H(onehot(argmax q), p(view)), q ~ p r_labelled / r_pool",
+    ),
+    "softmatch": Method(
+        softmatch,
+        _BOTH,
+        "Chen et al. 2023, arXiv 2301.10921",
+        "exp(-min(c - mu, 0)^2 n^2 / 2 var) H(onehot(argmax q), p(view))",
+    ),
+    "mean_teacher": Method(
+        mean_teacher, _BOTH, "Tarvainen & Valpola 2017, arXiv 1703.01780", "w(t) ||p(view) - p_EMA||^2"
+    ),
+    "distillation": Method(
+        distillation,
+        _BOTH,
+        "Hinton et al. 2015, arXiv 1503.02531",
+        "T^2 KL(softmax(v / T) || softmax(z / T))",
+    ),
+}
