@@ -24,7 +24,22 @@ _PUBLIC = {
     "distillation": "textpl.methods",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = [
+    "METHODS",
+    "Comparison",
+    "Method",
+    "SemiSupervised",
+    "__version__",
+    "adamatch",
+    "attach",
+    "compare",
+    "distillation",
+    "fixmatch",
+    "mean_teacher",
+    "pseudo_label",
+    "softmatch",
+    "uda",
+]
 
 if TYPE_CHECKING:
     from textpl.callbacks.attach import attach

@@ -195,7 +195,7 @@ def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collec
 
 def _declared_names(splits: Mapping[str, Dataset], label: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
     """Label names as given, else those of the ClassLabel columns; these must not contradict each other."""
-    declared = tuple(given) if given else None
+    declared = tuple(str(name) for name in given) if given else None
     for name, split in splits.items():
         feature = split.features.get(label)
         feature = feature.feature if isinstance(feature, List) else feature

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, Tensor]:
+def pad(sequences: Sequence[Any], pad_token_id: int) -> dict[str, Tensor]:
     """Token id lists as `input_ids` and `attention_mask`, int64 tensors of shape (rows, longest)."""
     lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
     ids = np.full((len(sequences), int(lengths.max())), pad_token_id, dtype=np.int64)
@@ -45,7 +45,7 @@ def bf16_pays(device: torch.device) -> bool:
 def predict_logits(
     model: torch.nn.Module,
     rows: int,
-    read: Callable[[np.ndarray], Sequence[Sequence[int]]],
+    read: Callable[[np.ndarray], Sequence[Any]],
     lengths: np.ndarray,
     *,
     pad_token_id: int,

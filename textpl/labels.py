@@ -5,6 +5,7 @@ The form is inferred once, from the train split; every other split must then be 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +127,8 @@ def infer_coding(
     """Find out how the train labels are written.
 
     Lists that all have the same length L >= 2 and hold only 0 and 1 are multi-hot if there are L label
-    names or, names unknown, if some row repeats a value (ids never do); otherwise they are lists of ids.
+    names or, names unknown, if some row repeats a value (ids never do) or they hold floats or booleans;
+    otherwise they are lists of ids.
 
     Raises:
         ValueError: for missing labels, delimited strings, a form that contradicts `problem_type`, and ids
@@ -190,8 +192,19 @@ def _kind(column: pa.ChunkedArray, where: str) -> tuple[Literal["id", "name"], b
         return "id", listed
     if listed and pa.types.is_null(inner):  # every list of the split is empty
         refuse(where, np.arange(1), "every list of labels is empty", "Give labels, or an unlabeled file")
+    if isinstance(inner, pa.BaseExtensionType):
+        _refuse_mixed(column, where)
     value = column[0].as_py()
     refuse(where, np.arange(1), f"label {value!r} has type {column.type}", "Use ids, names, or lists of either")
+
+
+def _refuse_mixed(column: pa.ChunkedArray, where: str) -> NoReturn:
+    """Name the first label of another type than the one of row 0; datasets keeps such columns as JSON strings."""
+    values = [[json.loads(v) for v in row] if isinstance(row, list) else json.loads(row) for row in column.to_pylist()]
+    kinds = [{type(v) for v in value} if isinstance(value, list) else type(value) for value in values]
+    row = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), 0)
+    problem = f"label {values[row]!r} is written in another way than {values[0]!r} in row 0"
+    refuse(where, np.array([row]), problem, "Write all labels the same way")
 
 
 def _integers(values: pa.ChunkedArray, rows: NDArray, where: str) -> NDArray:
@@ -213,8 +226,8 @@ def _is_multi_hot(
     flat = _integers(values, rows, where)
     if ((flat != 0) & (flat != 1)).any():
         return False
-    # Of 0/1 values a list of 3 or more always repeats one; a pair does when both are equal.
-    repeats = length > 2 or bool((flat[0::2] == flat[1::2]).any())
+    # Of 0/1 values a list of 3 or more always repeats one; a pair does when both are equal. Ids are integers.
+    repeats = length > 2 or not pa.types.is_integer(values.type) or bool((flat[0::2] == flat[1::2]).any())
     if label_names is not None and len(label_names) != length and repeats:
         problem = f"multi-hot list of length {length}, but {len(label_names)} label names are given"
         refuse(where, np.arange(1), problem, "Give one name per column of the lists")

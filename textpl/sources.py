@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet as pq
 from datasets import Dataset
 
 BUNDLED = "bundled:"
@@ -129,7 +130,9 @@ def _read_file(path: Path) -> Dataset:
         if path.stat().st_size == 0:
             return Dataset.from_dict({})
         if path.suffix == ".parquet":
-            return Dataset.from_parquet(str(path))
+            # The reader of datasets fails on a file without rows.
+            has_rows = pq.read_metadata(path).num_rows > 0
+            return Dataset.from_parquet(str(path)) if has_rows else Dataset.from_dict({})
         if path.suffix in (".csv", ".tsv"):
             # Without na_filter=False pandas turns the texts and classes "None", "NA", "null" into missing values.
             return Dataset.from_csv(str(path), sep="\t" if path.suffix == ".tsv" else ",", na_filter=False)
@@ -156,8 +159,9 @@ def _read_info(folder: Path) -> dict[str, Any]:
 def _open_hub(source: str, config: str | None, revision: str | None, splits: Mapping[str, str] | None) -> RawSource:
     try:
         loaded = datasets.load_dataset(source, config, revision=revision)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{source!r} is no file or folder here, nor a Hub dataset: {error}") from error
+    except (FileNotFoundError, ConnectionError) as error:
+        message = f"{source!r} is no file or folder here, and cannot be read from the Hub: {error}"
+        raise FileNotFoundError(message) from error
     found: Mapping[str, Dataset] = {"train": loaded} if isinstance(loaded, Dataset) else loaded
     chosen = _match_splits(found, splits, f"Hub dataset {source!r}")
     return RawSource({ours: found[theirs] for ours, theirs in chosen.items()})

@@ -195,30 +195,36 @@ def _draw_pool(
     include_labeled: bool,
     rng: Generator,
 ) -> tuple[Dataset, dict[str, int]]:
-    """Pool rows without texts of the test or labelled rows, and how many of either were removed."""
-    if corpus.unlabeled is None:
-        candidates = _hide_labels(corpus.train.select(rest))
-    else:
-        candidates = corpus.unlabeled.select(rng.permutation(len(corpus.unlabeled)))
-    in_test, in_labeled = find_overlap(candidates, test), find_overlap(candidates, labeled)
-    if in_test:
-        logger.warning("removed %d pool rows whose text is also in the test set", len(in_test))
-    if in_labeled:
-        logger.warning("removed %d pool rows whose text is also in the labelled set", len(in_labeled))
-    clean = np.setdiff1d(np.arange(len(candidates)), np.array([*in_test, *in_labeled], dtype=np.int64))
+    """Pool rows without texts of the test or labelled rows, and how many were removed or added."""
+    source = corpus.train if corpus.unlabeled is None else corpus.unlabeled
+    order = rest if corpus.unlabeled is None else rng.permutation(len(source))
+    known = concatenate_datasets([rows.select_columns(["text"]) for rows in (test, labeled)])
+    seen = np.zeros(len(source), dtype=bool)
+    # One pass over the source in its own order: shuffled rows of a large memory-mapped file are slow to read.
+    seen[find_overlap(source, known)] = True
+    removed, clean = order[seen[order]], order[~seen[order]]
+    in_test = len(find_overlap(source.select(removed), test))
+    in_labeled = len(removed) - in_test
+    if len(removed):
+        logger.warning(
+            "pool: removed %d rows with a text of the test set, %d of the labelled set", in_test, in_labeled
+        )
     if len(clean) == 0 or (size or 0) > len(clean):
         raise ValueError(
-            f"pool={size}, but {len(clean)} rows are left for the pool: {len(candidates)} less {len(in_test)} "
-            f"in the test set and {len(in_labeled)} in the labelled set. Lower labeled, dev or pool, or add text."
+            f"pool={size}, but {len(clean)} rows are left for the pool: {len(order)} less {in_test} in the test "
+            f"set and {in_labeled} in the labelled set. Lower labeled, dev or pool, or add text."
         )
-    pool = candidates.select(clean[:size])
+    counts = {"pool_in_test_removed": in_test, "pool_in_labeled_removed": in_labeled, "labeled_in_pool": 0}
+    pool = source.select(clean[:size])
+    pool = _hide_labels(pool) if corpus.unlabeled is None else pool
     if include_labeled:
         hidden = _hide_labels(labeled)
         leaks = find_overlap(hidden, test)
         hidden = hidden.select(np.setdiff1d(np.arange(len(hidden)), leaks))
         shared = [column for column in pool.column_names if column in hidden.column_names]
         pool = concatenate_datasets([pool.select_columns(shared), hidden.select_columns(shared)])
-    return pool, {"pool_in_test_removed": len(in_test), "pool_in_labeled_removed": len(in_labeled)}
+        counts["labeled_in_pool"] = len(hidden)
+    return pool, counts
 
 
 def _hide_labels(dataset: Dataset) -> Dataset:

@@ -17,6 +17,11 @@ from torch import Tensor
 TINY = 1e-12
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """Half precision as float32, anything else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 @dataclass(frozen=True)
 class SingleLabel:
     """Exactly one of `num_labels` classes per row; probabilities are a softmax over the labels.
@@ -29,8 +34,8 @@ class SingleLabel:
     problem_type: Literal["single_label_classification"] = "single_label_classification"
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax in float32. Shapes: (rows, labels) -> (rows, labels)."""
-        return logits.float().softmax(-1)
+        """Softmax, in float32 at least. Shapes: (rows, labels) -> (rows, labels)."""
+        return full_precision(logits).softmax(-1)
 
     def confidence(self, p: Tensor) -> Tensor:
         """Largest probability of each row. Shapes: (rows, labels) -> (rows,)."""
@@ -50,7 +55,7 @@ class SingleLabel:
 
     def cross_entropy(self, logits: Tensor, q: Tensor) -> Tensor:
         """-sum_k q_k log softmax(logits)_k. Shapes: (rows, labels) twice -> (rows,)."""
-        return -(q * logits.float().log_softmax(-1)).sum(-1)
+        return -(q * full_precision(logits).log_softmax(-1)).sum(-1)
 
     def reweight(self, p: Tensor, ratio: Tensor, complement: Tensor) -> Tensor:
         """Multiply the odds of each label by `ratio` and renormalise (`complement` plays no part here).
@@ -77,8 +82,8 @@ class MultiLabel:
     problem_type: Literal["multi_label_classification"] = "multi_label_classification"
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Sigmoid in float32. Shapes: (rows, labels) -> (rows, labels)."""
-        return logits.float().sigmoid()
+        """Sigmoid, in float32 at least. Shapes: (rows, labels) -> (rows, labels)."""
+        return full_precision(logits).sigmoid()
 
     def confidence(self, p: Tensor) -> Tensor:
         """max(p, 1 - p) of each cell. Shapes: (rows, labels) -> (rows, labels)."""
@@ -98,7 +103,8 @@ class MultiLabel:
 
     def cross_entropy(self, logits: Tensor, q: Tensor) -> Tensor:
         """Binary cross-entropy of each cell. Shapes: (rows, labels) twice -> (rows, labels)."""
-        return F.binary_cross_entropy_with_logits(logits.float(), q.float(), reduction="none")
+        logits = full_precision(logits)
+        return F.binary_cross_entropy_with_logits(logits, q.to(logits.dtype), reduction="none")
 
     def reweight(self, p: Tensor, ratio: Tensor, complement: Tensor) -> Tensor:
         """Scale the odds of each label: p r / (p r + (1 - p) c), with r `ratio` and c `complement`.

@@ -65,7 +65,7 @@ def non_empty_rows(dataset: datasets.Dataset, text_column: str) -> np.ndarray:
         missing = np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False))
         if len(missing):
             raise ValueError(
-                f"Column {text_column!r}, row {start + missing[0]}: the text is missing (None or NaN). Drop such rows: "
+                f"Column {text_column!r}, row {start + missing[0]}: the text is missing (None or NaN). Drop such rows, "
                 f"dataset.filter(lambda row: row[{text_column!r}] is not None)."
             )
         filled = pc.not_equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)

@@ -50,8 +50,8 @@ def load(args: TrainingArguments, state: TrainerState, *, needed: bool) -> dict[
                     return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     if needed:
         raise ValueError(
-            f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between the "
-            "Trainer's save and ours, was trained without this callback, or lies elsewhere. Resume from an earlier "
+            f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between "
+            "the Trainer's save and ours, was trained without this callback, or lies elsewhere. Resume from an earlier "
             "checkpoint, or name the folder: TrainingArguments(resume_from_checkpoint=...). It is not resumed without "
             "its state, which would silently be another run."
         )

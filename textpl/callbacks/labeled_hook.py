@@ -1,4 +1,4 @@
-"""Watches the labelled batches through a forward hook: AdaMatch's threshold and marginal need the model's view of them."""
+"""Watches the labelled batches through a forward hook: AdaMatch needs the model's view of them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ class Monitor:
         self._patience = max(20, run.total_steps // 10)
         self._warned: set[str] = set()
         self._has_gold = False
-        self._sums = self._recent = None
+        self._sums: Tensor | None = None
+        self._recent: Tensor | None = None
         self._recent_steps = 0
 
     def count(self, who: str, inputs: dict[str, Tensor]) -> None:
@@ -113,8 +114,8 @@ class Monitor:
             if share > 0.9 and share > prior + 0.3:
                 self._once(
                     "swallowed",
-                    "Label %r took %.0f %% of the accepted rows in the last %d steps (labelled rows: %.0f %%): the pool is "
-                    "being swallowed by one class; align the marginal (adamatch, or align=AlignToPrior(...)).",
+                    "Label %r took %.0f %% of the accepted rows in the last %d steps (labelled rows: %.0f %%): the pool "
+                    "is being swallowed by one class; align the marginal (adamatch, or align=AlignToPrior(...)).",
                     self._run.label_names[largest],
                     100 * share,
                     self._patience,

@@ -39,9 +39,12 @@ from textpl.components.sharpen import argmax
 from textpl.components.step import Preparable, Run, Stateful, Step
 from textpl.components.teachers import SelfTeacher, Teacher
 from textpl.components.views import View
-from textpl.inference import chunked
+from textpl.inference import chunked, trim
 from textpl.pool import Pool, PoolBatch
 from textpl.tasks import Task
+
+# A backward pass costs about two forward passes.
+TRAINING_PASSES = 3
 
 Align = Callable[[Tensor, Step], Tensor]
 Select = Callable[[Tensor, Step], Tensor]
@@ -213,8 +216,18 @@ class SemiSupervised(TrainerCallback):
         if hasattr(self.teacher, "finish"):
             self.teacher.finish(self._run, Path(args.output_dir) if args.should_save else None)
         self._hook.remove()  # type: ignore[union-attr]
-        self._hook = None
         self._close_batches()
+
+    @property
+    def token_passes(self) -> int:
+        """Forward passes per token spent by this process: teacher once, training (labelled or not) three times."""
+        tokens = self.monitor.tokens
+        return tokens["teacher"] + TRAINING_PASSES * (tokens["student"] + self._hook.tokens)  # type: ignore[union-attr]
+
+    @property
+    def labeled_passes(self) -> int:
+        """The labelled part of `token_passes`."""
+        return TRAINING_PASSES * self._hook.tokens  # type: ignore[union-attr]
 
     # ---- one step ----
 
@@ -233,9 +246,9 @@ class SemiSupervised(TrainerCallback):
         kept = (w > 0 if w.ndim == 1 else (w > 0).any(1)).nonzero().squeeze(1)
         total = torch.zeros((), device=w.device)
         run.model.train()
-        for rows, inputs in zip(
-            kept.split(self._chunk), chunked({k: v[kept] for k, v in strong.items()}, self._chunk), strict=True
-        ):
+        for start in range(0, len(kept), self._chunk):
+            rows = kept[start : start + self._chunk]
+            inputs = trim({name: tensor[rows] for name, tensor in strong.items()})
             logits = run.model(**inputs).logits
             self.monitor.count("student", inputs)
             # Divided by all drawn rows, not the kept ones: otherwise the weight would change its meaning as

@@ -57,15 +57,15 @@ def check_scaling(args: TrainingArguments, model: Any, attached: bool, has_label
     parts = args.gradient_accumulation_steps * args.world_size
     if parts > 1 and _accepts_loss_kwargs(model):
         raise ValueError(
-            f"With {args.gradient_accumulation_steps} accumulation step(s) on {args.world_size} process(es) this Trainer "
-            f"makes the supervised gradient {parts} times too large against the unlabelled one. Either use "
+            f"With {args.gradient_accumulation_steps} accumulation step(s) on {args.world_size} process(es) this "
+            f"Trainer makes the supervised gradient {parts} times too large against the unlabelled one. Either use "
             "textpl.attach(trainer, callback) instead of Trainer(callbacks=[callback]), or set "
             "model.accepts_loss_kwargs = False before the Trainer is built."
         )
 
 
 def find_task(model: Any, loader: Any) -> Task:
-    """The task the model is configured for; where it does not say, what the first label shows (written to the config)."""
+    """The task the model is configured for; if it does not say, what the first label shows (kept in the config)."""
     if model.config.problem_type is None:
         model.config.problem_type = infer_problem_type(loader.dataset[0][_label_key(loader.dataset)])
     return make_task(model.config.problem_type, model.config.num_labels)

@@ -1,0 +1,1 @@
+"""The slots that methods are composed of: teachers, align, selection, sharpen, views, losses, schedules."""

@@ -20,7 +20,7 @@ EPSILON = 1e-6
 
 
 def align_marginal(p: Tensor, wanted: Tensor, seen: Tensor, step: Step) -> Tensor:
-    """q ~ p * wanted / seen, renormalised (ReMixMatch, arXiv 1911.09785, section 3.1).
+    """Target q ~ p * wanted / seen, renormalised (ReMixMatch, arXiv 1911.09785, section 3.1).
 
     Shapes: (rows, labels), (labels,), (labels,) -> (rows, labels).
     """
@@ -103,9 +103,9 @@ class AlignToPrior(_PoolMarginal):
 
 
 class AlignToModel(_PoolMarginal):
-    """Align the pool's marginal to the model's own marginal on labelled batches (AdaMatch, arXiv 2106.04732, section 4.1).
+    """Align the pool's marginal to the model's own on labelled batches.
 
-    q ~ p * EMA(mean p on labelled rows) / EMA(mean p on pool rows). The labelled marginal is read one step late and
+    AdaMatch (arXiv 2106.04732, section 4.1): q ~ p * EMA(mean p on labelled rows) / EMA(mean p on pool rows). The labelled marginal is read one step late and
     with dropout on; it is floored at `floor / labels`, since a class absent from a few labelled batches is not
     absent from the pool.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from textpl.tasks import SingleLabel, Task
+from textpl.tasks import SingleLabel, Task, full_precision
 
 
 def cross_entropy(logits: Tensor, q: Tensor, task: Task) -> Tensor:
@@ -24,7 +24,7 @@ def kl_divergence(logits: Tensor, q: Tensor, task: Task) -> Tensor:
 
 
 def mean_squared_error(logits: Tensor, q: Tensor, task: Task) -> Tensor:
-    """Squared difference of probabilities; for single-label the mean over the classes, as Laine & Aila (arXiv 1610.02242)."""
+    """Squared difference of probabilities; single-label: mean over the classes (Laine & Aila, arXiv 1610.02242)."""
     squared = (task.probabilities(logits) - q) ** 2
     return squared.mean(-1) if isinstance(task, SingleLabel) else squared
 
@@ -41,4 +41,4 @@ class DistillationLoss:
 
     def __call__(self, logits: Tensor, q: Tensor, task: Task) -> Tensor:
         """Loss per row or cell."""
-        return self.temperature**2 * kl_divergence(logits.float() / self.temperature, q, task)
+        return self.temperature**2 * kl_divergence(full_precision(logits) / self.temperature, q, task)

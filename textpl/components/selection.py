@@ -88,8 +88,9 @@ class GaussianWeight:
         self._mean.update(mean)
         self._variance.update(reduce(deviation))
         mu, variance = self._mean.value, self._variance.value
+        assert mu is not None and variance is not None  # both were updated just above
         below = (confidence - mu).clamp_max(0)
-        return torch.exp(-(below**2) * self.n_sigma**2 / (2 * variance.clamp_min(1e-8)))  # type: ignore[union-attr]
+        return torch.exp(-(below**2) * self.n_sigma**2 / (2 * variance.clamp_min(1e-8)))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Running mean and variance."""

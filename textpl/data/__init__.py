@@ -1,0 +1,1 @@
+"""Bundled corpora, written for this project; see each folder's info.json."""
