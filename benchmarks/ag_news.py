@@ -28,7 +28,7 @@ import yaml
 from transformers import Trainer, TrainingArguments, set_seed
 
 import textpl
-from textpl.components import align, schedules, selection, views  # noqa: F401 - named in --arms
+from textpl.components import align, losses, schedules, selection, sharpen, teachers, views
 from textpl.evaluation import bootstrap_difference, scores
 from textpl.inference import bf16_pays
 from textpl.models import load_classifier
@@ -85,7 +85,8 @@ def run(args, arm, seed):
     )
     if name != "labels_only":
         unlabeled = datasets.Dataset.from_dict({"text": pool.text.tolist(), "gold": pool.label.tolist()})
-        textpl.attach(trainer, textpl.METHODS[name].make(unlabeled, **settings))
+        make = textpl.SemiSupervised if name == "SemiSupervised" else textpl.METHODS[name].make
+        textpl.attach(trainer, make(unlabeled, **settings))
     wall, cpu = time.perf_counter(), time.process_time()
     trainer.train()
     cost = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
@@ -103,7 +104,8 @@ def run(args, arm, seed):
 def eval_setting(text):
     """A setting from the command line: YAML, or an expression of textpl's components such as `cosine(1.0)`."""
     if "(" in text:
-        scope = {**vars(schedules), **vars(views), **vars(selection), **vars(align)}
+        modules = (align, losses, schedules, selection, sharpen, teachers, views)
+        scope = {name: value for module in modules for name, value in vars(module).items()}
         return eval(text, scope)  # noqa: S307 - the user's own command line
     return yaml.safe_load(text)
 

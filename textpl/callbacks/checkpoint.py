@@ -14,9 +14,7 @@ FILE = "textpl.safetensors"
 
 
 def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor]) -> None:
-    """Write `tensors` into the checkpoint of this step, all or nothing; without tensors there is nothing to write."""
-    if not tensors:
-        return
+    """Write `tensors` into the checkpoint of this step, all or nothing."""
     folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{FILE}.partial"
@@ -25,7 +23,7 @@ def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor
     os.replace(partial, folder / FILE)
 
 
-def load(args: TrainingArguments, state: TrainerState, *, needed: bool) -> dict[str, Tensor]:
+def load(args: TrainingArguments, state: TrainerState) -> dict[str, Tensor]:
     """Read back what `save` wrote for the step that training resumes from.
 
     No Trainer event carries the checkpoint's path, so it is looked for under `args.resume_from_checkpoint`, then
@@ -34,10 +32,9 @@ def load(args: TrainingArguments, state: TrainerState, *, needed: bool) -> dict[
     Args:
         args: the Trainer's arguments.
         state: the Trainer's state, `global_step` being the step resumed from.
-        needed: whether the method carries state at all.
 
     Raises:
-        ValueError: if the state is needed and not found, or is that of another step.
+        ValueError: if there is none, or only that of another step.
     """
     named = args.resume_from_checkpoint
     folders = [Path(named)] if isinstance(named, str) else []
@@ -48,11 +45,9 @@ def load(args: TrainingArguments, state: TrainerState, *, needed: bool) -> dict[
             with safe_open(file, "pt") as opened:
                 if (opened.metadata() or {}).get("step") == str(state.global_step):
                     return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    if needed:
-        raise ValueError(
-            f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between "
-            "the Trainer's save and ours, was trained without this callback, or lies elsewhere. Resume from an earlier "
-            "checkpoint, or name the folder: TrainingArguments(resume_from_checkpoint=...). It is not resumed without "
-            "its state, which would silently be another run."
-        )
-    return {}
+    raise ValueError(
+        f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between the "
+        "Trainer's save and ours, was trained without this callback, or lies elsewhere. Resume from an earlier "
+        "checkpoint, or name the folder: TrainingArguments(resume_from_checkpoint=...). It is not resumed without its "
+        "state, which would silently be another run."
+    )

@@ -160,7 +160,7 @@ class SemiSupervised(TrainerCallback):
             if isinstance(slot, Preparable):
                 slot.prepare(self._run)
         if state.global_step > 0:
-            self._load_state(checkpoint.load(args, state, needed=bool(self._state())))
+            self._load_state(checkpoint.load(args, state))
         self.step = self._step(state.global_step, torch.zeros(0, dtype=torch.int64), {})
 
     def on_step_begin(

@@ -1,0 +1,106 @@
+"""A killed and resumed run ends with the weights of a straight one, for every method."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+import textpl
+from conftest import make_model, make_pool, make_tokenizer, make_trainer
+from textpl.callbacks.checkpoint import FILE
+
+SETTINGS = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "linear"}
+
+
+class Stop(TrainerCallback):
+    def __init__(self, step, stop):
+        self.step, self.stop = step, stop
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.stop()
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def build(folder, tokenizer, name, task="single", stop=None):
+    settings = {"teacher": make_model(task, seed=5)} if name == "distillation" else {}
+    callback = textpl.METHODS[name].make(make_pool(task=task), ratio=2, **settings)
+    callbacks = [] if stop is None else [Stop(*stop)]
+    model = make_model(task, dropout=0.1)
+    trainer = make_trainer(folder, tokenizer, task=task, model=model, callbacks=callbacks, **SETTINGS)
+    return textpl.attach(trainer, callback)
+
+
+def weights(trainer):
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+@pytest.mark.parametrize("name", sorted(textpl.METHODS))
+def test_resumed_run_equals_a_straight_one(tmp_path, tokenizer, name, task):
+    straight = build(tmp_path / "straight", tokenizer, name, task)
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "killed", tokenizer, name, task, stop=(5, interrupt)).train()
+    resumed = build(tmp_path / "killed", tokenizer, name, task)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 6
+    for key, tensor in weights(straight).items():
+        torch.testing.assert_close(weights(resumed)[key], tensor, rtol=0, atol=0, msg=key)
+
+
+def test_resume_survives_a_real_kill(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    killed = subprocess.run([sys.executable, __file__, str(tmp_path / "killed")], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    tokenizer = make_tokenizer()
+    resumed = build(tmp_path / "killed", tokenizer, "mean_teacher")
+    resumed.train(resume_from_checkpoint=True)
+    straight = build(tmp_path / "straight", tokenizer, "mean_teacher")
+    straight.train()
+    for key, tensor in weights(straight).items():
+        torch.testing.assert_close(weights(resumed)[key], tensor, rtol=0, atol=0, msg=key)
+
+
+def test_a_kill_between_the_two_saves_is_an_error(tmp_path, tokenizer):
+    build(tmp_path, tokenizer, "adamatch").train()
+    (tmp_path / "checkpoint-6" / FILE).unlink()
+    with pytest.raises(ValueError, match=r"No textpl.safetensors of step 6 .*earlier checkpoint"):
+        build(tmp_path, tokenizer, "adamatch").train(resume_from_checkpoint=True)
+
+
+def test_state_of_another_step_is_not_taken(tmp_path, tokenizer):
+    build(tmp_path, tokenizer, "adamatch").train()
+    file = tmp_path / "checkpoint-6" / FILE
+    save_file(load_file(file), file, metadata={"format": "1", "step": "5"})
+    with pytest.raises(ValueError, match=r"No textpl.safetensors of step 6"):
+        build(tmp_path, tokenizer, "adamatch").train(resume_from_checkpoint=True)
+
+
+def test_a_callback_can_train_twice(tmp_path, tokenizer):
+    """Nothing of the first run is left in the slots: the second gives what a fresh callback gives."""
+    callback = textpl.softmatch(make_pool())
+    results = []
+    for i in range(2):
+        trainer = make_trainer(tmp_path / str(i), tokenizer, model=make_model(dropout=0.1), max_steps=3)
+        textpl.attach(trainer, callback).train()
+        results.append(weights(trainer))
+    for key, tensor in results[0].items():
+        torch.testing.assert_close(results[1][key], tensor, rtol=0, atol=0, msg=key)
+
+
+if __name__ == "__main__":
+    build(
+        Path(sys.argv[1]), make_tokenizer(), "mean_teacher", stop=(5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    ).train()

@@ -1,0 +1,112 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from textpl.comparison import Comparison
+
+app = typer.Typer(
+    help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from textpl import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Better text classifiers from text nobody has labelled."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, a folder with recipe.yaml, or a bundled name.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as method.threshold=0.9."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds instead of the recipe's, such as 0,1,2.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or file to read instead of the recipe's data.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+) -> None:
+    """Train with and without the unlabelled text and say whether it helped."""
+    import datasets
+    from rich.console import Console
+
+    from textpl.recipes.parsing import load_recipe
+    from textpl.recipes.run import run_recipe
+
+    _log_to_terminal()
+    datasets.disable_progress_bars()  # ours are enough
+    console = Console()
+    try:
+        loaded = load_recipe(recipe, overrides=overrides or [])
+        folder = out or Path("runs") / loaded.name
+        comparison = run_recipe(
+            loaded,
+            out=folder,
+            data=data,
+            seeds=_seeds(seeds),
+            resume=resume,
+            say=lambda line: console.print(line, style="bold", highlight=False),
+        )
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
+        raise typer.Exit(1) from error
+    _print(console, comparison, folder)
+
+
+def _print(console: object, comparison: Comparison, folder: Path) -> None:
+    from rich.table import Table
+
+    numbers = comparison.to_dict()
+    table = Table(title=f"{comparison.metric.replace('_', ' ')} on the test rows, %")
+    for heading in ("", "mean", "std", "seeds", "steps", "seconds per training"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for name, side in (("labels only", "baseline"), (comparison.name, "method")):
+        values, cost = numbers[side], numbers["cost"][side]
+        std = "" if values["std"] is None else f"{values['std']:.1f}"
+        row = (f"{values['mean']:.1f}", std, str(len(values["seeds"])), f"{cost['steps']:.0f}", f"{cost['seconds']:.0f}")
+        table.add_row(name, *row)
+    console.print(table)  # type: ignore[attr-defined]
+    console.print(f"Did the unlabelled text help?  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
+    for file, what in (("comparison.png", "picture"), ("results.json", "all numbers"), ("model", "classifier")):
+        console.print(f"  {what + ':':12s} {folder / file}", highlight=False)  # type: ignore[attr-defined]
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--seeds {text}: whole numbers separated by commas are needed, such as 0,1,2.") from error
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _log_to_terminal() -> None:
+    import logging
+
+    from rich.logging import RichHandler
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])

@@ -1,0 +1,185 @@
+"""Run a recipe: data, splits, labels-only against the method, and what is written at the end."""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from textpl.callbacks.semi_supervised import SemiSupervised
+from textpl.comparison import Comparison, compare
+from textpl.corpus import Corpus, read_corpus
+from textpl.inference import bf16_pays
+from textpl.models import load_classifier, resolve_model
+from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
+from textpl.recipes.progress import TrainingBar
+from textpl.reports.figures import comparison_figure
+from textpl.splits import Split, make_split
+from textpl.tasks import make_task
+
+REPORTED_VERSIONS = ("textpl", "torch", "transformers", "datasets", "accelerate", "numpy")
+
+
+def run_recipe(
+    loaded: LoadedRecipe,
+    *,
+    out: Path,
+    data: Path | None = None,
+    seeds: list[int] | None = None,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Comparison:
+    """Train, compare and write `model/`, `results.json`, `recipe.yaml` and `comparison.png` into `out`.
+
+    Args:
+        loaded: the recipe.
+        out: folder to write; finished trainings are kept in `out/seeds`.
+        data: folder or file to read instead of the recipe's `data.source`.
+        seeds: instead of the recipe's.
+        resume: go on with the interrupted run in `out`.
+        say: called with lines for the user.
+
+    Returns:
+        Comparison: labels-only against the method.
+
+    Raises:
+        RecipeError: if `out` already holds a run, or holds another recipe's when resuming.
+    """
+    recipe = loaded.recipe
+    text = to_yaml(recipe)
+    _claim(out, text, resume)
+    corpus = _read(loaded, data)
+    splits = functools.cache(functools.partial(_split, corpus, recipe))
+    task = make_task(corpus.problem_type, len(corpus.label_names))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settings = recipe.train.arguments(bf16_pays(device))
+    say(
+        f"{loaded.name}: {recipe.method.name} on {corpus.source}, {task.num_labels} labels, model "
+        f"{resolve_model(recipe.model.name)}, {'bfloat16 autocast' if settings.get('bf16') else 'full precision'}"
+    )
+
+    def make_trainer(seed: int) -> Trainer:
+        split = splits(seed)
+        model, tokenizer = load_classifier(
+            recipe.model.name, task, list(corpus.label_names), revision=recipe.model.revision
+        )
+        encode = functools.partial(_encode, tokenizer=tokenizer, max_length=recipe.model.max_length)
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(out / "work"),
+                seed=seed,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=device.type == "cpu",
+                **settings,
+            ),
+            train_dataset=split.labeled.map(encode, batched=True),
+            eval_dataset=split.test.map(encode, batched=True),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(TrainingBar())
+        return trainer
+
+    def make_callback(seed: int) -> SemiSupervised:
+        return recipe.method.build(splits(seed).pool, seed=seed, max_length=recipe.model.max_length)
+
+    def keep_model(seed: int, trainer: Trainer) -> None:
+        if not (out / "model").exists():
+            trainer.model.save_pretrained(out / "model")
+            trainer.processing_class.save_pretrained(out / "model")
+
+    chosen = seeds or list(recipe.seeds)
+    comparison = compare(
+        make_trainer,
+        make_callback,
+        chosen,
+        name=recipe.method.name,
+        metric=recipe.compare.metric,
+        match=recipe.compare.match,
+        thresholds=recipe.compare.threshold,
+        folder=out / "seeds",
+        on_model=keep_model,
+        on_start=say,
+    )
+    results = comparison.to_dict() | {
+        "recipe": loaded.name,
+        "versions": _versions(device, settings),
+        "data": {"source": corpus.source, "revision": corpus.revision, "splits": [splits(s).report for s in chosen]},
+    }
+    partial = out / "results.json.partial"
+    partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(out / "results.json")
+    comparison_figure(comparison).savefig(out / "comparison.png", dpi=150)
+    shutil.rmtree(out / "work", ignore_errors=True)
+    return comparison
+
+
+def _claim(out: Path, text: str, resume: bool) -> None:
+    stored = out / "recipe.yaml"
+    if out.exists() and any(out.iterdir()):
+        if not resume:
+            raise RecipeError(
+                f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
+            )
+        if not stored.exists() or stored.read_text(encoding="utf-8") != text:
+            raise RecipeError(f"The folder {out} holds a run of another recipe: choose another folder with --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    stored.write_text(text, encoding="utf-8")
+
+
+def _read(loaded: LoadedRecipe, data: Path | None) -> Corpus:
+    wanted = loaded.recipe.data
+    if data is not None:
+        return read_corpus(data)
+    local = loaded.folder / wanted.source if loaded.folder is not None else None
+    if local is not None and local.exists():
+        return read_corpus(local, text_column=wanted.text, label_column=wanted.label)
+    return read_corpus(
+        wanted.source,
+        config=wanted.config,
+        revision=wanted.revision,
+        text_column=wanted.text,
+        label_column=wanted.label,
+    )
+
+
+def _split(corpus: Corpus, recipe: Any, seed: int) -> Split:
+    wanted = recipe.split
+    return make_split(
+        corpus,
+        seed=seed,
+        labels_per_class=wanted.labels_per_class,
+        labeled=wanted.labeled,
+        min_per_class=wanted.min_per_class,
+        dev=wanted.dev,
+        pool=wanted.pool,
+        test=wanted.test,
+    )
+
+
+def _encode(batch: dict[str, list], tokenizer: Any, max_length: int) -> dict[str, list]:
+    return dict(tokenizer(batch["text"], truncation=True, max_length=max_length))
+
+
+def _versions(device: torch.device, settings: dict[str, Any]) -> dict[str, Any]:
+    processor = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in REPORTED_VERSIONS},
+        "device": f"{device.type} ({processor})",
+        "threads": torch.get_num_threads(),
+        "bf16": bool(settings.get("bf16")),
+    }

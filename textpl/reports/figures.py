@@ -1,0 +1,57 @@
+"""The picture of a comparison: every seed's pair, the interval, and how self-labelling went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from textpl.comparison import Comparison
+
+# Okabe & Ito's palette: told apart by colour-blind readers.
+GREY, BLUE, ORANGE, GREEN = "#666666", "#0072B2", "#D55E00", "#009E73"
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Left: the scores, one line per seed; right: mask rate and, where known, precision of accepted pseudo-labels."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    scores, labels = figure.subplots(1, 2)
+    _draw_scores(scores, comparison)
+    _draw_labels(labels, comparison)
+    figure.suptitle(comparison.interval.sentence(), fontsize=11)
+    return figure
+
+
+def _draw_scores(axes: Any, comparison: Comparison) -> None:
+    sides = np.array(
+        [[100 * o.scores[comparison.metric] for o in side] for side in (comparison.baseline, comparison.method)]
+    )
+    for before, after in sides.T:
+        axes.plot([0, 1], [before, after], color=GREY, linewidth=1, alpha=0.6, marker="o", markersize=4)
+    for x, values, colour in ((0, sides[0], ORANGE), (1, sides[1], BLUE)):
+        axes.plot([x - 0.12, x + 0.12], [values.mean()] * 2, color=colour, linewidth=4, solid_capstyle="butt")
+        axes.annotate(f"{values.mean():.1f}", (x, values.mean()), (0, 9), textcoords="offset points", ha="center")
+    axes.set_xlim(-0.5, 1.5)
+    axes.set_xticks([0, 1], ["labels only", comparison.name])
+    axes.set_ylabel(f"{comparison.metric.replace('_', ' ')} on the test rows, %")
+    axes.set_title(f"{len(comparison.baseline)} seed(s): each line is one split", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_labels(axes: Any, comparison: Comparison) -> None:
+    series = (("textpl/mask_rate", "accepted share of the pool", BLUE), ("textpl/precision", "of these right", GREEN))
+    for key, name, colour in series:
+        for i, outcome in enumerate(comparison.method):
+            points = [(h["step"], 100 * h[key]) for h in outcome.history if key in h]
+            if points:
+                steps, values = zip(*points, strict=True)
+                axes.plot(steps, values, color=colour, alpha=0.8, linewidth=1.2, label=name if i == 0 else None)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("%")
+    axes.set_title("pseudo-labels while training", fontsize=10)
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
