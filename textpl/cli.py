@@ -41,8 +41,8 @@ def run(
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds instead of the recipe's, such as 0,1,2.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder or file to read instead of the recipe's data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; default: runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: runs/NAME, or runs/NAME-2, ... if it exists.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")] = False,
 ) -> None:
     """Train with and without the unlabelled text and say whether it helped."""
     import datasets
@@ -56,7 +56,7 @@ def run(
     console = Console()
     try:
         loaded = load_recipe(recipe, overrides=overrides or [])
-        folder = out or Path("runs") / loaded.name
+        folder = out or _next_folder(Path("runs"), loaded.name, resume)
         comparison = run_recipe(
             loaded,
             out=folder,
@@ -87,6 +87,15 @@ def _print(console: object, comparison: Comparison, folder: Path) -> None:
     console.print(f"Did the unlabelled text help?  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
     for file, what in (("comparison.png", "picture"), ("results.json", "all numbers"), ("model", "classifier")):
         console.print(f"  {what + ':':12s} {folder / file}", highlight=False)  # type: ignore[attr-defined]
+
+
+def _next_folder(parent: Path, name: str, resume: bool) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3`, ... that is free; the newest of them to resume."""
+    folder, newest, number = parent / name, parent / name, 1
+    while folder.exists():
+        number, newest = number + 1, folder
+        folder = parent / f"{name}-{number}"
+    return newest if resume else folder
 
 
 def _seeds(text: str | None) -> list[int] | None:
