@@ -97,7 +97,9 @@ def make_pool(rows=60, seed=1, task="single", labels=3):
     return datasets.Dataset.from_dict({"text": texts, "gold": gold})
 
 
-def make_trainer(folder, tokenizer, *, task="single", model=None, callbacks=None, data=None, trainer=Trainer, **settings):
+def make_trainer(
+    folder, tokenizer, *, task="single", model=None, callbacks=None, data=None, trainer=Trainer, **settings
+):
     """A stock Trainer on the tiny model."""
     defaults = {
         "output_dir": str(folder),

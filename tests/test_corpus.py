@@ -111,9 +111,7 @@ def test_bundled(tmp_path, monkeypatch):
 
 
 def test_hub(monkeypatch):
-    features = Features(
-        {"sentence": Value("string"), "idx": Value("int32"), "label": ClassLabel(names=["neg", "pos"])}
-    )
+    features = Features({"sentence": Value("string"), "idx": Value("int32"), "label": ClassLabel(names=["neg", "pos"])})
     split = Dataset.from_dict({"sentence": ["a", "b"], "idx": [0, 1], "label": [0, 1]}, features=features)
     hidden = Dataset.from_dict({"sentence": ["a", "b"], "idx": [0, 1], "label": [-1, -1]}, features=features)
     calls = []

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import make_data, make_model, make_pool, make_tokenizer, make_trainer
 from transformers import TrainerCallback
 
 import textpl
-from conftest import make_data, make_model, make_pool, make_tokenizer, make_trainer
 from textpl import SemiSupervised
 from textpl.components.selection import FixedThreshold
 
@@ -112,7 +112,10 @@ def test_plain_callback_is_exact_in_one_piece_and_refuses_otherwise(tmp_path, to
 
 
 def test_plain_callback_is_exact_when_the_model_says_so(tmp_path, tokenizer):
-    callback, recorder = SemiSupervised(make_pool(), select=FixedThreshold(THRESHOLD["single"]), weight=WEIGHT), Recorder()
+    callback, recorder = (
+        SemiSupervised(make_pool(), select=FixedThreshold(THRESHOLD["single"]), weight=WEIGHT),
+        Recorder(),
+    )
     model = make_model(dtype=torch.float64)
     model.accepts_loss_kwargs = False
     settings = {"max_steps": 1, "max_grad_norm": 0.0, "learning_rate": 0.0, "gradient_accumulation_steps": 2}

@@ -1,14 +1,14 @@
-"""The pool: what it accepts, in which order it is drawn, and that nothing about it depends on anything but the seed."""
+"""The pool: what it accepts, in which order it is drawn, and that nothing in it depends on more than the seed."""
 
 from __future__ import annotations
 
 import datasets
 import numpy as np
 import pytest
+from conftest import make_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import make_texts
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.inference import pad
 from textpl.pool import Pool, PoolOrder

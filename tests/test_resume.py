@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_model, make_pool, make_tokenizer, make_trainer
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 import textpl
-from conftest import make_model, make_pool, make_tokenizer, make_trainer
 from textpl.callbacks.checkpoint import FILE
 
 SETTINGS = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "linear"}

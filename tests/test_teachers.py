@@ -428,13 +428,14 @@ def cached(folder):
 
 
 @both
-def test_frozen_teacher_gives_the_models_probabilities_of_each_row(task, tmp_path):
+@pytest.mark.parametrize("training", [True, False], ids=["train mode", "eval mode"])
+def test_frozen_teacher_gives_the_models_probabilities_of_each_row(task, training, tmp_path):
     texts = make_texts(11, seed=4)[0]
-    model = make_bert(task, seed=5).train()
+    model = make_bert(task, seed=5).train(training)
     run = make_run(task, pool=make_pool(texts))
     teacher = FrozenTeacher(model, batch_size=3, cache_dir=tmp_path / "logits")
     teacher.prepare(run)
-    assert model.training  # left as it came
+    assert model.training == training  # left as it came
     rows = [7, 0, 10, 3]
     p, valid = ask(teacher, make_step(run, rows=rows))
     expected = task.probabilities(one_by_one(model, texts))

@@ -41,8 +41,12 @@ def run(
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds instead of the recipe's, such as 0,1,2.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder or file to read instead of the recipe's data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; default: runs/NAME, or runs/NAME-2, ... if it exists.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: runs/NAME, or runs/NAME-2, ... if it exists.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")
+    ] = False,
 ) -> None:
     """Train with and without the unlabelled text and say whether it helped."""
     import datasets
@@ -81,7 +85,13 @@ def _print(console: object, comparison: Comparison, folder: Path) -> None:
     for name, side in (("labels only", "baseline"), (comparison.name, "method")):
         values, cost = numbers[side], numbers["cost"][side]
         std = "" if values["std"] is None else f"{values['std']:.1f}"
-        row = (f"{values['mean']:.1f}", std, str(len(values["seeds"])), f"{cost['steps']:.0f}", f"{cost['seconds']:.0f}")
+        row = (
+            f"{values['mean']:.1f}",
+            std,
+            str(len(values["seeds"])),
+            f"{cost['steps']:.0f}",
+            f"{cost['seconds']:.0f}",
+        )
         table.add_row(name, *row)
     console.print(table)  # type: ignore[attr-defined]
     console.print(f"Did the unlabelled text help?  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]

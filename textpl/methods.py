@@ -78,7 +78,7 @@ def uda(
     """UDA (Xie et al. 2020, arXiv 1904.12848): the prediction on the text supervises its augmented copy.
 
     L = mean over rows below the TSA ceiling of H(y, p) + weight * mean_U 1[max p > threshold] KL(q || p(view)),
-    q = softmax(z / T) (equation 1, sections 3.2 and 3.3). Training-signal annealing needs `textpl.attach`;
+    q = softmax(z / T) (equation 1). Training-signal annealing needs `textpl.attach`;
     `tsa=None` switches it off.
     When to use: a few dozen labels and a view that keeps the meaning.
     """
@@ -142,8 +142,8 @@ def adamatch(
 ) -> SemiSupervised:
     """AdaMatch (Berthelot et al. 2022, arXiv 2106.04732): FixMatch aligned to the model's labelled marginal.
 
-    p ~ p * EMA(mean p labelled) / EMA(mean p pool) (section 4.1), accepted where max p >= threshold * mean labelled
-    confidence (equation 5), weight ramped up by a cosine (section 4.2). The logit interpolation of the paper mends
+    p ~ p * EMA(mean p labelled) / EMA(mean p pool), accepted where max p >= threshold * mean labelled
+    confidence, weight ramped up by a cosine. The logit interpolation of the paper mends
     BatchNorm and is left out. Multi-label: odds aligned and confidence compared per label.
     When to use: few labels per class, drawn with about the pool's class shares.
     """
@@ -176,8 +176,8 @@ def softmatch(
 ) -> SemiSupervised:
     """SoftMatch (Chen et al. 2023, arXiv 2301.10921): every row counts, by a Gaussian of its confidence.
 
-    w = exp(-min(c - mu, 0)^2 n^2 / (2 var)) (equation 7) on probabilities aligned to a prior (equation 10; the
-    paper's is uniform, ours the labelled one; None switches alignment off). Multi-label: per label, on max(p, 1 - p).
+    w = exp(-min(c - mu, 0)^2 n^2 / (2 var)) on probabilities aligned to a prior (the paper's is uniform, ours the
+    labelled one; None switches alignment off). Multi-label: per label, on max(p, 1 - p).
     When to use: as `adamatch`, when no single threshold suits the whole run.
     """
     return SemiSupervised(

@@ -71,13 +71,14 @@ class Pool:
     ) -> None:
         self.text_column = _text_column(dataset, text_column, view)
         self.seed, self.max_length = seed, max_length
+        self._kept: np.ndarray | None = None
         if self.text_column:
             kept = non_empty_rows(dataset, self.text_column)
             if len(kept) < len(dataset):
                 logger.warning(
                     "%d of %d unlabelled texts are blank and are left out.", len(dataset) - len(kept), len(dataset)
                 )
-                dataset = dataset.select(kept)
+                dataset, self._kept = dataset.select(kept), kept
             if tokenizer is None:
                 raise ValueError("The pool is text: give the Trainer its tokenizer (processing_class=tokenizer).")
         if len(dataset) == 0:
@@ -100,20 +101,24 @@ class Pool:
         """
         if name not in self.dataset.column_names:
             raise ValueError(f"The unlabelled dataset has no column {name!r}; it has {self.dataset.column_names}.")
-        parts = [np.asarray(b[name]) for b in self.dataset.select_columns([name]).iter(batch_size=10_000)]
+        batches = self.dataset.select_columns([name]).iter(batch_size=10_000)
         try:
-            values = np.concatenate(parts)
+            values = np.concatenate([np.asarray(batch[name]) for batch in batches])
             return values.astype(np.float32) if values.ndim > 1 else values
         except ValueError as error:
             raise ValueError(f"Column {name!r}: every row needs the same number of values.") from error
 
-    def token_ids(self, tokenizer: Any = None) -> Tokens:
-        """Token ids of all rows: the student's, or those of another tokenizer (cut to what that one allows)."""
+    def source_row(self, row: int) -> int:
+        """Row of the user's dataset that pool row `row` was, before blank texts were left out."""
+        return row if self._kept is None else int(self._kept[row])
+
+    def token_ids(self, tokenizer: Any = None, config: Any = None) -> Tokens:
+        """Token ids of all rows: the student's, or those of another tokenizer, cut to what its model allows."""
         if tokenizer is None:
             return self.tokens
         if self.text_column is None:
             raise ValueError("A teacher with its own tokenizer needs the pool's texts, but the pool is tokenised.")
-        longest = min(tokenizer.model_max_length, 512)
+        longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
         return tokenize(self.dataset, self.text_column, tokenizer, longest, tokenizer.pad_token_id)
 
     def batches(self, start: int, stop: int, rows_per_step: int, rank: int = 0, world: int = 1) -> Iterator[PoolBatch]:

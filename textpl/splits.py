@@ -206,9 +206,7 @@ def _draw_pool(
     in_test = len(find_overlap(source.select(removed), test))
     in_labeled = len(removed) - in_test
     if len(removed):
-        logger.warning(
-            "pool: removed %d rows with a text of the test set, %d of the labelled set", in_test, in_labeled
-        )
+        logger.warning("pool: removed %d rows with a text of the test set, %d of the labelled set", in_test, in_labeled)
     if len(clean) == 0 or (size or 0) > len(clean):
         raise ValueError(
             f"pool={size}, but {len(clean)} rows are left for the pool: {len(order)} less {in_test} in the test "

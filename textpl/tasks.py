@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Probabilities from float16 logits reach 0; below this a logarithm says nothing any more.
+# Guards divisions by sums that are 0 where every probability is.
 TINY = 1e-12
 
 
@@ -46,8 +47,9 @@ class SingleLabel:
         return F.one_hot(p.argmax(-1), self.num_labels).to(p.dtype)
 
     def temper(self, p: Tensor, temperature: float) -> Tensor:
-        """softmax(log p / T), which equals softmax(logits / T). Shapes: (rows, labels) -> (rows, labels)."""
-        return (p.clamp_min(TINY).log() / temperature).softmax(-1)
+        """p^(1/T) renormalised, which equals softmax(logits / T). Shapes: (rows, labels) -> (rows, labels)."""
+        scaled = (p / p.max(-1, keepdim=True).values.clamp_min(TINY)) ** (1 / temperature)
+        return scaled / scaled.sum(-1, keepdim=True).clamp_min(TINY)
 
     def entropy(self, p: Tensor) -> Tensor:
         """Entropy in nats. Shapes: (rows, labels) -> (rows,)."""
@@ -94,8 +96,10 @@ class MultiLabel:
         return (p >= 0.5).to(p.dtype)
 
     def temper(self, p: Tensor, temperature: float) -> Tensor:
-        """sigmoid(logit(p) / T). Shapes: (rows, labels) -> (rows, labels)."""
-        return (torch.logit(p, eps=1e-7) / temperature).sigmoid()
+        """sigmoid(logit(p) / T), as powers of p and 1 - p. Shapes: (rows, labels) -> (rows, labels)."""
+        largest = torch.maximum(p, 1 - p)
+        positive, negative = (p / largest) ** (1 / temperature), ((1 - p) / largest) ** (1 / temperature)
+        return positive / (positive + negative)
 
     def entropy(self, p: Tensor) -> Tensor:
         """Entropy of each Bernoulli in nats. Shapes: (rows, labels) -> (rows, labels)."""
@@ -140,7 +144,17 @@ def make_task(problem_type: str | None, num_labels: int) -> Task:
 
 
 def infer_problem_type(label: Any) -> str:
-    """Problem type of one row's label: an integer is single-label, a sequence of numbers multi-label."""
-    if isinstance(label, (int,)) or (hasattr(label, "ndim") and label.ndim == 0):
+    """Problem type that one row's label shows: an integer is single-label, a list of numbers multi-label.
+
+    Raises:
+        ValueError: for anything else, such as a float or a string.
+    """
+    value = np.asarray(label)
+    if value.ndim == 0 and value.dtype.kind in "iub":
         return "single_label_classification"
-    return "multi_label_classification"
+    if value.ndim == 1 and value.dtype.kind in "iubf":
+        return "multi_label_classification"
+    raise ValueError(
+        f"The label {label!r} is neither a class id (an integer) nor a multi-hot list of numbers: encode it, or "
+        "set model.config.problem_type."
+    )

@@ -47,7 +47,7 @@ class Monitor:
         """Add one step.
 
         Args:
-            p: aligned probabilities, (rows, labels).
+            p: aligned probabilities of the rows on which the teacher does not abstain, (valid rows, labels).
             q: targets, (rows, labels).
             w: selection weights, (rows,) or (rows, labels).
             loss: unlabelled loss, ().
@@ -61,7 +61,14 @@ class Monitor:
         if gold is not None:
             self._has_gold = True
             right = (accepted * task.targets(gold.to(w.device))).sum()
-        one = [torch.ones((), device=w.device), w.mean(), loss, task.entropy(p).mean(), right, (w > 0).float().mean()]
+        one = [
+            torch.ones((), device=w.device),
+            w.mean(),
+            loss,
+            task.entropy(p).mean().nan_to_num(),
+            right,
+            (w > 0).float().mean(),
+        ]
         sums = torch.cat([torch.stack([x.float() for x in one]), accepted.sum(0).float()])
         self._weight = weight
         self._sums = sums if self._sums is None else self._sums + sums
@@ -114,8 +121,8 @@ class Monitor:
             if share > 0.9 and share > prior + 0.3:
                 self._once(
                     "swallowed",
-                    "Label %r took %.0f %% of the accepted rows in the last %d steps (labelled rows: %.0f %%): the pool "
-                    "is being swallowed by one class; align the marginal (adamatch, or align=AlignToPrior(...)).",
+                    "Label %r took %.0f %% of the accepted rows in the last %d steps (labelled rows: %.0f %%): one "
+                    "class swallows the pool; align the marginal (adamatch, or align=AlignToPrior(...)).",
                     self._run.label_names[largest],
                     100 * share,
                     self._patience,

@@ -148,6 +148,7 @@ class SemiSupervised(TrainerCallback):
             processing_class=tokenizer,
             reduce=process_mean(args.world_size),
             precision=precision_of(args),
+            world=args.world_size,
         )
         self._rank, self._world = args.process_index, args.world_size
         self._device = next(model.parameters()).device
@@ -184,11 +185,9 @@ class SemiSupervised(TrainerCallback):
             p, w = self._targets(step)
             q = self.sharpen(p, step.task)
             loss = self._student_gradient(strong, q, w, weight, getattr(kwargs.get("optimizer"), "scaler", None))
-        self.monitor.record(p, q, w, loss, weight, batch.gold)
+        self.monitor.record(p[step.valid], q, w, loss, weight, batch.gold)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move what follows the weights: EMA teacher, statistics of the labelled batches."""
         self._hook.flush()  # type: ignore[union-attr]
         if hasattr(self.teacher, "after_step"):
@@ -234,12 +233,12 @@ class SemiSupervised(TrainerCallback):
     @torch.no_grad()
     def _targets(self, step: Step) -> tuple[Tensor, Tensor]:
         step.run.model.eval()
-        p, valid = self.teacher(step)
+        p, step.valid = self.teacher(step)
         step.run.model.train()
         if self.align is not None:
             p = self.align(p, step)
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
-        return p, w * valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
+        return p, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
 
     def _student_gradient(self, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
         run = self._run

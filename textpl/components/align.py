@@ -46,7 +46,9 @@ class _PoolMarginal:
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Aligned probabilities."""
-        self._seen.update(step.run.reduce(p.mean(0)))
+        mean, count = step.mean(p)
+        if count:
+            self._seen.update(mean)
         wanted, seen = self.wanted(step), self._seen.value
         return p if wanted is None or seen is None else align_marginal(p, wanted.to(p.device), seen, step)
 
@@ -91,7 +93,7 @@ class AlignToPrior(_PoolMarginal):
             self._wanted = run.labeled_prior if self.prior == "labeled" else uniform
             return
         wanted = torch.as_tensor(self.prior, dtype=torch.float32)
-        if wanted.shape != (run.task.num_labels,) or bool(((wanted < 0) | (wanted > 1)).any()):
+        if wanted.shape != (run.task.num_labels,) or not bool(((wanted >= 0) & (wanted <= 1)).all()):
             raise ValueError(f"prior={self.prior!r}: needs {run.task.num_labels} probabilities, one per label.")
         if single and abs(float(wanted.sum()) - 1) > 1e-3:
             raise ValueError(f"prior={self.prior!r} sums to {float(wanted.sum()):.4f}: a class prior sums to 1.")
@@ -105,12 +107,12 @@ class AlignToPrior(_PoolMarginal):
 class AlignToModel(_PoolMarginal):
     """Align the pool's marginal to the model's own on labelled batches.
 
-    AdaMatch (arXiv 2106.04732, section 4.1): q ~ p * EMA(mean p on labelled rows) / EMA(mean p on pool rows). The labelled marginal is read one step late and
-    with dropout on; it is floored at `floor / labels`, since a class absent from a few labelled batches is not
-    absent from the pool.
+    AdaMatch (arXiv 2106.04732), distribution alignment: q ~ p * EMA(mean p on labelled rows) / EMA(mean p on pool
+    rows). The labelled marginal is read one step late and with dropout on; it is floored at `floor` times the share
+    of labelled rows with the label, since a class absent from a few labelled batches is not absent from the pool.
 
     Args:
-        floor: smallest labelled marginal as a share of the uniform one.
+        floor: smallest marginal to align to, as a share of the labelled prior.
         horizon: memory of both running marginals, as a share of the run.
     """
 
@@ -121,4 +123,8 @@ class AlignToModel(_PoolMarginal):
     def wanted(self, step: Step) -> Tensor | None:
         """The model's labelled marginal."""
         marginal = step.labeled.marginal.value
-        return None if marginal is None else marginal.clamp_min(self.floor / step.task.num_labels)
+        return (
+            None
+            if marginal is None
+            else torch.maximum(marginal, self.floor * step.run.labeled_prior.to(marginal.device))
+        )

@@ -20,7 +20,7 @@ from textpl.tasks import SingleLabel
 class TrainingSignalAnnealing:
     """Leave out labelled rows that the model already has right with a probability above a rising ceiling.
 
-    UDA (arXiv 1904.12848, section 3.3): a row is dropped when p(correct class) > eta_t, with
+    UDA (arXiv 1904.12848, training-signal annealing): a row is dropped when p(correct class) > eta_t, with
     eta_t = a_t (1 - 1/K) + 1/K and a_t = 1 - exp(-5 t) ("log"), t ("linear") or exp(5 (t - 1)) ("exp"); the loss is
     the mean over the rows that stay. It is the probability of the *correct* class: dropping by the largest
     probability, as a well-known re-implementation does, silences confident mistakes. Multi-label: per cell, with

@@ -48,7 +48,7 @@ class linear:  # noqa: N801
 class cosine:  # noqa: N801
     """From 0 at `start` to `value` at `end` along half a cosine, constant afterwards.
 
-    With start 0 and end 0.5 this is AdaMatch's mu(t) = 1/2 - cos(min(pi, 2 pi t)) / 2 (arXiv 2106.04732, section 4.2).
+    With start 0 and end 0.5 this is AdaMatch's mu(t) = 1/2 - cos(min(pi, 2 pi t)) / 2 (arXiv 2106.04732).
     """
 
     value: float

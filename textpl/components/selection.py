@@ -36,7 +36,7 @@ class FixedThreshold:
 
 @dataclass(frozen=True)
 class RelativeThreshold:
-    """1[confidence >= threshold * mean confidence on labelled rows] (AdaMatch, arXiv 2106.04732, equation 5).
+    """1[confidence >= threshold * mean confidence on labelled rows] (AdaMatch, arXiv 2106.04732).
 
     The labelled confidence is that of training passes (dropout on), running and one step late; multi-label has one
     per label. Before the first labelled batch nothing counts.
@@ -59,7 +59,7 @@ class RelativeThreshold:
 class GaussianWeight:
     """exp(-min(c - mu, 0)^2 n^2 / (2 var)): no cut, a weight by how far confidence c is below its running mean mu.
 
-    SoftMatch (arXiv 2301.10921, equation 7), with n = `n_sigma` = 2; var is the running unbiased batch variance.
+    SoftMatch (arXiv 2301.10921), with n = `n_sigma` = 2; var is the running unbiased batch variance.
     mu and var start from the first batch instead of 1/K and 1: with those and a decay of .999 a fine-tune of
     some hundred steps filters nothing. Multi-label: one mu and var per label, on max(p, 1 - p).
 
@@ -79,16 +79,16 @@ class GaussianWeight:
         self._mean, self._variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
-        """Weights in (0, 1]."""
+        """Weights in [0, 1]."""
         confidence = step.task.confidence(p)
-        reduce = step.run.reduce
-        mean = reduce(confidence.mean(0))
-        # Pooled over processes about the common mean, n - 1 per process: one row alone has no variance.
-        deviation = ((confidence - mean) ** 2).sum(0) / max(len(confidence) - 1, 1)
-        self._mean.update(mean)
-        self._variance.update(reduce(deviation))
+        mean, count = step.mean(confidence)
+        deviation, _ = step.mean((confidence - mean) ** 2)
+        if count:
+            self._mean.update(mean)
+            self._variance.update(deviation * count / max(count - 1, 1))  # unbiased, over the rows of all processes
         mu, variance = self._mean.value, self._variance.value
-        assert mu is not None and variance is not None  # both were updated just above
+        if mu is None or variance is None:
+            return torch.zeros_like(confidence)
         below = (confidence - mu).clamp_max(0)
         return torch.exp(-(below**2) * self.n_sigma**2 / (2 * variance.clamp_min(1e-8)))
 
@@ -107,7 +107,7 @@ class GaussianWeight:
 class LabelThresholds:
     """Multi-label: a cell counts when p >= positive or p <= negative of its label; between them it is ignored.
 
-    UPS's pair of thresholds (arXiv 2101.06329, equation 5) with an ignore zone between.
+    UPS's pair of thresholds (arXiv 2101.06329) without its uncertainty.
 
     Args:
         positive: one number, or one per label.
@@ -119,6 +119,11 @@ class LabelThresholds:
 
     def __post_init__(self) -> None:
         positive, negative = torch.as_tensor(self.positive), torch.as_tensor(self.negative)
+        for name, value in (("positive", positive), ("negative", negative)):
+            if not bool(((value >= 0) & (value <= 1)).all()):
+                raise ValueError(f"{name}={getattr(self, name)!r}: thresholds must lie in [0, 1].")
+        if positive.ndim and negative.ndim and positive.shape != negative.shape:
+            raise ValueError(f"{positive.numel()} positive and {negative.numel()} negative thresholds: one per label.")
         if bool((positive < negative).any()):
             raise ValueError(f"positive={self.positive!r} lies below negative={self.negative!r} for some label.")
 

@@ -23,7 +23,7 @@ def keep(p: Tensor, task: Task) -> Tensor:
 class Temperature:
     """Soft target q = softmax(log p / T), for multi-label sigmoid(logit(p) / T).
 
-    T < 1 sharpens (UDA, arXiv 1904.12848, section 3.2), T > 1 softens (distillation, arXiv 1503.02531, equation 1).
+    T < 1 sharpens (UDA, arXiv 1904.12848), T > 1 softens (distillation, arXiv 1503.02531, equation 1).
     This is the one place where a temperature is applied to a target.
 
     Raises:

@@ -48,18 +48,16 @@ def same_label_order(config: Any, label_names: list[str]) -> list[int]:
     )
 
 
-def cached_logits(
-    model: torch.nn.Module, tokenizer: Any, run: Run, batch_size: int, cache_dir: str | Path | None
-) -> np.ndarray:
+def cached_logits(model: Any, tokenizer: Any, run: Run, batch_size: int, cache_dir: str | Path | None) -> np.ndarray:
     """Logits of `model` for every pool row, from the cache when they are there.
 
     Returns:
         read-only memory-mapped float16 array of shape (pool rows, labels).
     """
-    sequences = run.pool.token_ids() if tokenizer is None else run.pool.token_ids(tokenizer)
+    sequences = run.pool.token_ids() if tokenizer is None else run.pool.token_ids(tokenizer, model.config)
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "textpl-logits")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{_key(sequences.fingerprint, model)}.npy"
+    file = folder / f"{_key(sequences.fingerprint, model, run.precision)}.npy"
     if not file.exists():
         device = next(run.model.parameters()).device
         home = next(model.parameters()).device
@@ -81,8 +79,8 @@ def cached_logits(
     return np.load(file, mmap_mode="r")
 
 
-def _key(fingerprint: str, model: torch.nn.Module) -> str:
-    digest = hashlib.sha256(fingerprint.encode())
+def _key(fingerprint: str, model: Any, precision: torch.dtype | None) -> str:
+    digest = hashlib.sha256(f"{fingerprint}|{model.config.to_json_string()}|{precision}".encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

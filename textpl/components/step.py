@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from textpl.components.running import RunningMean
-from textpl.tasks import Task
+from textpl.tasks import TINY, Task
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Run:
         processing_class: the Trainer's tokenizer, None if it has none.
         reduce: mean of a tensor over all processes; the identity in a single process.
         precision: dtype of autocast, None for full precision.
+        world: number of processes.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Run:
     processing_class: Any = None
     reduce: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
     precision: torch.dtype | None = None
+    world: int = 1
 
     def decay(self, horizon: float) -> float:
         """EMA decay whose memory is `horizon` times the run's length: 1 - 1 / (horizon * steps), at least 0.5.
@@ -71,6 +73,7 @@ class Step:
         inputs: model inputs of those rows, each of shape (rows, tokens).
         predict: `predict(inputs) -> logits (rows, labels)`: the model in eval mode without gradient.
         labeled: statistics of the labelled batches seen so far.
+        valid: rows on which the teacher does not abstain, bool (rows,); None for all.
     """
 
     run: Run
@@ -79,6 +82,17 @@ class Step:
     inputs: dict[str, Tensor]
     predict: Callable[[dict[str, Tensor]], Tensor]
     labeled: LabeledStatistics
+    valid: Tensor | None = None
+
+    def mean(self, x: Tensor) -> tuple[Tensor, float]:
+        """Mean over the valid rows of all processes, and how many there are; running statistics are made of these.
+
+        Shapes: (rows, ...) -> (...). The mean of no rows is 0, with a count of 0.
+        """
+        valid = torch.ones(len(x), device=x.device) if self.valid is None else self.valid.to(x.dtype)
+        count = self.run.reduce(valid.sum())
+        total = self.run.reduce((x * valid.reshape(-1, *[1] * (x.ndim - 1))).sum(0))
+        return total / count.clamp_min(TINY), float(count) * self.run.world
 
     @property
     def task(self) -> Task:

@@ -19,8 +19,12 @@ from torch import Tensor
 
 from textpl.components.soft_labels import cached_logits, load_teacher, same_label_order
 from textpl.components.step import Run, Step
+from textpl.tasks import full_precision
 
 Target = tuple[Tensor, Tensor]
+
+# Stored probabilities are rounded: by so much they may leave [0, 1], and a row's sum may miss 1.
+ROUNDING, SUM_TOLERANCE = 1e-4, 0.02
 
 
 class Teacher(Protocol):
@@ -42,9 +46,9 @@ class SelfTeacher:
 class EMATeacher:
     """The moving average of the model's weights (Mean Teacher, arXiv 1703.01780, equation 1).
 
-    theta' <- m_t theta' + (1 - m_t) theta after every optimizer step, m_t = min(1 - 1/(t + 1), m). Only trainable
-    parameters are averaged. Evaluation during training shows the student; at the end of training the averaged
-    weights are put into the model and the student's are kept in the folder `student` of the output folder.
+    theta' <- m_t theta' + (1 - m_t) theta after every optimizer step, m_t = min(1 - 1/(t + 1), m), as the paper's code.
+    Only trainable parameters are averaged. Evaluation during training shows the student; at the end of training the
+    averaged weights are put into the model and the student's are kept in the folder `student` of the output folder.
 
     Args:
         decay: m in [0, 1); None ties it to the run's length, 1 - 1/(0.03 steps).
@@ -62,7 +66,8 @@ class EMATeacher:
     def prepare(self, run: Run) -> None:
         """Start the average at the model's present weights."""
         self._m = run.decay(self.HORIZON) if self.decay is None else self.decay
-        self._average = [p.detach().clone() for p in _trainable(run)]
+        # In float32 at least: steps of 1 - m would be lost in half precision.
+        self._average = [full_precision(p.detach()).clone() for p in _trainable(run)]
         self._updates = 0
 
     def __call__(self, step: Step) -> Target:
@@ -78,7 +83,7 @@ class EMATeacher:
         student = [p.data for p in parameters]
         try:
             for parameter, average in zip(parameters, self._average, strict=True):
-                parameter.data = average
+                parameter.data = average.to(parameter.dtype)
             yield
         finally:
             for parameter, weights in zip(parameters, student, strict=True):
@@ -89,7 +94,7 @@ class EMATeacher:
         self._updates += 1
         m = min(1 - 1 / (self._updates + 1), self._m)
         with torch.no_grad():
-            torch._foreach_lerp_(self._average, [p.data for p in _trainable(run)], 1 - m)
+            torch._foreach_lerp_(self._average, [full_precision(p.data) for p in _trainable(run)], 1 - m)
 
     def finish(self, run: Run, folder: Path | None) -> None:
         """Save the student in `folder` (unless None) and put the average into the model."""
@@ -149,7 +154,7 @@ class FrozenTeacher:
             model, tokenizer = load_teacher(source, self.tokenizer)
             order = same_label_order(model.config, run.label_names)
             logits = cached_logits(model, tokenizer, run, self.batch_size, self.cache_dir)
-            self._logits.append(logits[:, order])
+            self._logits.append(logits if order == sorted(order) else logits[:, order])
 
     def __call__(self, step: Step) -> Target:
         """Mean probabilities of the teachers; never abstains."""
@@ -167,7 +172,7 @@ class ColumnTeacher:
 
     Raises:
         ValueError: (at the start of training) if the column is missing, has another width, or holds
-            probabilities outside [0, 1]; the row is named.
+            probabilities outside [0, 1] or (single-label) not summing to 1; the row is named.
     """
 
     def __init__(self, column: str, *, kind: Literal["probabilities", "logits"] = "probabilities") -> None:
@@ -182,13 +187,23 @@ class ColumnTeacher:
             raise ValueError(
                 f"Column {self.column!r} has shape {values.shape}; {run.task.num_labels} numbers per row are needed."
             )
-        outside = np.flatnonzero(((values < -1e-4) | (values > 1 + 1e-4)).any(1))
-        if self.kind == "probabilities" and len(outside):
+        self._values = values if self.kind == "logits" else self._checked(values, run)
+
+    def _checked(self, values: np.ndarray, run: Run) -> np.ndarray:
+        wrong = ((values < -ROUNDING) | (values > 1 + ROUNDING)).any(1)
+        sums = values.sum(1, keepdims=True)
+        single = run.task.problem_type == "single_label_classification"
+        if single:
+            wrong |= np.abs(sums[:, 0] - 1) > SUM_TOLERANCE
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"Column {self.column!r}, row {outside[0]}: {values[outside[0]].tolist()} is no probability "
-                "(pass kind='logits' if these are logits)."
+                f"Column {self.column!r}, row {run.pool.source_row(row)}: {values[row].tolist()} is no probability"
+                + (" distribution" if single else "")
+                + " (pass kind='logits' if these are logits)."
             )
-        self._values = values
+        values = values.clip(0, 1)
+        return values / values.sum(1, keepdims=True) if single else values
 
     def __call__(self, step: Step) -> Target:
         """The stored probabilities."""

@@ -39,6 +39,7 @@ REFUSED: dict[str, dict[str, str]] = {
                 "metric_for_best_model"
             ),
             "gone from transformers 5; write warmup_steps: 0.05 for a share of the run": "warmup_ratio",
+            "write activation_checkpointing, its name since transformers 5": "gradient_checkpointing",
             "gone from transformers 5, and the pool is batched by length anyway": "group_by_length",
         }.items()
         for key in keys.split()
@@ -419,7 +420,7 @@ def _unknown_key(keys: Keys, data: dict[str, Any]) -> str:
     method = data.get("method")
     name = method.get("name", "adamatch") if isinstance(method, dict) else "adamatch"
     names = valid_keys(path, name)
-    return f"unknown key{nearest(str(key), names)}. Valid keys: {', '.join(names) or 'none'}"
+    return f"unknown key{nearest(str(key), names) or '.'} Valid keys: {', '.join(names) or 'none'}"
 
 
 def _scalar_of(text: str) -> Any:
@@ -436,7 +437,11 @@ def _found(value: Any) -> str:
         return f"the number {value}"
     if isinstance(value, str):
         return f"the text {_short(repr(value))}"
-    return f"a mapping with {_short(', '.join(map(str, value)))}" if isinstance(value, dict) else "a list"
+    return (
+        f"a mapping with {_short(', '.join(map(str, value)))}"
+        if isinstance(value, dict)
+        else f"the list {_short(str(value))}"
+    )
 
 
 def _short(text: str) -> str:

@@ -29,6 +29,8 @@ class TrainingBar(TrainerCallback):
         if "loss" in newest:
             self._bar.set_postfix({short: f"{newest[key]:.3f}" for key, short in SHOWN.items() if key in newest})
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Close the bar."""
         self._bar.close()

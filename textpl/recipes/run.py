@@ -60,18 +60,17 @@ def run_recipe(
     corpus = _read(loaded, data)
     splits = functools.cache(functools.partial(_split, corpus, recipe))
     task = make_task(corpus.problem_type, len(corpus.label_names))
+    model_name = str(loaded.locate(recipe.model.name))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = recipe.train.arguments(bf16_pays(device))
     say(
         f"{loaded.name}: {recipe.method.name} on {corpus.source}, {task.num_labels} labels, model "
-        f"{resolve_model(recipe.model.name)}, {'bfloat16 autocast' if settings.get('bf16') else 'full precision'}"
+        f"{resolve_model(model_name)}, {'bfloat16 autocast' if settings.get('bf16') else 'full precision'}"
     )
 
     def make_trainer(seed: int) -> Trainer:
         split = splits(seed)
-        model, tokenizer = load_classifier(
-            recipe.model.name, task, list(corpus.label_names), revision=recipe.model.revision
-        )
+        model, tokenizer = load_classifier(model_name, task, list(corpus.label_names), revision=recipe.model.revision)
         encode = functools.partial(_encode, tokenizer=tokenizer, max_length=recipe.model.max_length)
         trainer = Trainer(
             model=model,
@@ -144,11 +143,8 @@ def _read(loaded: LoadedRecipe, data: Path | None) -> Corpus:
     wanted = loaded.recipe.data
     if data is not None:
         return read_corpus(data)
-    local = loaded.folder / wanted.source if loaded.folder is not None else None
-    if local is not None and local.exists():
-        return read_corpus(local, text_column=wanted.text, label_column=wanted.label)
     return read_corpus(
-        wanted.source,
+        loaded.locate(wanted.source),
         config=wanted.config,
         revision=wanted.revision,
         text_column=wanted.text,

@@ -206,7 +206,7 @@ class TrainSettings(Strictly):
     # Those that need no further package.
     optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"] = "adamw_torch_fused"
     label_smoothing_factor: BelowOne = 0.0
-    gradient_checkpointing: bool = False
+    activation_checkpointing: bool = False
     bf16: Annotated[bool | Literal["auto"], BeforeValidator(_bool_or_auto)] = "auto"
     fp16: bool = False
     logging_steps: Positive = 0.1  # below 1: a share of the run
@@ -359,7 +359,7 @@ class MethodSettings(Strictly):
         flat = {"name": given} if isinstance(given, str) else dict(given)
         name = flat.pop("name", "adamatch")
         if not isinstance(name, str) or name not in METHODS:
-            text = f"unknown method {name!r}{nearest(str(name), METHODS)}; methods: {', '.join(METHODS)}"
+            text = f"unknown method {name!r}{nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
             problem = PydanticCustomError("unknown_method", "{text}", {"text": text})
             raise ValidationError.from_exception_data("method", [{"type": problem, "loc": ("name",), "input": name}])
         checked = arguments_model(METHODS[name].make).model_validate(flat, context=info.context)
