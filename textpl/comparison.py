@@ -170,6 +170,8 @@ def compare(
     Raises:
         ValueError: for no seeds, or a Trainer without test rows.
     """
+    if match not in ("compute", "steps"):
+        raise ValueError(f"match={match!r}: use 'compute' or 'steps'.")
     pairs = []
     for seed in seeds:
         keep = None if folder is None else Path(folder)
@@ -191,8 +193,6 @@ def compare(
             counter = _TokenCounter(trainer)
             if match == "compute":
                 trainer.args.max_steps = _matched_steps(ours)
-            elif match != "steps":
-                raise ValueError(f"match={match!r}: use 'compute' or 'steps'.")
             _say(on_start, f"seed {seed}: labels only")
             plain = _train(trainer, seed, thresholds, counter)
             _save(keep, plain, "baseline")

@@ -1,0 +1,106 @@
+"""Labels-only against a method: same rows, same seeds, same compute, nothing repeated after an interruption."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from transformers import set_seed
+
+import textpl
+from conftest import make_pool, make_trainer
+from textpl.comparison import _matched_steps
+
+
+def trainers(tmp_path, tokenizer, task="single", **settings):
+    return lambda seed: make_trainer(tmp_path / "out", tokenizer, task=task, seed=seed, **settings)
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_compare_reports_both_sides(tmp_path, tokenizer, task):
+    method = textpl.softmatch(make_pool(task=task))
+    comparison = textpl.compare(trainers(tmp_path, tokenizer, task), method, seeds=range(2), name="softmatch")
+    results = json.loads(json.dumps(comparison.to_dict()))
+    assert set(results) == {"task", "metric", "unit", "baseline", "method", "difference", "cost", "seed_results"}
+    assert results["task"] == task and results["unit"] == "points"
+    assert results["metric"] == {"single": "accuracy", "multi": "macro_f1"}[task]
+    assert results["baseline"]["seeds"] == results["method"]["seeds"] == [0, 1]
+    low, high = results["difference"]["interval"]
+    difference = results["method"]["mean"] - results["baseline"]["mean"]
+    assert low <= results["difference"]["mean"] <= high
+    assert results["difference"]["mean"] == pytest.approx(difference)
+    for outcome in comparison.baseline + comparison.method:
+        assert outcome.gold.shape[0] == 12 and np.isfinite(outcome.probabilities).all()
+    assert "2 seeds" in str(comparison)
+
+
+def test_labels_only_side_is_a_plain_training(tmp_path, tokenizer):
+    comparison = textpl.compare(
+        trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), seeds=[3], match="steps", metric="macro_f1"
+    )
+    set_seed(3)
+    plain = trainers(tmp_path, tokenizer)(3)
+    plain.train()
+    logits = plain.predict(plain.eval_dataset).predictions
+    np.testing.assert_array_equal(comparison.baseline[0].predictions, logits.argmax(1))
+    assert comparison.baseline[0].steps == comparison.method[0].steps == 4
+
+
+def test_labels_only_gets_the_same_compute(tmp_path, tokenizer):
+    method = textpl.pseudo_label(make_pool(), threshold=0.0, ratio=2, weight=1.0)
+    comparison = textpl.compare(trainers(tmp_path, tokenizer, max_steps=10), method, seeds=[0])
+    ours, plain = comparison.method[0], comparison.baseline[0]
+    assert ours.steps == 10
+    assert plain.token_passes == plain.labeled_passes
+    assert plain.token_passes == pytest.approx(ours.token_passes, rel=0.15)
+    assert plain.steps == _matched_steps(ours)
+
+
+def test_finished_trainings_are_not_repeated(tmp_path, tokenizer):
+    built = []
+
+    def make(seed):
+        built.append(seed)
+        return trainers(tmp_path, tokenizer)(seed)
+
+    settings = {"folder": tmp_path / "kept", "match": "steps"}
+    first = textpl.compare(make, textpl.fixmatch(make_pool()), seeds=[0], **settings)
+    assert built == [0, 0]
+    (tmp_path / "kept" / "0-baseline.npz").unlink()
+    second = textpl.compare(make, textpl.fixmatch(make_pool()), seeds=[0], **settings)
+    assert built == [0, 0, 0]
+    assert first.interval == second.interval
+    assert first.method[0].history == second.method[0].history
+
+
+def test_a_method_may_depend_on_the_seed(tmp_path, tokenizer):
+    seen = []
+    textpl.compare(
+        trainers(tmp_path, tokenizer, max_steps=1),
+        lambda seed: seen.append(seed) or textpl.fixmatch(make_pool(seed=seed)),
+        seeds=[4, 5],
+    )
+    assert seen == [4, 5]
+
+
+def test_multi_label_cuts_are_the_same_rule_for_both_sides(tmp_path, tokenizer):
+    method = textpl.fixmatch(make_pool(task="multi"))
+    comparison = textpl.compare(trainers(tmp_path, tokenizer, "multi"), method, seeds=[0], thresholds=0.5)
+    for outcome in comparison.baseline + comparison.method:
+        np.testing.assert_array_equal(outcome.predictions, outcome.probabilities >= 0.5)
+
+
+def test_bad_arguments_say_so(tmp_path, tokenizer):
+    with pytest.raises(ValueError, match="seeds is empty"):
+        textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), seeds=[])
+    with pytest.raises(ValueError, match="match='epochs'"):
+        textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), seeds=[0], match="epochs")
+
+    def without_test(seed):
+        trainer = trainers(tmp_path, tokenizer)(seed)
+        trainer.eval_dataset = None
+        return trainer
+
+    with pytest.raises(ValueError, match="test rows"):
+        textpl.compare(without_test, textpl.fixmatch(make_pool()), seeds=[0])
