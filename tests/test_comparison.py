@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from conftest import make_pool, make_trainer
 from transformers import set_seed
 
 import textpl
-from conftest import make_pool, make_trainer
 from textpl.comparison import _matched_steps
 
 

@@ -49,14 +49,12 @@ def run(
     ] = False,
 ) -> None:
     """Train with and without the unlabelled text and say whether it helped."""
-    import datasets
     from rich.console import Console
 
     from textpl.recipes.parsing import load_recipe
     from textpl.recipes.run import run_recipe
 
     _log_to_terminal()
-    datasets.disable_progress_bars()  # ours are enough
     console = Console()
     try:
         loaded = load_recipe(recipe, overrides=overrides or [])
@@ -127,5 +125,7 @@ def _log_to_terminal() -> None:
     import logging
 
     from rich.logging import RichHandler
+    from transformers.utils import logging as hf_logging
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    hf_logging.disable_progress_bar()  # loading and saving weights takes a moment; training has a bar of its own

@@ -23,7 +23,7 @@ def resolve_model(name: str) -> str:
 
 
 def load_classifier(name: str, task: Task, label_names: list[str], *, revision: str | None = None) -> tuple[Any, Any]:
-    """A sequence-classification model with a fresh head, and its tokenizer.
+    """A sequence-classification model, with a fresh head unless it has one of that size, and its tokenizer.
 
     Args:
         name: Hub id or folder.
@@ -50,6 +50,7 @@ def load_classifier(name: str, task: Task, label_names: list[str], *, revision: 
             problem_type=task.problem_type,
             id2label=dict(enumerate(label_names)),
             label2id={name: i for i, name in enumerate(label_names)},
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced
             **keywords,
         )
     finally:

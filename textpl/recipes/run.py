@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset, disable_progress_bars, enable_progress_bars
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -57,7 +59,8 @@ def run_recipe(
     recipe = loaded.recipe
     text = to_yaml(recipe)
     _claim(out, text, resume)
-    corpus = _read(loaded, data)
+    with _quiet_reading():
+        corpus = _read(loaded, data)
     splits = functools.cache(functools.partial(_split, corpus, recipe))
     task = make_task(corpus.problem_type, len(corpus.label_names))
     model_name = str(loaded.locate(recipe.model.name))
@@ -71,7 +74,6 @@ def run_recipe(
     def make_trainer(seed: int) -> Trainer:
         split = splits(seed)
         model, tokenizer = load_classifier(model_name, task, list(corpus.label_names), revision=recipe.model.revision)
-        encode = functools.partial(_encode, tokenizer=tokenizer, max_length=recipe.model.max_length)
         trainer = Trainer(
             model=model,
             args=TrainingArguments(
@@ -83,8 +85,8 @@ def run_recipe(
                 use_cpu=device.type == "cpu",
                 **settings,
             ),
-            train_dataset=split.labeled.map(encode, batched=True),
-            eval_dataset=split.test.map(encode, batched=True),
+            train_dataset=_encode(split.labeled, tokenizer, recipe.model.max_length),
+            eval_dataset=_encode(split.test, tokenizer, recipe.model.max_length),
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
         )
@@ -124,6 +126,16 @@ def run_recipe(
     comparison_figure(comparison).savefig(out / "comparison.png", dpi=150)
     shutil.rmtree(out / "work", ignore_errors=True)
     return comparison
+
+
+@contextlib.contextmanager
+def _quiet_reading() -> Iterator[None]:
+    """No bar per file read: the one that matters is the pool's tokenisation."""
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _claim(out: Path, text: str, resume: bool) -> None:
@@ -166,8 +178,9 @@ def _split(corpus: Corpus, recipe: Any, seed: int) -> Split:
     )
 
 
-def _encode(batch: dict[str, list], tokenizer: Any, max_length: int) -> dict[str, list]:
-    return dict(tokenizer(batch["text"], truncation=True, max_length=max_length))
+def _encode(dataset: Dataset, tokenizer: Any, max_length: int) -> Dataset:
+    encoded = tokenizer(dataset["text"][:], truncation=True, max_length=max_length)
+    return Dataset.from_dict({**encoded, "label": dataset["label"][:]})
 
 
 def _versions(device: torch.device, settings: dict[str, Any]) -> dict[str, Any]:

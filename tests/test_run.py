@@ -1,0 +1,170 @@
+"""`textpl run` as a user meets it: files on disk in, model, numbers and picture out, and errors that help."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version
+
+import pytest
+from conftest import make_model, make_texts, make_tokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from typer.testing import CliRunner
+
+from textpl.cli import app
+
+RECIPE = """\
+schema: 1
+description: tiny
+data: {source: data}
+split: {labels_per_class: 4}
+model: {name: tiny, max_length: 16}
+method: {name: softmatch}
+train: {max_steps: 3, per_device_train_batch_size: 4, bf16: false}
+seeds: [0, 1]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A recipe with its own tiny model and data."""
+    make_model(labels=2).save_pretrained(tmp_path / "tiny")
+    make_tokenizer().save_pretrained(tmp_path / "tiny")
+    write_data(tmp_path / "data", lambda score: int(score > 0), {"task": "single", "label_names": ["bad", "good"]})
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def write_data(folder, label, info):
+    folder.mkdir()
+    for part, rows, seed in (("train", 60, 0), ("test", 20, 1)):
+        lines = [json.dumps({"text": t, "label": label(s)}) for t, s in zip(*make_texts(rows, seed), strict=True)]
+        (folder / f"{part}.jsonl").write_text("\n".join(lines))
+    (folder / "info.json").write_text(json.dumps(info))
+
+
+def textpl(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def run(folder, *arguments):
+    return textpl("run", folder / "recipe.yaml", "--out", folder / "out", *arguments)
+
+
+def test_a_run_leaves_model_numbers_and_picture(folder):
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    assert "Did the unlabelled text help?" in done.output and "labels only" in done.output
+    out = folder / "out"
+    assert {p.name for p in out.iterdir()} == {"model", "recipe.yaml", "results.json", "comparison.png", "seeds"}
+    model = AutoModelForSequenceClassification.from_pretrained(out / "model")
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert AutoTokenizer.from_pretrained(out / "model")("good film")["input_ids"]
+    assert not list((out / "model").glob("*.bin")), "no pickles"
+    results = json.loads((out / "results.json").read_text())
+    assert results["method"]["name"] == "softmatch" and results["baseline"]["seeds"] == [0, 1]
+    assert results["versions"]["textpl"] == version("textpl")
+    assert results["data"]["splits"][0]["sizes"]["labeled"] == 8
+    assert set(results["cost"]["method"]) == {"steps", "seconds", "token_passes"}
+    assert (out / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_multi_label(folder):
+    shutil.rmtree(folder / "data")
+    names = ["a", "b", "c"]
+    write_data(
+        folder / "data",
+        lambda score: [n for n, on in zip(names, (score > 0, score < 0, score % 2 == 0), strict=True) if on],
+        {"task": "multi", "label_names": names},
+    )
+    (folder / "recipe.yaml").write_text(RECIPE.replace("labels_per_class: 4", "labeled: 20, min_per_class: 2"))
+    done = run(folder, "--seeds", "0")
+    assert done.exit_code == 0, done.output
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert results["task"] == "multi" and results["metric"] == "macro_f1"
+    assert set(results["seed_results"][0]["method"]["scores"]) == {"micro_f1", "macro_f1", "subset_accuracy"}
+    config = AutoModelForSequenceClassification.from_pretrained(folder / "out" / "model").config
+    assert config.problem_type == "multi_label_classification"
+
+
+def test_the_same_command_gives_the_same_numbers(folder):
+    assert run(folder).exit_code == 0
+    first = json.loads((folder / "out" / "results.json").read_text())["seed_results"]
+    shutil.rmtree(folder / "out")
+    assert run(folder).exit_code == 0
+    second = json.loads((folder / "out" / "results.json").read_text())["seed_results"]
+    assert [s["method"]["scores"] for s in first] == [s["method"]["scores"] for s in second]
+
+
+def test_a_finished_run_is_never_overwritten_and_an_interrupted_one_goes_on(folder):
+    assert run(folder, "--seeds", "0").exit_code == 0
+    again = run(folder)
+    assert again.exit_code == 1 and "is not empty" in again.output and "--resume" in again.output
+    (folder / "out" / "results.json").unlink()
+    (folder / "out" / "seeds" / "0-baseline.npz").unlink()
+    kept = (folder / "out" / "seeds" / "0-method.npz").stat().st_mtime_ns
+    assert run(folder, "--seeds", "0", "--resume").exit_code == 0
+    assert (folder / "out" / "results.json").exists()
+    assert (folder / "out" / "seeds" / "0-method.npz").stat().st_mtime_ns == kept
+    other = run(folder, "--resume", "--set", "train.max_steps=4")
+    assert other.exit_code == 1 and "another recipe" in other.output
+
+
+def test_without_out_every_run_has_a_folder_of_its_own(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for _ in range(2):
+        done = textpl("run", "recipe.yaml", "--seeds", "0", "--set", "train.max_steps=1")
+        assert done.exit_code == 0, done.output
+    first, second = sorted(p.name for p in (folder / "runs").iterdir())
+    assert second == f"{first}-2"
+
+
+def test_data_on_the_command_line_replaces_the_recipes(folder):
+    shutil.move(folder / "data", folder / "elsewhere")
+    missing = run(folder)
+    assert missing.exit_code == 1 and "data" in missing.output
+    assert run(folder, "--data", folder / "elsewhere", "--seeds", "0").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "method.n_sgima=0.5"], "n_sigma"),
+        (["--set", "train.push_to_hub=true"], "push_to_hub"),
+        (["--seeds", "a,b"], "whole numbers separated by commas"),
+        (["--set", "split.labels_per_class=500"], "500"),
+        (["--set", "model.name=missing"], "missing"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(folder, arguments, message):
+    done = run(folder, *arguments)
+    assert done.exit_code == 1
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ([], "train"),
+        ([{"body": "good", "title": "bad", "label": 0}], "body"),
+        ([{"label": 0}], "text"),
+        ([{"text": "good", "label": 5}], "5"),
+        ([{"text": None, "label": 0}, {"text": "good", "label": 1}], "row 0"),
+    ],
+)
+def test_broken_data_is_named(folder, train, message):
+    (folder / "data" / "train.jsonl").write_text("\n".join(map(json.dumps, train)))
+    done = run(folder)
+    assert done.exit_code == 1 and "Error" in done.output, done.output
+    assert message in " ".join(done.output.split())
+
+
+def test_an_unknown_recipe_lists_the_bundled_ones():
+    done = textpl("run", "quickstrat")
+    assert done.exit_code == 1 and "quickstart" in done.output
+
+
+def test_version_and_help():
+    assert textpl("--version").output.strip() == version("textpl")
+    assert "--set" in textpl("run", "--help").output
