@@ -20,7 +20,7 @@ from textpl.components.schedules import cosine, linear
 from textpl.components.teachers import FrozenTeacher
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.evaluation import METRICS
-from textpl.recipes import parsing, schema
+from textpl.recipes import field_types, messages, method_settings, parsing, references, schema, yaml_text
 from textpl.recipes.parsing import RecipeError, bundled_recipes, load_recipe, locate, parse_recipe, to_yaml
 from textpl.recipes.schema import MethodSettings, Recipe, TrainSettings
 
@@ -96,7 +96,7 @@ def test_short_forms():
         ("{constant: {value: 2}}", 2.0),
         ("{linear: {value: 2, start: 0.1}}", linear(2.0, start=0.1)),
         ("{lee: {}}", linear(3.0, start=0.1, end=0.6)),
-        ("{sigmoid: {value: 2}}", schema.schedules.sigmoid(2.0)),
+        ("{sigmoid: {value: 2}}", method_settings.schedules.sigmoid(2.0)),
     ],
 )
 def test_weights(written, built):
@@ -160,20 +160,22 @@ def test_train_settings_exist_in_transformers():
 
 def test_gone_from_transformers_means_gone():
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-    gone = {key for key, why in parsing.REFUSED["train"].items() if why.startswith("gone")}
+    gone = {key for key, why in messages.REFUSED["train"].items() if why.startswith("gone")}
     assert gone and not gone & theirs
 
 
 def test_every_setting_has_a_type():
-    makers = [m.make for m in METHODS.values()] + [f for kind in schema.CHOICES.values() for f in kind.values()]
+    makers = [m.make for m in METHODS.values()] + [
+        f for kind in method_settings.CHOICES.values() for f in kind.values()
+    ]
     for make in makers:
-        assert set(schema.arguments_model(make).model_fields) <= set(schema.ARGUMENTS), make
+        assert set(method_settings.arguments_model(make).model_fields) <= set(method_settings.ARGUMENTS), make
 
 
 def test_lists_kept_in_step():
     metrics = schema.CompareSettings.model_fields["metric"].annotation.__args__[0].__args__
     assert set(metrics) == {name for names in METRICS.values() for name in names}
-    assert set(schema.DATA_SUFFIXES) == set(sources.READABLE)
+    assert set(references.DATA_SUFFIXES) == set(sources.READABLE)
 
 
 def test_reading_imports_nothing_heavy():
@@ -497,7 +499,7 @@ positive = st.floats(1e-12, 1e6)
 
 def _is_line(text):
     try:
-        return bool(schema._one_line(text))
+        return bool(field_types.one_line(text))
     except ValueError:
         return False
 
@@ -570,7 +572,7 @@ def test_round_trip(data):
     text = to_yaml(recipe)
     assert parse(text) == recipe
     assert to_yaml(parse(text)) == text
-    assert parse(yaml.dump(data, Dumper=parsing._Dumper, allow_unicode=True)) == recipe
+    assert parse(yaml.dump(data, Dumper=yaml_text.Dumper, allow_unicode=True)) == recipe
 
 
 anything = st.recursive(
@@ -595,7 +597,7 @@ def test_anything_else_is_a_recipe_error(section, key, value):
         place = place.setdefault(name, {})
     place[key] = value
     try:
-        parse(yaml.dump(data, Dumper=parsing._Dumper, allow_unicode=True))
+        parse(yaml.dump(data, Dumper=yaml_text.Dumper, allow_unicode=True))
     except RecipeError as error:
         assert all(re.match(r"recipe\.yaml, line \d+: ", line) for line in str(error).split("\n"))
 

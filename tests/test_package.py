@@ -1,0 +1,155 @@
+"""What is shipped, who imports whom, and that the documented examples run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import itertools
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import textpl
+from conftest import make_model, make_trainer
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "textpl"
+# Floors of the house; a module imports from its own floor or below.
+FLOORS = [
+    {"tasks", "sources", "labels", "corpus", "splits", "evaluation"},
+    {"inference", "tokens", "models"},
+    {"components", "pool"},
+    {"callbacks"},
+    {"methods", "comparison"},
+    {"reports"},
+    {"recipes"},
+    {"cli"},
+]
+
+
+def modules():
+    return [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in ("__init__.py", "data")]
+
+
+def imports(path):
+    """Modules imported by a file, those under TYPE_CHECKING left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+
+
+def room(parts):
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_import_runs_up_the_house(path):
+    level = {name: i for i, floor in enumerate(FLOORS) for name in floor}
+    here = level[room(path.relative_to(PACKAGE).parts)]
+    for module, names in imports(path):
+        if module.startswith("textpl."):
+            assert level[module.split(".")[1]] <= here, f"{path.name} imports {module}"
+        if here < level["callbacks"]:
+            assert not (module == "transformers" and {"Trainer", "TrainerCallback"} & set(names)), path
+
+
+def test_importing_textpl_is_light():
+    code = "import sys, textpl, textpl.cli; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_public_names_exist():
+    assert set(textpl.__all__) - {"__version__"} == set(textpl._PUBLIC)
+    for name in textpl.__all__:
+        assert getattr(textpl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'fixmatsch'"):
+        _ = textpl.fixmatsch
+
+
+def test_methods_say_what_they_are():
+    for name, method in textpl.METHODS.items():
+        assert method.make is getattr(textpl, name)
+        assert re.search(r"\d{4}", method.paper)
+        assert set(method.tasks) <= {"single", "multi"} and method.equation
+        shared = {"ratio", "weight", "view", "text_column", "max_length", "seed"}
+        assert shared <= set(method.defaults), name
+        assert "When to use" in method.make.__doc__ and "unlabeled" not in method.defaults
+
+
+def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, capture_output=True, check=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
+    wanted += [f"data/{corpus}/{file}" for corpus in ("sentiment", "tickets") for file in ("train.jsonl", "info.json")]
+    assert {f"textpl/{w}" for w in wanted} <= names
+    assert {f"textpl/{p.relative_to(PACKAGE)}" for p in modules()} <= names
+    assert all(n.startswith(("textpl/", "textpl-")) for n in names)
+
+
+@pytest.mark.parametrize(("corpus", "shingle", "bound"), [("sentiment", 5, 0.4), ("tickets", 5, 0.4)])
+def test_bundled_texts_are_no_templates(corpus, shingle, bound):
+    folder = importlib.resources.files("textpl.data") / corpus
+    rows = [json.loads(line) for part in ("train", "test") for line in (folder / f"{part}.jsonl").open(encoding="utf-8")]
+    texts = [re.sub(r"\s+", " ", row["text"].lower()) for row in rows]
+    assert len(set(texts)) == len(texts) >= {"sentiment": 850, "tickets": 280}[corpus]
+    sets = []
+    for text in texts:
+        size = shingle if text.isascii() else 2
+        sets.append({text[i : i + size] for i in range(max(len(text) - size + 1, 1))})
+    worst = max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2))
+    assert worst < bound
+    openings = [" ".join(text.split()[:2]) if text.isascii() else text[:2] for text in texts]
+    assert max(map(openings.count, openings)) <= 0.03 * len(texts)
+    if corpus == "sentiment":
+        chinese = sum(row["language"] == "zh" for row in rows) / len(rows)
+        assert 0.3 < chinese < 0.37 and abs(sum(row["label"] for row in rows) / len(rows) - 0.5) < 0.03
+    else:
+        counts = [len(row["labels"]) for row in rows]
+        assert counts.count(0) >= 20 and counts.count(4) >= 8
+
+
+def python_blocks():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_readme_examples_run(tmp_path, monkeypatch, tokenizer):
+    """As printed, but on a tiny model for two steps."""
+    monkeypatch.chdir(tmp_path)
+    make_model(labels=2).save_pretrained("tiny")
+    tokenizer.save_pretrained("tiny")
+    training, comparing, composing = python_blocks()
+    small = training.replace("sentence-transformers/all-MiniLM-L6-v2", "tiny").replace("max_steps=200", "max_steps=2")
+    assert small.count("tiny") == 1 and "max_steps=2," in small
+    scope = {}
+    exec(small, scope)
+    assert scope["trainer"].state.global_step == 2
+    scope["pool"] = scope["unlabeled"]
+    scope["make_trainer"] = lambda seed: make_trainer(tmp_path / "compare", tokenizer, max_steps=1)
+    exec(comparing.replace("range(5)", "range(2)"), scope)
+    assert "points" in str(scope["comparison"])
+    exec(composing, scope)
+    assert scope["callback"].ratio == 3
+
+
+def test_readme_lists_every_method():
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(table) == sorted(textpl.METHODS)

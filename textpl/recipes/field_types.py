@@ -1,0 +1,86 @@
+"""What all sections of a recipe are made of: the strict base model and the types of its fields."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator
+from pydantic_core import PydanticCustomError, ValidationError
+
+from textpl.recipes.references import check_reference
+
+# Of each pair in a section exactly one is to be set; an override of one takes the other out.
+EXCLUSIVE = {
+    "split": ("labels_per_class", "labeled"),
+    "train": ("max_steps", "num_train_epochs"),
+    "method": ("teacher", "column"),
+}
+
+
+class Strictly(BaseModel):
+    """Base of all models: frozen, unknown keys refused, no conversions but int to float."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the closest name, or nothing."""
+    close = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def expected(what: str) -> PydanticCustomError:
+    """The error for a value of the wrong kind; the reader of recipes adds what was found."""
+    return PydanticCustomError("expected", "expected {what}", {"what": what})
+
+
+def told_as(what: str) -> WrapValidator:
+    """One message in place of one for each member of a union."""
+
+    def check(value: Any, handler: Any) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise expected(what) from None
+
+    return WrapValidator(check)
+
+
+def check_exclusive(section: str, settings: BaseModel, who: str = "") -> None:
+    """ValueError unless exactly one of the pair of the section is set."""
+    pair = EXCLUSIVE[section]
+    given = [name for name in pair if getattr(settings, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"{who}needs exactly one of {' and '.join(pair)}, found {'both' if given else 'neither'}")
+
+
+def folder_of(info: ValidationInfo) -> Path:
+    """To which paths are relative."""
+    return (info.context or {}).get("folder", Path())
+
+
+def one_line(text: str) -> str:
+    """The text, if it is one line without control characters."""
+    if len(text.splitlines()) > 1 or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise expected("one line of text")
+    return text
+
+
+def check_model(name: str, info: ValidationInfo) -> str:
+    """The name, if there can be such a model."""
+    return check_reference(name, folder_of(info), data=False)
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(one_line)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+DataSource = Annotated[Line, AfterValidator(lambda v, info: check_reference(v, folder_of(info), data=True))]
+ModelName = Annotated[Line, AfterValidator(check_model)]

@@ -1,0 +1,201 @@
+"""Settings of methods, schedules and views, checked against the functions that take them.
+
+`textpl.methods` is imported (with torch) when a method is validated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    Strict,
+    ValidationInfo,
+    WrapValidator,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, ValidationError
+
+from textpl.components import schedules
+from textpl.components.views import TfidfReplacement, WordNoise
+from textpl.recipes.field_types import (
+    BelowOne,
+    Count,
+    Line,
+    NonNegative,
+    Positive,
+    Share,
+    Strictly,
+    check_exclusive,
+    check_model,
+    expected,
+    folder_of,
+    nearest,
+    told_as,
+)
+from textpl.recipes.references import locate
+
+if TYPE_CHECKING:
+    from textpl.callbacks.semi_supervised import SemiSupervised
+
+DEFAULT_METHOD = "adamatch"
+# Parameters of methods, schedules and views that are not the recipe's to set.
+RESERVED = ("unlabeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
+# The written form -> constructor of everything in a recipe that is one choice among several with settings.
+CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+    "weight": {f.__name__: f for f in (schedules.constant, schedules.linear, schedules.cosine, schedules.sigmoid)}
+    | {"lee": schedules.lee},
+    "view": {"tfidf": TfidfReplacement, "word_noise": WordNoise},
+}
+
+
+def _choose(kind: str, given: dict[str, Any]) -> Any:
+    """Build the one object of `CHOICES[kind]` that is described."""
+    fields = {name: (arguments_model(make), None) for name, make in CHOICES[kind].items()}
+    one_of = create_model(kind, __base__=Strictly, **fields)  # type: ignore[call-overload]
+    chosen = one_of.model_validate({name: {} if v is None else v for name, v in given.items()})
+    if len(chosen.model_fields_set) != 1:
+        raise expected(f"exactly one of {', '.join(CHOICES[kind])}")
+    (name,) = chosen.model_fields_set
+    return CHOICES[kind][name](**getattr(chosen, name).model_dump(exclude_unset=True))
+
+
+def _weight(value: Any, number: Callable[[Any], float]) -> Any:
+    if isinstance(value, dict):
+        value = _choose("weight", value)
+        return value.value if isinstance(value, schedules.constant) else value
+    return number(value)
+
+
+def _view(value: Any) -> Any:
+    if isinstance(value, str):
+        value = {value: None}
+    if value is not None and not isinstance(value, dict):
+        raise expected("one view, tfidf or word_noise, or null; several are not supported")
+    return value and _choose("view", value)
+
+
+def _as_list(teacher: str | tuple[str, ...] | None) -> list[str]:
+    return [teacher] if isinstance(teacher, str) else list(teacher or ())
+
+
+def _check_teacher(teacher: Any, info: ValidationInfo) -> Any:
+    for name in _as_list(teacher):
+        check_model(name, info)
+    return teacher
+
+
+def _list_of(kind: Any) -> Any:
+    return Annotated[tuple[kind, ...], Field(min_length=1), Strict(False)]
+
+
+ARGUMENTS: dict[str, Any] = {
+    "threshold": Share,
+    "ratio": Count,
+    "weight": Annotated[
+        NonNegative, told_as("a number, or one schedule such as {cosine: {value: 1.0}}"), WrapValidator(_weight)
+    ],
+    "view": Annotated[Any, BeforeValidator(_view)],
+    "temperature": Positive,
+    "tsa": Literal["linear", "log", "exp"] | None,
+    "tsa_until": Annotated[float, Field(gt=0, le=1)],
+    "n_sigma": Positive,
+    "prior": Annotated[
+        Literal["labeled", "uniform"] | _list_of(Share) | None,
+        told_as("labeled, uniform, null, or a list of probabilities, one per label"),
+    ],
+    "decay": BelowOne | None,
+    "teacher": Annotated[
+        Line | _list_of(Line) | None,
+        told_as("a Hub id or folder, or a list of these"),
+        AfterValidator(_check_teacher),
+    ],
+    "column": Line | None,
+    "column_kind": Literal["probabilities", "logits"],
+    "value": NonNegative,
+    "start": Share,
+    "end": Share,
+    "p": Share,
+    "drop": Share,
+    "swap": Share,
+    "protected": Annotated[tuple[str, ...], Strict(False)],
+    "negators": bool,
+    "max_texts": Count,
+}
+
+
+@lru_cache
+def arguments_model(function: Callable[..., Any]) -> type[Strictly]:
+    """A model of the keywords of a method, schedule or view, with the types of `ARGUMENTS`."""
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in RESERVED]
+    fields = {p.name: (ARGUMENTS.get(p.name, Any), ... if p.default is p.empty else p.default) for p in parameters}
+    return create_model(function.__name__, __base__=Strictly, **fields)  # type: ignore[call-overload]
+
+
+class MethodSettings(Strictly):
+    """A method of `textpl.METHODS` and those of its settings that differ from its defaults.
+
+    Written flat, `MethodSettings(name="uda", threshold=0.7)`; a plain string is the name. Schedules and views in
+    `settings` are built objects.
+    """
+
+    name: str = DEFAULT_METHOD
+    settings: dict[str, Any] = {}
+    # Teachers as found from the recipe's folder. Recipes in different folders that name a teacher there are not equal.
+    _teacher: list[str] = PrivateAttr(default=[])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, given: Any, info: ValidationInfo) -> Any:
+        from textpl.methods import METHODS
+
+        if not isinstance(given, (str, dict)):
+            return given
+        flat = {"name": given} if isinstance(given, str) else dict(given)
+        name = flat.pop("name", DEFAULT_METHOD)
+        if name not in list(METHODS):  # a list, as a name from YAML need not be hashable
+            text = f"unknown method {name!r}{nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
+            problem = PydanticCustomError("unknown_method", text)  # type: ignore[arg-type]
+            raise ValidationError.from_exception_data("method", [{"type": problem, "loc": ("name",), "input": name}])
+        checked = arguments_model(METHODS[name].make).model_validate(flat, context=info.context)
+        if name == "distillation":
+            check_exclusive("method", checked, "distillation ")
+        defaults = METHODS[name].defaults
+        return {"name": name, "settings": {k: v for k in flat if (v := getattr(checked, k)) != defaults[k]}}
+
+    @model_validator(mode="after")
+    def _find_teacher(self, info: ValidationInfo) -> MethodSettings:
+        self._teacher = [str(locate(name, folder_of(info))) for name in _as_list(self.settings.get("teacher"))]
+        return self
+
+    @model_serializer
+    def _written(self) -> Any:
+        names = {make: name for made_by in CHOICES.values() for name, make in made_by.items()}
+        settings = dict(self.settings)
+        for key, value in settings.items():
+            if type(value) in names:
+                fields = {f.name: v for f in dataclasses.fields(value) if (v := getattr(value, f.name)) != f.default}
+                settings[key] = {names[type(value)]: fields}
+        return {"name": self.name, **settings} if settings else self.name
+
+    def build(self, unlabeled: Any, *, seed: int, max_length: int | None = None) -> SemiSupervised:
+        """The callback of this method for one pool.
+
+        Args:
+            unlabeled: the pool, with a column `text`.
+            seed: seed of pool order and views.
+            max_length: longest pool row in tokens; None for the longest labelled row.
+        """
+        from textpl.methods import METHODS
+
+        settings = self.settings | ({"teacher": self._teacher} if self._teacher else {})
+        return METHODS[self.name].make(unlabeled, seed=seed, max_length=max_length, **settings)
