@@ -20,7 +20,7 @@ from textpl.components.schedules import cosine, linear
 from textpl.components.teachers import FrozenTeacher
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.evaluation import METRICS
-from textpl.recipes import field_types, messages, method_settings, parsing, references, schema, yaml_text
+from textpl.recipes import field_types, method_settings, parsing, references, schema, yaml_text
 from textpl.recipes.parsing import RecipeError, bundled_recipes, load_recipe, locate, parse_recipe, to_yaml
 from textpl.recipes.schema import MethodSettings, Recipe, TrainSettings
 
@@ -160,7 +160,7 @@ def test_train_settings_exist_in_transformers():
 
 def test_gone_from_transformers_means_gone():
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-    gone = {key for key, why in messages.REFUSED["train"].items() if why.startswith("gone")}
+    gone = {key for key, why in parsing.REFUSED["train"].items() if why.startswith("gone")}
     assert gone and not gone & theirs
 
 

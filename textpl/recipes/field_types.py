@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError, ValidationError
 
 from textpl.recipes.references import check_reference
@@ -82,5 +82,12 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, told_as("a number, or one schedule such as {cosine: {value: 1.0}}"), Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0, le=1)]
+Between = Annotated[float, Field(gt=0, lt=1)]
+Texts = Annotated[tuple[str, ...], Strict(False)]
+Numbers = Annotated[tuple[int, ...], Strict(False)]
+Shares = Annotated[tuple[Share, ...], Field(min_length=1), Strict(False)]
 DataSource = Annotated[Line, AfterValidator(lambda v, info: check_reference(v, folder_of(info), data=True))]
+Lines = Annotated[tuple[Line, ...], Field(min_length=1), Strict(False)]
 ModelName = Annotated[Line, AfterValidator(check_model)]

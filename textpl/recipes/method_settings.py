@@ -11,37 +11,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    Strict,
-    ValidationInfo,
-    WrapValidator,
-    create_model,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, ValidationInfo, WrapValidator, create_model, model_serializer, model_validator
 from pydantic_core import PydanticCustomError, ValidationError
 
 from textpl.components import schedules
 from textpl.components.views import TfidfReplacement, WordNoise
-from textpl.recipes.field_types import (
-    BelowOne,
-    Count,
-    Line,
-    NonNegative,
-    Positive,
-    Share,
-    Strictly,
-    check_exclusive,
-    check_model,
-    expected,
-    folder_of,
-    nearest,
-    told_as,
-)
+from textpl.recipes import field_types as ft
 from textpl.recipes.references import locate
 
 if TYPE_CHECKING:
@@ -52,8 +27,7 @@ DEFAULT_METHOD = "adamatch"
 RESERVED = ("unlabeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
-    "weight": {f.__name__: f for f in (schedules.constant, schedules.linear, schedules.cosine, schedules.sigmoid)}
-    | {"lee": schedules.lee},
+    "weight": {name: getattr(schedules, name) for name in ("constant", "linear", "cosine", "sigmoid", "lee")},
     "view": {"tfidf": TfidfReplacement, "word_noise": WordNoise},
 }
 
@@ -61,10 +35,10 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
 def _choose(kind: str, given: dict[str, Any]) -> Any:
     """Build the one object of `CHOICES[kind]` that is described."""
     fields = {name: (arguments_model(make), None) for name, make in CHOICES[kind].items()}
-    one_of = create_model(kind, __base__=Strictly, **fields)  # type: ignore[call-overload]
+    one_of = create_model(kind, __base__=ft.Strictly, **fields)  # type: ignore[call-overload]
     chosen = one_of.model_validate({name: {} if v is None else v for name, v in given.items()})
     if len(chosen.model_fields_set) != 1:
-        raise expected(f"exactly one of {', '.join(CHOICES[kind])}")
+        raise ft.expected(f"exactly one of {', '.join(CHOICES[kind])}")
     (name,) = chosen.model_fields_set
     return CHOICES[kind][name](**getattr(chosen, name).model_dump(exclude_unset=True))
 
@@ -76,12 +50,14 @@ def _weight(value: Any, number: Callable[[Any], float]) -> Any:
     return number(value)
 
 
-def _view(value: Any) -> Any:
+def _view(value: Any, _: Any) -> Any:
     if isinstance(value, str):
         value = {value: None}
-    if value is not None and not isinstance(value, dict):
-        raise expected("one view, tfidf or word_noise, or null; several are not supported")
-    return value and _choose("view", value)
+    if isinstance(value, dict):
+        return _choose("view", value)
+    if value is not None:
+        raise ft.expected("one view, tfidf or word_noise, or null; several are not supported")
+    return None
 
 
 def _as_list(teacher: str | tuple[str, ...] | None) -> list[str]:
@@ -90,58 +66,43 @@ def _as_list(teacher: str | tuple[str, ...] | None) -> list[str]:
 
 def _check_teacher(teacher: Any, info: ValidationInfo) -> Any:
     for name in _as_list(teacher):
-        check_model(name, info)
+        ft.check_model(name, info)
     return teacher
 
 
-def _list_of(kind: Any) -> Any:
-    return Annotated[tuple[kind, ...], Field(min_length=1), Strict(False)]
-
-
 ARGUMENTS: dict[str, Any] = {
-    "threshold": Share,
-    "ratio": Count,
-    "weight": Annotated[
-        NonNegative, told_as("a number, or one schedule such as {cosine: {value: 1.0}}"), WrapValidator(_weight)
-    ],
-    "view": Annotated[Any, BeforeValidator(_view)],
-    "temperature": Positive,
+    **dict.fromkeys(("threshold", "start", "end", "p", "drop", "swap"), ft.Share),
+    **dict.fromkeys(("temperature", "n_sigma"), ft.Positive),
+    **dict.fromkeys(("ratio", "max_texts"), ft.Count),
+    "value": ft.NonNegative,
+    "weight": Annotated[ft.Weight, WrapValidator(_weight)],
+    "view": Annotated[Any, WrapValidator(_view)],
     "tsa": Literal["linear", "log", "exp"] | None,
-    "tsa_until": Annotated[float, Field(gt=0, le=1)],
-    "n_sigma": Positive,
+    "tsa_until": ft.AboveZero,
     "prior": Annotated[
-        Literal["labeled", "uniform"] | _list_of(Share) | None,
-        told_as("labeled, uniform, null, or a list of probabilities, one per label"),
+        Literal["labeled", "uniform"] | ft.Shares | None,
+        ft.told_as("labeled, uniform, null, or a list of probabilities, one per label"),
     ],
-    "decay": BelowOne | None,
+    "decay": ft.BelowOne | None,
     "teacher": Annotated[
-        Line | _list_of(Line) | None,
-        told_as("a Hub id or folder, or a list of these"),
-        AfterValidator(_check_teacher),
+        ft.Line | ft.Lines | None, ft.told_as("a Hub id or folder, or a list of these"), AfterValidator(_check_teacher)
     ],
-    "column": Line | None,
+    "column": ft.Line | None,
     "column_kind": Literal["probabilities", "logits"],
-    "value": NonNegative,
-    "start": Share,
-    "end": Share,
-    "p": Share,
-    "drop": Share,
-    "swap": Share,
-    "protected": Annotated[tuple[str, ...], Strict(False)],
+    "protected": ft.Texts,
     "negators": bool,
-    "max_texts": Count,
 }
 
 
 @lru_cache
-def arguments_model(function: Callable[..., Any]) -> type[Strictly]:
+def arguments_model(function: Callable[..., Any]) -> type[ft.Strictly]:
     """A model of the keywords of a method, schedule or view, with the types of `ARGUMENTS`."""
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in RESERVED]
     fields = {p.name: (ARGUMENTS.get(p.name, Any), ... if p.default is p.empty else p.default) for p in parameters}
-    return create_model(function.__name__, __base__=Strictly, **fields)  # type: ignore[call-overload]
+    return create_model(function.__name__, __base__=ft.Strictly, **fields)  # type: ignore[call-overload]
 
 
-class MethodSettings(Strictly):
+class MethodSettings(ft.Strictly):
     """A method of `textpl.METHODS` and those of its settings that differ from its defaults.
 
     Written flat, `MethodSettings(name="uda", threshold=0.7)`; a plain string is the name. Schedules and views in
@@ -151,7 +112,7 @@ class MethodSettings(Strictly):
     name: str = DEFAULT_METHOD
     settings: dict[str, Any] = {}
     # Teachers as found from the recipe's folder. Recipes in different folders that name a teacher there are not equal.
-    _teacher: list[str] = PrivateAttr(default=[])
+    _teacher: list[str] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -163,18 +124,18 @@ class MethodSettings(Strictly):
         flat = {"name": given} if isinstance(given, str) else dict(given)
         name = flat.pop("name", DEFAULT_METHOD)
         if name not in list(METHODS):  # a list, as a name from YAML need not be hashable
-            text = f"unknown method {name!r}{nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
-            problem = PydanticCustomError("unknown_method", text)  # type: ignore[arg-type]
+            text = f"unknown method {name!r}{ft.nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
+            problem = PydanticCustomError("unknown_method", text)
             raise ValidationError.from_exception_data("method", [{"type": problem, "loc": ("name",), "input": name}])
         checked = arguments_model(METHODS[name].make).model_validate(flat, context=info.context)
         if name == "distillation":
-            check_exclusive("method", checked, "distillation ")
+            ft.check_exclusive("method", checked, "distillation ")
         defaults = METHODS[name].defaults
         return {"name": name, "settings": {k: v for k in flat if (v := getattr(checked, k)) != defaults[k]}}
 
     @model_validator(mode="after")
     def _find_teacher(self, info: ValidationInfo) -> MethodSettings:
-        self._teacher = [str(locate(name, folder_of(info))) for name in _as_list(self.settings.get("teacher"))]
+        self._teacher = [str(locate(name, ft.folder_of(info))) for name in _as_list(self.settings.get("teacher"))]
         return self
 
     @model_serializer
@@ -188,13 +149,7 @@ class MethodSettings(Strictly):
         return {"name": self.name, **settings} if settings else self.name
 
     def build(self, unlabeled: Any, *, seed: int, max_length: int | None = None) -> SemiSupervised:
-        """The callback of this method for one pool.
-
-        Args:
-            unlabeled: the pool, with a column `text`.
-            seed: seed of pool order and views.
-            max_length: longest pool row in tokens; None for the longest labelled row.
-        """
+        """The callback of this method for one pool, with a column `text`; see `SemiSupervised`."""
         from textpl.methods import METHODS
 
         settings = self.settings | ({"teacher": self._teacher} if self._teacher else {})

@@ -7,68 +7,53 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from textpl.recipes.field_types import (
-    BelowOne,
-    Count,
-    DataSource,
-    Line,
-    ModelName,
-    NonNegative,
-    Positive,
-    Size,
-    Strictly,
-    check_exclusive,
-    expected,
-    folder_of,
-    one_line,
-    told_as,
-)
+from textpl.recipes import field_types as ft
 from textpl.recipes.method_settings import MethodSettings
 from textpl.recipes.references import check_hub_settings
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class DataSettings(Strictly):
+class DataSettings(ft.Strictly):
     """Where the texts come from; the names of the columns are found when they are not given."""
 
-    source: DataSource
-    config: Line | None = None
-    revision: Line | None = None
-    text: Line | None = None
-    label: Line | None = None
+    source: ft.DataSource
+    config: ft.Line | None = None
+    revision: ft.Line | None = None
+    text: ft.Line | None = None
+    label: ft.Line | None = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
-        check_hub_settings(self.source, folder_of(info), config=self.config, revision=self.revision)
+        check_hub_settings(self.source, ft.folder_of(info), config=self.config, revision=self.revision)
         return self
 
 
-class SplitSettings(Strictly):
+class SplitSettings(ft.Strictly):
     """How many rows of each kind; arguments of `textpl.splits.make_split`."""
 
-    labels_per_class: Count | None = None
-    labeled: Count | None = None
-    min_per_class: Size = 1
-    dev: Size = 0
-    pool: Count | None = None
-    test: Count | None = None
+    labels_per_class: ft.Count | None = None
+    labeled: ft.Count | None = None
+    min_per_class: ft.Size = 1
+    dev: ft.Size = 0
+    pool: ft.Count | None = None
+    test: ft.Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_exclusive("split", self)
+        ft.check_exclusive("split", self)
         if self.labeled is None and self.min_per_class != 1:
             raise ValueError("min_per_class goes with labeled; labels_per_class is a minimum already")
         return self
 
 
-class ModelSettings(Strictly):
+class ModelSettings(ft.Strictly):
     """The classifier to fine-tune; a plain string is its name."""
 
-    name: ModelName = DEFAULT_MODEL
-    revision: Line | None = None
+    name: ft.ModelName = DEFAULT_MODEL
+    revision: ft.Line | None = None
     max_length: Annotated[int, Field(ge=2)] = 128
 
     @model_validator(mode="before")
@@ -78,36 +63,36 @@ class ModelSettings(Strictly):
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
-        check_hub_settings(self.name, folder_of(info), revision=self.revision)
+        check_hub_settings(self.name, ft.folder_of(info), revision=self.revision)
         return self
 
 
-class TrainSettings(Strictly):
+class TrainSettings(ft.Strictly):
     """The training arguments a recipe may set; see `transformers.TrainingArguments`."""
 
-    max_steps: Count | None = 200
-    num_train_epochs: Positive | None = None
-    per_device_train_batch_size: Count = 8
-    per_device_eval_batch_size: Count = 64
-    gradient_accumulation_steps: Count = 1
-    learning_rate: Positive = 2e-4
-    weight_decay: NonNegative = 0.0
-    warmup_steps: NonNegative = 0.05  # below 1: a share of the run
+    max_steps: ft.Count | None = 200
+    num_train_epochs: ft.Positive | None = None
+    per_device_train_batch_size: ft.Count = 8
+    per_device_eval_batch_size: ft.Count = 64
+    gradient_accumulation_steps: ft.Count = 1
+    learning_rate: ft.Positive = 2e-4
+    weight_decay: ft.NonNegative = 0.0
+    warmup_steps: ft.NonNegative = 0.05  # below 1: a share of the run
     lr_scheduler_type: Literal[
         # Those of transformers.SchedulerType that need neither settings of their own nor an evaluation.
         "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
     ] = "cosine"  # fmt: skip
-    max_grad_norm: NonNegative = 1.0
-    adam_beta1: BelowOne = 0.9
-    adam_beta2: BelowOne = 0.999
-    adam_epsilon: Positive = 1e-8
+    max_grad_norm: ft.NonNegative = 1.0
+    adam_beta1: ft.BelowOne = 0.9
+    adam_beta2: ft.BelowOne = 0.999
+    adam_epsilon: ft.Positive = 1e-8
     # Those that need no further package.
     optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"] = "adamw_torch_fused"
-    label_smoothing_factor: BelowOne = 0.0
+    label_smoothing_factor: ft.BelowOne = 0.0
     activation_checkpointing: bool = False
-    bf16: Annotated[bool | Literal["auto"], told_as("true, false or auto")] = "auto"
+    bf16: Annotated[bool | Literal["auto"], ft.told_as("true, false or auto")] = "auto"
     fp16: bool = False
-    logging_steps: Positive = 0.1  # below 1: a share of the run
+    logging_steps: ft.Positive = 0.1  # below 1: a share of the run
     dataloader_num_workers: Annotated[int, Field(ge=0, le=64)] = 0
 
     @model_validator(mode="before")
@@ -118,7 +103,7 @@ class TrainSettings(Strictly):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_exclusive("train", self)
+        ft.check_exclusive("train", self)
         for name, value in (("warmup_steps", self.warmup_steps), ("logging_steps", self.logging_steps)):
             if value > 1 and value % 1:
                 raise ValueError(f"{name}={value} is neither a share below 1 nor a whole number of steps")
@@ -127,35 +112,28 @@ class TrainSettings(Strictly):
         return self
 
     def arguments(self, auto_bf16: bool) -> dict[str, Any]:
-        """Keywords of `TrainingArguments`.
-
-        Args:
-            auto_bf16: what `bf16: auto` means on this machine.
-        """
+        """Keywords of `TrainingArguments`; `auto_bf16` is what `bf16: auto` means on this machine."""
         values = {name: value for name, value in self if value is not None}
         if self.bf16 == "auto":
             values["bf16"] = auto_bf16 and not self.fp16
         return values
 
 
-class CompareSettings(Strictly):
+class CompareSettings(ft.Strictly):
     """How labels-only is compared with the method; arguments of `textpl.compare`."""
 
     match: Literal["compute", "steps"] = "compute"
     metric: Literal["accuracy", "macro_f1", "micro_f1", "subset_accuracy"] | None = None
-    threshold: Annotated[
-        Annotated[float, Field(gt=0, lt=1)] | Literal["prior"], told_as("prior, or a number between 0 and 1")
-    ] = "prior"
+    threshold: Annotated[ft.Between | Literal["prior"], ft.told_as("prior, or a number between 0 and 1")] = "prior"
 
 
 def _stages(stages: tuple[str, ...]) -> tuple[str, ...]:
+    only = "for now the only one is train"
     for stage in stages:
         if stage in ("label", "clean"):
-            raise ValueError(
-                f"stage {stage!r} is not there yet: for now the only one is train; label and clean will follow"
-            )
+            raise ValueError(f"stage {stage!r} is not there yet: {only}; label and clean will follow")
         if stage != "train":
-            raise ValueError(f"unknown stage {stage!r}: for now the only one is train")
+            raise ValueError(f"unknown stage {stage!r}: {only}")
     if len(stages) != 1:
         raise ValueError("write [train], the only stage for now")
     return stages
@@ -163,7 +141,7 @@ def _stages(stages: tuple[str, ...]) -> tuple[str, ...]:
 
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
-        raise expected("one or more different whole numbers from 0 to 2**32 - 1")
+        raise ft.expected("one or more different whole numbers from 0 to 2**32 - 1")
     return seeds
 
 
@@ -173,16 +151,16 @@ def _version(version: int) -> int:
     return version
 
 
-class Recipe(Strictly):
+class Recipe(ft.Strictly):
     """A whole recipe; what it leaves out has the defaults given here."""
 
     schema_version: Annotated[int, AfterValidator(_version)] = Field(alias="schema")
-    description: Annotated[str, AfterValidator(one_line)] = ""
+    description: Annotated[str, AfterValidator(ft.one_line)] = ""
     data: DataSettings
     split: SplitSettings
     model: ModelSettings = ModelSettings()
-    stages: Annotated[tuple[str, ...], Strict(False), AfterValidator(_stages)] = ("train",)
+    stages: Annotated[ft.Texts, AfterValidator(_stages)] = ("train",)
     method: MethodSettings = Field(default_factory=MethodSettings)
     train: TrainSettings = TrainSettings()
-    seeds: Annotated[tuple[int, ...], Strict(False), AfterValidator(_seeds)] = (0, 1, 2)
+    seeds: Annotated[ft.Numbers, AfterValidator(_seeds)] = (0, 1, 2)
     compare: CompareSettings = CompareSettings()

@@ -1,16 +1,22 @@
-"""YAML that is only data: plain values of YAML 1.2; no tags, no aliases, nothing deep."""
+"""YAML that is only data, the line of every key in it, and what is wrong with it."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.events import CollectionStartEvent
-from yaml.nodes import Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from textpl.recipes.field_types import EXCLUSIVE
 
 MAX_DEPTH = 20
+OVERRIDES = 10**6  # in the order of places after the lines of any file
+Keys = tuple[str | int, ...]
+_KINDS = {str: "text", int: "number", float: "number"}
 
 
 class Loader(yaml.SafeLoader):
@@ -39,10 +45,10 @@ class Loader(yaml.SafeLoader):
 class Dumper(yaml.SafeDumper):
     """Quotes what either YAML 1.1 or `Loader` would take for something else than text; lists on one line."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: D102
         return True
 
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> SequenceNode:
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> SequenceNode:  # noqa: D102
         return super().represent_sequence(tag, sequence, flow_style=True)
 
 
@@ -56,8 +62,110 @@ for _tag, _pattern, _first in (
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
-def compose(text: str) -> Node | None:
-    """The node tree of the only document; None if there is none. Raises `yaml.YAMLError`."""
+class RecipeError(ValueError):
+    """A recipe that cannot be read; the message has one line for each thing that is wrong."""
+
+
+class Place(NamedTuple):
+    """Where something was said: the number of a line, or of an override after all lines."""
+
+    number: int
+    label: str
+
+
+@dataclass
+class Document:
+    """Plain data, the place of every key in it, and what is wrong."""
+
+    file: str
+    data: Any = None
+    places: dict[Keys, Place] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def stop_at_problems(self) -> None:
+        """Raise those noted so far, in the order of the file."""
+        if self.problems:
+            raise RecipeError("\n".join(dict.fromkeys(text for _, text in sorted(self.problems, key=lambda p: p[0]))))
+
+    def add(self, keys: Keys, text: str, place: Place | None = None) -> None:
+        """Note a problem, if no place is given at that of the innermost key that was written."""
+        written = (self.places[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in self.places)
+        place = place or next(written, self._line(0))
+        name = "" if place.label.startswith(f"--set {dotted(keys)}=") else dotted(keys)
+        self.problems.append((place.number, ": ".join(part for part in (place.label, name, text) if part)))
+
+    def read(self, text: str, at: Keys = (), place: Place | None = None) -> Any:
+        """Data of a YAML text that stands at `at`; every key in it has the given place, or else its line."""
+        try:
+            node = _compose(text)
+            return node and self._data(node, at, place)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, problem = mark.line if mark else 0, error.problem or error.context
+        except yaml.reader.ReaderError as error:
+            line, problem = text.count("\n", 0, error.position), f"character {error.character!r} is not allowed"
+        self.add((), f"not valid YAML: {problem}", place or self._line(line))
+
+    def override(self, number: int, text: str) -> None:
+        """Change one setting, as in KEY=VALUE."""
+        place = Place(OVERRIDES + number, f"--set {short(text)}")
+        path, equals, value = text.partition("=")
+        keys: Keys = tuple(key.strip() for key in path.split("."))
+        if not equals or not all(keys):
+            return self.add((), "write KEY=VALUE, for example --set train.max_steps=20", place)
+        parent = self.data
+        for n, key in enumerate(keys[:-1], 1):
+            child = _written_out(keys[:n], parent.get(key))
+            if not isinstance(child, dict):
+                return self.add((), f"{dotted(keys[:n])} is {found(child)}, in which nothing can be set", place)
+            self.places.setdefault(keys[:n], place)
+            parent[key] = parent = child
+        self.places = {old: where for old, where in self.places.items() if old[: len(keys)] != keys} | {keys: place}
+        parent[keys[-1]] = self.read(value, keys, place)
+        pair = EXCLUSIVE.get(str(keys[0]), ())
+        for rival in {(keys[0], name) for name in pair} - {keys} if keys[1:] and keys[1] in pair else ():
+            if parent[keys[-1]] is not None and self.places.get(rival, place).number < OVERRIDES:
+                del parent[rival[1]], self.places[rival]
+
+    def _line(self, number: int) -> Place:
+        return Place(number, f"{self.file}, line {number + 1}")
+
+    def _data(self, node: Node, at: Keys, place: Place | None) -> Any:
+        self.places.setdefault(at, place or self._line(node.start_mark.line))
+        if isinstance(node, ScalarNode):
+            return SafeConstructor().construct_object(node)
+        if isinstance(node, SequenceNode):
+            return [self._data(item, (*at, i), place) for i, item in enumerate(node.value)]
+        assert isinstance(node, MappingNode)
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            here = place or self._line(key_node.start_mark.line)
+            keys = (*at, key_node.value)
+            if key_node.tag != "tag:yaml.org,2002:str":
+                self.add((), f"{dotted(at) or 'recipe'}: keys must be text; put this one in quotes", here)
+            elif key_node.value in data:
+                first = self.places[keys].label.removeprefix(f"{self.file}, ")
+                self.add(keys, f"stands here twice (first: {first})", here)
+            else:
+                self.places[keys] = here
+                data[key_node.value] = self._data(value_node, keys, place)
+        return data
+
+
+def _written_out(keys: Keys, value: Any) -> Any:
+    """What an override may set something in: a short form is written out, nothing becomes a mapping."""
+    match keys, value:
+        case _, None:
+            return {}
+        case ("method" | "model",), str():
+            return {"name": value}
+        case ("method", "view"), str():
+            return {value: {}}
+    return value
+
+
+def _compose(text: str) -> Node | None:
+    """The node tree of the only document; None if there is none."""
     loader = Loader(text)
     node = loader.get_node() if loader.check_node() else None
     if loader.check_node():
@@ -66,11 +174,28 @@ def compose(text: str) -> Node | None:
     return node
 
 
-def scalar(node: ScalarNode) -> Any:
-    """Its value."""
+def unquoted(text: str) -> Any:
+    """What the text would stand for without quotes."""
+    node = ScalarNode(Loader("").resolve(ScalarNode, text, (True, False)), text)
     return SafeConstructor().construct_object(node)
 
 
-def unquoted(text: str) -> Any:
-    """What the text would stand for without quotes."""
-    return scalar(ScalarNode(Loader("").resolve(ScalarNode, text, (True, False)), text))
+def found(value: Any) -> str:
+    """A value, for the end of a message."""
+    if value is None or isinstance(value, bool):
+        return "nothing (null)" if value is None else str(value).lower()
+    if isinstance(value, dict):
+        return f"a mapping with {short(', '.join(map(str, value)))}"
+    return f"the {_KINDS.get(type(value), 'list')} {short(repr(value))}"
+
+
+def short(text: str) -> str:
+    """The text on one line of at most 60 characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def dotted(keys: Keys) -> str:
+    """The keys as they are written in an override, list items as name[0]."""
+    parts = [f"[{k}]" if isinstance(k, int) else "." + (k if k.isprintable() else repr(k)) for k in keys]
+    return short("".join(parts).removeprefix("."))
