@@ -13,9 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import make_model, make_trainer
 
 import textpl
-from conftest import make_model, make_trainer
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "textpl"
@@ -99,32 +99,43 @@ def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
-    wanted += [f"data/{corpus}/{file}" for corpus in ("sentiment", "tickets") for file in ("train.jsonl", "info.json")]
+    wanted += [
+        f"data/{corpus}/{file}"
+        for corpus in ("sentiment", "sentiment_zh", "tickets")
+        for file in ("train.jsonl", "info.json")
+    ]
     assert {f"textpl/{w}" for w in wanted} <= names
     assert {f"textpl/{p.relative_to(PACKAGE)}" for p in modules()} <= names
     assert all(n.startswith(("textpl/", "textpl-")) for n in names)
 
 
-@pytest.mark.parametrize(("corpus", "shingle", "bound"), [("sentiment", 5, 0.4), ("tickets", 5, 0.4)])
-def test_bundled_texts_are_no_templates(corpus, shingle, bound):
+def bundled(corpus):
     folder = importlib.resources.files("textpl.data") / corpus
-    rows = [json.loads(line) for part in ("train", "test") for line in (folder / f"{part}.jsonl").open(encoding="utf-8")]
-    texts = [re.sub(r"\s+", " ", row["text"].lower()) for row in rows]
-    assert len(set(texts)) == len(texts) >= {"sentiment": 850, "tickets": 280}[corpus]
-    sets = []
-    for text in texts:
-        size = shingle if text.isascii() else 2
-        sets.append({text[i : i + size] for i in range(max(len(text) - size + 1, 1))})
-    worst = max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2))
-    assert worst < bound
-    openings = [" ".join(text.split()[:2]) if text.isascii() else text[:2] for text in texts]
+    lines = [line for part in ("train", "test") for line in (folder / f"{part}.jsonl").open(encoding="utf-8")]
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "shingle", "rows"), [("sentiment", 5, 600), ("sentiment_zh", 2, 300), ("tickets", 5, 300)]
+)
+def test_bundled_texts_are_no_templates(corpus, shingle, rows):
+    texts = [re.sub(r"\s+", " ", row["text"].lower()) for row in bundled(corpus)]
+    assert len(texts) == len(set(texts)) == rows
+    sets = [{text[i : i + shingle] for i in range(max(len(text) - shingle + 1, 1))} for text in texts]
+    assert max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2)) < 0.4
+    openings = [text[:3] if corpus == "sentiment_zh" else " ".join(text.split()[:2]) for text in texts]
     assert max(map(openings.count, openings)) <= 0.03 * len(texts)
-    if corpus == "sentiment":
-        chinese = sum(row["language"] == "zh" for row in rows) / len(rows)
-        assert 0.3 < chinese < 0.37 and abs(sum(row["label"] for row in rows) / len(rows) - 0.5) < 0.03
-    else:
-        counts = [len(row["labels"]) for row in rows]
-        assert counts.count(0) >= 20 and counts.count(4) >= 8
+
+
+def test_bundled_labels_are_balanced_or_spread():
+    for corpus in ("sentiment", "sentiment_zh"):
+        labels = [row["label"] for row in bundled(corpus)]
+        assert abs(sum(labels) / len(labels) - 0.5) < 0.01
+    tickets = bundled("tickets")
+    sizes = [len(row["labels"]) for row in tickets]
+    assert sizes.count(0) >= 20 and sizes.count(4) >= 8 and max(sizes) == 4
+    counts = [sum(name in row["labels"] for row in tickets) for name in {n for r in tickets for n in r["labels"]}]
+    assert len(counts) == 10 and min(counts) >= 25
 
 
 def python_blocks():

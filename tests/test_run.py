@@ -120,10 +120,10 @@ def test_without_out_every_run_has_a_folder_of_its_own(folder, monkeypatch):
 
 
 def test_data_on_the_command_line_replaces_the_recipes(folder):
-    shutil.move(folder / "data", folder / "elsewhere")
-    missing = run(folder)
-    assert missing.exit_code == 1 and "data" in missing.output
+    write_data(folder / "elsewhere", lambda score: int(score > 1), {"task": "single", "label_names": ["no", "yes"]})
     assert run(folder, "--data", folder / "elsewhere", "--seeds", "0").exit_code == 0
+    config = AutoModelForSequenceClassification.from_pretrained(folder / "out" / "model").config
+    assert config.id2label == {0: "no", 1: "yes"}
 
 
 @pytest.mark.parametrize(
