@@ -22,7 +22,7 @@ from textpl.recipes.references import locate
 if TYPE_CHECKING:
     from textpl.callbacks.semi_supervised import SemiSupervised
 
-DEFAULT_METHOD = "adamatch"
+DEFAULT_METHOD = "softmatch"
 # Parameters of methods, schedules and views that are not the recipe's to set.
 RESERVED = ("unlabeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
@@ -91,6 +91,7 @@ ARGUMENTS: dict[str, Any] = {
     "column_kind": Literal["probabilities", "logits"],
     "protected": ft.Texts,
     "negators": bool,
+    "ema": bool,
 }
 
 
