@@ -45,7 +45,7 @@ def test_defaults():
     recipe = parse(BASE)
     assert recipe.model.name == schema.DEFAULT_MODEL and recipe.model.max_length == 128
     assert recipe.stages == ("train",) and recipe.seeds == (0, 1, 2)
-    assert recipe.method == MethodSettings(name="softmatch") and recipe.method.settings == {}
+    assert recipe.method == MethodSettings(name="adamatch") and recipe.method.settings == {}
     assert (recipe.train.max_steps, recipe.train.warmup_steps, recipe.train.bf16) == (200, 0.05, "auto")
     assert (recipe.compare.match, recipe.compare.metric, recipe.compare.threshold) == ("compute", None, "prior")
     with pytest.raises(ValueError, match="frozen"):
@@ -106,7 +106,7 @@ def test_weights(written, built):
 
 
 def test_settings_at_their_defaults_are_no_settings():
-    text = BASE + "method: {name: softmatch, n_sigma: 2.0, weight: {constant: {value: 0.3}}, view: {tfidf: {p: 0.3}}}"
+    text = BASE + "method: {name: adamatch, threshold: 0.9, weight: {cosine: {value: 0.3}}, view: {tfidf: {p: 0.3}}}"
     assert parse(text) == parse(BASE)
     assert to_yaml(parse(text)) == ("schema: 1\ndata:\n  source: fancyzhx/ag_news\nsplit:\n  labels_per_class: 10\n")
 

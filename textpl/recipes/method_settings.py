@@ -22,7 +22,7 @@ from textpl.recipes.references import locate
 if TYPE_CHECKING:
     from textpl.callbacks.semi_supervised import SemiSupervised
 
-DEFAULT_METHOD = "softmatch"
+DEFAULT_METHOD = "adamatch"
 # Parameters of methods, schedules and views that are not the recipe's to set.
 RESERVED = ("unlabeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
