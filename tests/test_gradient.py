@@ -96,7 +96,7 @@ def test_gradient_is_that_of_the_summed_loss(tmp_path, tokenizer, task, ratio, a
     trainer, callback, gradient, labeled = train_one_step(
         tmp_path, tokenizer, task, ratio=ratio, accumulation=accumulation, dtype=dtype
     )
-    batch = next(callback._pool.batches(0, 1, 4 * ratio * accumulation))
+    batch = next(callback.step.run.pool.batches(0, 1, 4 * ratio * accumulation))
     model = trainer.model.eval()
     loss = summed_loss(model, labeled, batch.weak, task)
     assert distance(gradient, reference_gradient(model, loss)) <= bound
@@ -105,7 +105,7 @@ def test_gradient_is_that_of_the_summed_loss(tmp_path, tokenizer, task, ratio, a
 def test_plain_callback_is_exact_in_one_piece_and_refuses_otherwise(tmp_path, tokenizer):
     trainer, callback, gradient, labeled = train_one_step(tmp_path, tokenizer, "single", attach=False)
     model = trainer.model.eval()
-    batch = next(callback._pool.batches(0, 1, 4))
+    batch = next(callback.step.run.pool.batches(0, 1, 4))
     assert distance(gradient, reference_gradient(model, summed_loss(model, labeled, batch.weak, "single"))) <= 1e-9
     with pytest.raises(ValueError, match=r"2 times too large.*attach.*accepts_loss_kwargs"):
         train_one_step(tmp_path, tokenizer, "single", attach=False, accumulation=2)
@@ -123,7 +123,7 @@ def test_plain_callback_is_exact_when_the_model_says_so(tmp_path, tokenizer):
     seen, collate = [], trainer.data_collator
     trainer.data_collator = lambda rows: seen.append(collate(rows)) or seen[-1]
     trainer.train()
-    batch = next(callback._pool.batches(0, 1, 8))
+    batch = next(callback.step.run.pool.batches(0, 1, 8))
     expected = reference_gradient(model.eval(), summed_loss(model, seen[:2], batch.weak, "single"))
     assert distance(recorder.gradient, expected) <= 1e-9
 
@@ -146,7 +146,7 @@ def main(folder, accumulation):
         folder / "out", tokenizer, "single", accumulation=accumulation, ddp_find_unused_parameters=False
     )
     rank = trainer.args.process_index
-    batch = next(callback._pool.batches(0, 1, 4 * accumulation, rank, 2))
+    batch = next(callback.step.run.pool.batches(0, 1, 4 * accumulation, rank, 2))
     both = [None, None]
     torch.distributed.all_gather_object(both, (labeled, batch.weak))
     model = make_model(dtype=torch.float64).eval()

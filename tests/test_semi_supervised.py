@@ -75,7 +75,7 @@ def test_logged_values_are_those_of_the_step(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, max_steps=1, learning_rate=0.0)
     model = make_model().eval()
     textpl.attach(trainer, callback).train()
-    batch = next(callback._pool.batches(0, 1, 8))
+    batch = next(callback.step.run.pool.batches(0, 1, 8))
     p = model(**batch.weak).logits.detach().softmax(-1)
     accepted = p.max(-1).values >= 0.6
     labels = p.argmax(-1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import Trainer, set_seed
+from transformers import EarlyStoppingCallback, Trainer, set_seed
 
 from textpl.callbacks.attach import attach
 from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
+from textpl.callbacks.setup import find_task, label_array, label_key
 from textpl.evaluation import (
     Interval,
     bootstrap_difference,
@@ -25,6 +28,8 @@ from textpl.evaluation import (
     scores,
 )
 from textpl.tasks import make_task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Outcome:
         gold: ids (rows,) or multi-hot (rows, labels).
         predictions: ids (rows,) or 0/1 (rows, labels).
         scores: every metric of the task, in [0, 1].
+        thresholds: multi-label: the cut of each label.
         calibration_error: expected calibration error.
         steps: optimizer steps.
         seconds: wall time of training.
@@ -50,6 +56,7 @@ class Outcome:
     gold: np.ndarray
     predictions: np.ndarray
     scores: dict[str, float]
+    thresholds: list[float] | None
     calibration_error: float
     steps: int
     seconds: float
@@ -126,6 +133,7 @@ class Comparison:
             "calibration_error": 100 * outcome.calibration_error,
             "steps": outcome.steps,
             "seconds": outcome.seconds,
+            **({} if outcome.thresholds is None else {"thresholds": outcome.thresholds}),
         }
 
 
@@ -158,7 +166,8 @@ def compare(
         metric: default: accuracy, for multi-label macro F1.
         match: "compute", or "steps" for equally many optimizer steps.
         thresholds: multi-label cut, a probability or "prior": per label, so that as many test rows get the label as
-            labelled rows have it. The same rule for both sides; no test label is used.
+            labelled rows have it. The same rule for both sides; no test label is used, but all test texts at once are
+            (it is transductive). The cuts are in `seed_results`.
         level: of the interval.
         folder: finished trainings are kept there and not repeated after an interruption.
         on_model: called as `on_model(seed, trainer)` with the method's trained Trainer.
@@ -168,38 +177,48 @@ def compare(
         Comparison: `print(comparison)` gives the answer in a sentence.
 
     Raises:
-        ValueError: for no seeds, or a Trainer without test rows.
+        ValueError: for no or repeated seeds, a Trainer without test rows or one that chooses a checkpoint on them, a
+            model that was trained before, or a folder with the trainings of another comparison.
     """
     if match not in ("compute", "steps"):
         raise ValueError(f"match={match!r}: use 'compute' or 'steps'.")
-    pairs = []
-    for seed in seeds:
-        keep = None if folder is None else Path(folder)
-        ours = _load(keep, seed, "method")
+    seeds = list(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={seeds}: one or more different seeds are needed.")
+    keep = None if folder is None else Path(folder)
+    _claim(keep, {"name": name, "match": match, "thresholds": thresholds})
+    seen: list[weakref.ref] = []
+
+    def train(seed: int, ours: Outcome | None) -> Outcome:
+        """The method's training, or (given the method's outcome) the labels-only one."""
+        side = "method" if ours is None else "baseline"
+        done = _load(keep, seed, side)
+        if done is not None:
+            return done
+        set_seed(seed)
+        trainer = make_trainer(seed)
+        _check(trainer, seen)
+        counter: Any = _TokenCounter(trainer)
         if ours is None:
-            _say(on_start, f"seed {seed}: {name}")
-            set_seed(seed)
-            trainer = make_trainer(seed)
-            callback = method if isinstance(method, SemiSupervised) else method(seed)
-            attach(trainer, callback)
-            ours = _train(trainer, seed, thresholds, callback)
+            counter = method if isinstance(method, SemiSupervised) else method(seed)
+            attach(trainer, counter)
+        elif match == "compute":
+            trainer.args.max_steps = _matched_steps(ours)
+        if on_start is not None:
+            on_start(f"seed {seed}: {name if ours is None else 'labels only'}")
+        outcome = _train(trainer, seed, thresholds, counter)
+        if ours is None:
+            _warn_of_test_rows(trainer, counter)
             if on_model is not None:
                 on_model(seed, trainer)
-            _save(keep, ours, "method")
-        plain = _load(keep, seed, "baseline")
-        if plain is None:
-            set_seed(seed)
-            trainer = make_trainer(seed)
-            counter = _TokenCounter(trainer)
-            if match == "compute":
-                trainer.args.max_steps = _matched_steps(ours)
-            _say(on_start, f"seed {seed}: labels only")
-            plain = _train(trainer, seed, thresholds, counter)
-            _save(keep, plain, "baseline")
-        pairs.append((plain, ours))
-    if not pairs:
-        raise ValueError("seeds is empty: nothing was compared.")
-    baseline, methods = (list(side) for side in zip(*pairs, strict=True))
+        _save(keep, outcome, side)
+        return outcome
+
+    methods: list[Outcome] = []
+    baseline: list[Outcome] = []
+    for seed in seeds:
+        methods.append(train(seed, None))
+        baseline.append(train(seed, methods[-1]))
     multi = baseline[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
     interval = bootstrap_difference(
@@ -212,22 +231,53 @@ def compare(
     return Comparison("multi" if multi else "single", metric, name, baseline, methods, interval)
 
 
+def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
+    """Refuse what would make the comparison dishonest or fail after hours."""
+    if trainer.eval_dataset is None:
+        raise ValueError("make_trainer must give its Trainer the test rows: Trainer(eval_dataset=test, ...).")
+    if trainer.args.load_best_model_at_end or any(
+        isinstance(callback, EarlyStoppingCallback) for callback in trainer.callback_handler.callbacks
+    ):
+        raise ValueError(
+            "The Trainer chooses a checkpoint on its eval_dataset, which are the test rows here: train for a fixed "
+            "number of steps, without load_best_model_at_end and early stopping."
+        )
+    if any(trainer.model is model() for model in seen) or trainer.state.global_step > 0:
+        raise ValueError(
+            "make_trainer returned a model that was trained before: it must load a fresh one at every call."
+        )
+    seen.append(weakref.ref(trainer.model))
+    label_key(trainer.eval_dataset)
+    find_task(trainer.model, trainer.train_dataset)
+
+
+def _warn_of_test_rows(trainer: Trainer, callback: SemiSupervised) -> None:
+    shared = callback.pool_rows_in(trainer.eval_dataset)
+    if shared:
+        logger.warning(
+            "%d unlabelled rows have the tokens of a test row: the method has seen test texts (without labels). Take "
+            "them out of the pool for an honest number.",
+            shared,
+        )
+
+
 class _TokenCounter:
-    """Counts the tokens that the model is trained on."""
+    """Counts the tokens that the model is trained on, as a callback does for its run."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.token_passes = self.labeled_passes = 0
+        self.token_passes = 0
         trainer.model.register_forward_hook(self._count, with_kwargs=True)
 
     def _count(self, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if module.training:
             self.token_passes += TRAINING_PASSES * kwargs["input_ids"].numel()
-            self.labeled_passes = self.token_passes
+
+    @property
+    def labeled_passes(self) -> int:
+        return self.token_passes
 
 
 def _train(trainer: Trainer, seed: int, thresholds: float | str, counter: Any) -> Outcome:
-    if trainer.eval_dataset is None:
-        raise ValueError("make_trainer must give its Trainer the test rows: Trainer(eval_dataset=test, ...).")
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
@@ -236,17 +286,18 @@ def _train(trainer: Trainer, seed: int, thresholds: float | str, counter: Any) -
     task = make_task(config.problem_type, config.num_labels)
     probabilities = task.probabilities(torch.from_numpy(np.asarray(predicted.predictions))).numpy()
     gold = np.asarray(predicted.label_ids).astype(np.int64)
-    cut: Any = 0.5
+    cut: Any = None
     if task.problem_type == "multi_label_classification":
-        labels = np.asarray(trainer.train_dataset.with_format("numpy")[_label_column(trainer)][:])
+        labels = label_array(trainer.train_dataset, task)
         cut = prior_thresholds(probabilities, labels.mean(0)) if thresholds == "prior" else thresholds
-    predictions = decide(probabilities, task.problem_type, cut)
+    predictions = decide(probabilities, task.problem_type, 0.5 if cut is None else cut)
     return Outcome(
         seed=seed,
         probabilities=probabilities,
         gold=gold,
         predictions=predictions,
         scores=scores(predictions, gold),
+        thresholds=None if cut is None else np.broadcast_to(cut, task.num_labels).tolist(),
         calibration_error=expected_calibration_error(probabilities, gold, task.problem_type),
         steps=trainer.state.global_step,
         seconds=seconds,
@@ -261,13 +312,14 @@ def _matched_steps(method: Outcome) -> int:
     return max(1, round(method.steps * method.token_passes / method.labeled_passes))
 
 
-def _label_column(trainer: Trainer) -> str:
-    return "labels" if "labels" in trainer.train_dataset.column_names else "label"
-
-
-def _say(on_start: Callable[[str], None] | None, line: str) -> None:
-    if on_start is not None:
-        on_start(line)
+def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != settings:
+        raise ValueError(f"The folder {folder} holds the trainings of another comparison ({file.read_text()}).")
+    file.write_text(json.dumps(settings))
 
 
 _ARRAYS = ("probabilities", "gold", "predictions")
@@ -276,7 +328,6 @@ _ARRAYS = ("probabilities", "gold", "predictions")
 def _save(folder: Path | None, outcome: Outcome, side: str) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{outcome.seed}-{side}.npz"
     rest = {k: v for k, v in vars(outcome).items() if k not in _ARRAYS}
     partial = file.with_suffix(".partial.npz")

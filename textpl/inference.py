@@ -33,6 +33,16 @@ def chunked(inputs: dict[str, Tensor], size: int) -> list[dict[str, Tensor]]:
     return [trim({k: v[i : i + size] for k, v in inputs.items()}) for i in range(0, rows, size)]
 
 
+def longest_input(tokenizer: Any, config: Any) -> int:
+    """Most tokens that tokenizer and model allow in a row."""
+    limits = [getattr(tokenizer, "model_max_length", None)]
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and positions > 0:
+        # RoBERTa numbers positions from 2 on and has two more embeddings than it takes tokens.
+        limits.append(positions - 2 if "roberta" in config.model_type else positions)
+    return min((limit for limit in limits if limit), default=512)
+
+
 def bf16_pays(device: torch.device) -> bool:
     """Whether bfloat16 autocast is fast here: a GPU that computes in it, or a processor with AMX or AVX-512 BF16."""
     if device.type == "cuda":

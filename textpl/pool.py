@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from textpl.components.views import View, row_rng
-from textpl.inference import pad
-from textpl.tokens import Tokens, non_empty_rows, tokenize
+from textpl.inference import longest_input, pad
+from textpl.tokens import Tokens, non_empty_ids, non_empty_rows, tokenize
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Pool:
         seed: int,
     ) -> None:
         self.text_column = _text_column(dataset, text_column, view)
+        dataset = dataset.with_format(None)  # whatever form the user reads it in
         self.seed, self.max_length = seed, max_length
         self._kept: np.ndarray | None = None
         if self.text_column:
@@ -81,6 +82,9 @@ class Pool:
                 dataset, self._kept = dataset.select(kept), kept
             if tokenizer is None:
                 raise ValueError("The pool is text: give the Trainer its tokenizer (processing_class=tokenizer).")
+        else:
+            self._kept = non_empty_ids(dataset)
+            dataset = dataset.select(self._kept)
         if len(dataset) == 0:
             raise ValueError("The unlabelled dataset has no row with text in it: there is nothing to learn from.")
         self.dataset = dataset
@@ -118,7 +122,7 @@ class Pool:
             return self.tokens
         if self.text_column is None:
             raise ValueError("A teacher with its own tokenizer needs the pool's texts, but the pool is tokenised.")
-        longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
+        longest = longest_input(tokenizer, config)
         return tokenize(self.dataset, self.text_column, tokenizer, longest, tokenizer.pad_token_id)
 
     def batches(self, start: int, stop: int, rows_per_step: int, rank: int = 0, world: int = 1) -> Iterator[PoolBatch]:

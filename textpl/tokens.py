@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Tokens:
             found.append(self._values[chunk][offsets[i] : offsets[i + 1]])
         return found
 
+    def count_in(self, sequences: Iterable[Any]) -> int:
+        """How many rows equal one of the given token id lists."""
+        wanted = {np.asarray(ids, dtype=np.int32).tobytes() for ids in sequences}
+        return sum(ids.tobytes() in wanted for ids in self.read(np.arange(len(self))))
+
 
 def non_empty_rows(dataset: datasets.Dataset, text_column: str) -> np.ndarray:
     """Rows whose text is not blank, int64.
@@ -73,6 +78,14 @@ def non_empty_rows(dataset: datasets.Dataset, text_column: str) -> np.ndarray:
     return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
 
+def non_empty_ids(dataset: datasets.Dataset) -> np.ndarray:
+    """Rows of an already tokenised dataset that have tokens, int64."""
+    kept = [
+        start + np.flatnonzero(pc.list_value_length(ids).to_numpy() > 0) for start, ids in _scan(dataset, "input_ids")
+    ]
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
 def tokenize(
     dataset: datasets.Dataset, text_column: str | None, tokenizer: Any, max_length: int, pad_token_id: int
 ) -> Tokens:
@@ -84,7 +97,9 @@ def tokenize(
     column = text_column or "input_ids"
     name = "" if text_column is None else datasets.fingerprint.Hasher.hash(tokenizer)
     settings = f"{column}|{name}|{max_length}|{getattr(tokenizer, 'truncation_side', '')}|1"
-    fingerprint = hashlib.sha256(f"{content_hash(dataset, column)}|{settings}".encode()).hexdigest()[:32]
+    columns = [column, *(c for c in ("attention_mask",) if not text_column and c in dataset.column_names)]
+    contents = "|".join(content_hash(dataset, c) for c in columns)
+    fingerprint = hashlib.sha256(f"{contents}|{settings}".encode()).hexdigest()[:32]
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "textpl-tokens"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{fingerprint}.arrow"
@@ -126,7 +141,9 @@ def _tokenize_batch(batch: dict[str, list], column: str, tokenizer: Any, max_len
 
 
 def _strip_batch(batch: dict[str, list], column: str, tokenizer: Any, max_length: int) -> dict[str, list]:
-    masks = batch.get("attention_mask") or [[1] * len(ids) for ids in batch[column]]
+    masks = batch.get("attention_mask")
+    if masks is None:
+        masks = [[1] * len(ids) for ids in batch[column]]
     rows = []
     for ids, mask in zip(batch[column], masks, strict=True):
         real = [i for i, m in zip(ids, mask, strict=True) if m]

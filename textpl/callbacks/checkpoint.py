@@ -13,17 +13,25 @@ from transformers import TrainerState, TrainingArguments
 FILE = "textpl.safetensors"
 
 
-def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor]) -> None:
-    """Write `tensors` into the checkpoint of this step, all or nothing."""
+def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor], identity: dict[str, str]) -> None:
+    """Write `tensors` into the checkpoint of this step, all or nothing; `identity` says whose they are.
+
+    Raises:
+        FileNotFoundError: if the Trainer keeps its checkpoints elsewhere, as in a hyperparameter search.
+    """
     folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist, so the Trainer saves elsewhere (a hyperparameter search?) and the run could not "
+            "be resumed: set save_strategy='no' there."
+        )
     partial = folder / f"{FILE}.partial"
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(flat, partial, metadata={"format": "1", "step": str(state.global_step)})
+    save_file(flat, partial, metadata={"format": "1", "step": str(state.global_step), **identity})
     os.replace(partial, folder / FILE)
 
 
-def load(args: TrainingArguments, state: TrainerState) -> dict[str, Tensor]:
+def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str]) -> dict[str, Tensor]:
     """Read back what `save` wrote for the step that training resumes from.
 
     No Trainer event carries the checkpoint's path, so it is looked for under `args.resume_from_checkpoint`, then
@@ -32,9 +40,10 @@ def load(args: TrainingArguments, state: TrainerState) -> dict[str, Tensor]:
     Args:
         args: the Trainer's arguments.
         state: the Trainer's state, `global_step` being the step resumed from.
+        identity: run, pool and slots that the tensors must belong to.
 
     Raises:
-        ValueError: if there is none, or only that of another step.
+        ValueError: if there is none, or only that of another step, run, pool or method.
     """
     named = args.resume_from_checkpoint
     folders = [Path(named)] if isinstance(named, str) else []
@@ -43,7 +52,14 @@ def load(args: TrainingArguments, state: TrainerState) -> dict[str, Tensor]:
         file = folder / FILE
         if file.exists():
             with safe_open(file, "pt") as opened:
-                if (opened.metadata() or {}).get("step") == str(state.global_step):
+                stored = opened.metadata() or {}
+                if stored.get("step") == str(state.global_step) and stored.get("run") == identity["run"]:
+                    for key, value in identity.items():
+                        if stored.get(key) != value:
+                            raise ValueError(
+                                f"The checkpoint in {folder} was made with another {key} ({stored.get(key)}) than this "
+                                f"callback ({value}): resume with the unlabelled data and settings it was started with."
+                            )
                     return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     raise ValueError(
         f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor
 from textpl.components.running import RunningMean
 from textpl.components.step import LabeledStatistics, Run
 
-# Memory of the labelled statistics as a share of the run (methods: 0.02 to 0.05).
-HORIZON = 0.03
+# Attribute of a hooked model.
+ATTRIBUTE = "_textpl_labeled_hook"
 
 
 class LabeledHook:
@@ -27,17 +28,42 @@ class LabeledHook:
     """
 
     def __init__(self, run: Run) -> None:
-        decay = run.decay(HORIZON)
+        decay = run.decay()
         self._run = run
         self._paused = False
-        self._pending: list[tuple[Tensor, Tensor]] = []
+        # Bounded: a training that was interrupted leaves the hook on a model that others may go on using.
+        self._pending: deque[tuple[Tensor, Tensor]] = deque(maxlen=10_000)
+        self.owner: Any = None
         self.tokens = 0
         self.statistics = LabeledStatistics(RunningMean(decay), RunningMean(decay))
         self._handle = run.model.register_forward_hook(self._record, with_kwargs=True)
 
+    @classmethod
+    def install(cls, run: Run, owner: Any) -> LabeledHook:
+        """Hook `run`'s model; a hook that an interrupted training left behind is taken off.
+
+        Args:
+            run: the run.
+            owner: the Trainer's state object; two callbacks of one training share it.
+
+        Raises:
+            ValueError: if another callback of the same training already watches the model.
+        """
+        previous = getattr(run.model, ATTRIBUTE, None)
+        if previous is not None:
+            if previous.owner is owner:
+                raise ValueError("Two SemiSupervised callbacks in one Trainer disturb each other: use one at a time.")
+            previous.remove()
+        hook = cls(run)
+        hook.owner = owner
+        setattr(run.model, ATTRIBUTE, hook)
+        return hook
+
     def remove(self) -> None:
         """Take the hook off the model."""
         self._handle.remove()
+        if getattr(self._run.model, ATTRIBUTE, None) is self:
+            delattr(self._run.model, ATTRIBUTE)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -12,6 +12,8 @@ them there is summed with the supervised gradient, clipped and stepped once. One
 
 from __future__ import annotations
 
+import logging
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,28 +22,22 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
-from textpl.callbacks import checkpoint
+from textpl.callbacks import checkpoint, setup
 from textpl.callbacks.labeled_hook import LabeledHook
 from textpl.callbacks.monitor import Monitor
-from textpl.callbacks.setup import (
-    check_scaling,
-    check_supported,
-    describe_labels,
-    find_task,
-    longest_row,
-    precision_of,
-    process_mean,
-)
 from textpl.components.losses import cross_entropy
 from textpl.components.schedules import Schedule, as_schedule
 from textpl.components.sharpen import argmax
 from textpl.components.step import Preparable, Run, Stateful, Step
 from textpl.components.teachers import SelfTeacher, Teacher
 from textpl.components.views import View
-from textpl.inference import chunked, trim
+from textpl.inference import chunked, longest_input, trim
 from textpl.pool import Pool, PoolBatch
 from textpl.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 # A backward pass costs about two forward passes.
 TRAINING_PASSES = 3
@@ -53,7 +49,7 @@ Loss = Callable[[Tensor, Tensor, Task], Tensor]
 LabeledLoss = Callable[[Tensor, Tensor, Step], Tensor]
 
 
-class SemiSupervised(TrainerCallback):
+class SemiSupervised(TrainerCallback, ExportableState):
     """Adds the gradient of a loss on unlabelled text to every optimizer step of a stock Trainer.
 
     Put it in with `textpl.attach(trainer, SemiSupervised(pool, ...))`. `Trainer(callbacks=[...])` works too, without
@@ -108,10 +104,24 @@ class SemiSupervised(TrainerCallback):
         self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
         self.view, self.weight, self.labeled_loss = view, as_schedule(weight), labeled_loss
         self.ratio, self.text_column, self.max_length, self.seed = ratio, text_column, max_length, seed
-        self.attached = False
         self.step: Step | None = None
+        self._attached_args: TrainingArguments | None = None
+        self._run_id = ""
         self._hook: LabeledHook | None = None
         self._batches: Iterator[PoolBatch] | None = None
+        self._next = -1
+
+    def mark_attached(self, args: TrainingArguments) -> None:
+        """Remember the Trainer (by its arguments) that `textpl.attach` has made exact."""
+        self._attached_args = args
+
+    def attached_to(self, args: TrainingArguments) -> bool:
+        """Whether that Trainer is this one."""
+        return self._attached_args is args
+
+    def state(self) -> dict[str, Any]:
+        """What the Trainer stores in `trainer_state.json`: by it a checkpoint's tensors are known to be its own."""
+        return {"args": {}, "attributes": {"run_id": self._run_id}}
 
     # ---- events, in the order in which the Trainer fires them ----
 
@@ -119,50 +129,60 @@ class SemiSupervised(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Tokenise the pool, check what must hold, let the slots get ready, take saved state back."""
-        model, loader = kwargs["model"], kwargs["train_dataloader"]
-        tokenizer = kwargs.get("processing_class")
-        check_supported(args, model)
-        check_scaling(args, model, self.attached, self.labeled_loss is not None)
-        task = find_task(model, loader)
-        self._chunk = args.train_batch_size
+        model, dataset, tokenizer = kwargs["model"], kwargs["train_dataloader"].dataset, kwargs.get("processing_class")
+        setup.check_supported(args, model, dataset)
+        if not self.attached_to(args):
+            setup.check_scaling(args, model, self.labeled_loss is not None)
+        self._chunk = state.train_batch_size or args.train_batch_size
         self._rows = self.ratio * self._chunk * args.gradient_accumulation_steps
-        seed = int(np.random.SeedSequence([self.seed, args.seed]).generate_state(1)[0])
-        with args.main_process_first(desc="tokenising the pool"):
-            self._pool = Pool(
-                self.unlabeled,
-                tokenizer=tokenizer,
-                text_column=self.text_column,
-                max_length=self.max_length or longest_row(loader, tokenizer, model),
-                view=self.view,
-                pad_token_id=pad_token_id(tokenizer, model),
-                seed=seed,
-            )
-        names, prior = describe_labels(model, loader, task)
-        self._run = Run(
-            task=task,
-            model=model,
-            total_steps=state.max_steps,
-            pool=self._pool,
-            labeled_prior=prior,
-            label_names=names,
-            processing_class=tokenizer,
-            reduce=process_mean(args.world_size),
-            precision=precision_of(args),
-            world=args.world_size,
-        )
+        self._run = self._prepare_run(args, state, model, dataset, tokenizer)
         self._rank, self._world = args.process_index, args.world_size
         self._device = next(model.parameters()).device
-        self._batches, self._next = None, -1
-        if self._hook is not None:
-            self._hook.remove()
-        self._hook = LabeledHook(self._run)
+        self._close_batches()
+        self._hook = LabeledHook.install(self._run, owner=state)
         self.monitor = Monitor(self._run, selects=self.select is not None)
         for slot in self._slots().values():
             if isinstance(slot, Preparable):
                 slot.prepare(self._run)
+        if args.load_best_model_at_end and hasattr(self.teacher, "finish"):
+            logger.warning("At the end of training the averaged weights replace the best checkpoint's in the model.")
         if state.global_step > 0:
-            self._load_state(checkpoint.load(args, state))
-        self.step = self._step(state.global_step, torch.zeros(0, dtype=torch.int64), {})
+            # Keyed by class name; the Trainer stores a list where a class occurs more than once.
+            stored = state.stateful_callbacks.get(type(self).__name__, {})
+            self._run_id = stored.get("attributes", {}).get("run_id", "") if isinstance(stored, dict) else ""
+            self._load_state(checkpoint.load(args, state, self._identity()))
+        else:
+            self._run_id = uuid.uuid4().hex
+        self.step = self._step(state.global_step)
+
+    def _prepare_run(
+        self, args: TrainingArguments, state: TrainerState, model: Any, dataset: Any, tokenizer: Any
+    ) -> Run:
+        task = setup.find_task(model, dataset)
+        labels = setup.label_array(dataset, task)
+        wanted = setup.longest_row(dataset) if self.max_length is None else self.max_length
+        with args.main_process_first(desc="tokenising the pool"):
+            pool = Pool(
+                self.unlabeled,
+                tokenizer=tokenizer,
+                text_column=self.text_column,
+                max_length=min(wanted, longest_input(tokenizer, model.config)),
+                view=self.view,
+                pad_token_id=setup.pad_token_id(tokenizer, model),
+                seed=int(np.random.SeedSequence([self.seed, args.seed]).generate_state(1)[0]),
+            )
+        return Run(
+            task=task,
+            model=model,
+            total_steps=state.max_steps,
+            pool=pool,
+            labeled_prior=setup.labeled_prior(labels, task),
+            label_names=[str(model.config.id2label[i]) for i in range(task.num_labels)],
+            processing_class=tokenizer,
+            reduce=setup.process_mean(args.world_size),
+            precision=setup.precision_of(args),
+            world=args.world_size,
+        )
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -171,7 +191,7 @@ class SemiSupervised(TrainerCallback):
         index = state.global_step
         weight = self.weight(index / max(state.max_steps, 1))
         if weight == 0:
-            self.step = self._step(index, torch.zeros(0, dtype=torch.int64), {})
+            self.step = self._step(index)
             return
         batch = self._draw(index)
         weak = {name: tensor.to(self._device) for name, tensor in batch.weak.items()}
@@ -206,7 +226,7 @@ class SemiSupervised(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save the slots' tensors in the checkpoint folder."""
         if args.should_save:
-            checkpoint.save(args, state, self._state())
+            checkpoint.save(args, state, self._state(), self._identity())
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -219,14 +239,22 @@ class SemiSupervised(TrainerCallback):
 
     @property
     def token_passes(self) -> int:
-        """Forward passes per token spent by this process: teacher once, training (labelled or not) three times."""
+        """Forward passes per token spent by this process: teachers once, training (labelled or not) three times.
+
+        A frozen teacher's pass over the pool counts, cached or not; the training of that teacher does not.
+        """
         tokens = self.monitor.tokens
-        return tokens["teacher"] + TRAINING_PASSES * (tokens["student"] + self._hook.tokens)  # type: ignore[union-attr]
+        teachers = tokens["teacher"] + getattr(self.teacher, "prepared_tokens", 0)
+        return teachers + TRAINING_PASSES * (tokens["student"] + self._hook.tokens)  # type: ignore[union-attr]
 
     @property
     def labeled_passes(self) -> int:
         """The labelled part of `token_passes`."""
         return TRAINING_PASSES * self._hook.tokens  # type: ignore[union-attr]
+
+    def pool_rows_in(self, dataset: Any) -> int:
+        """How many pool rows have exactly the tokens of some row of `dataset`, such as the test rows."""
+        return self._run.pool.tokens.count_in(setup.read_column(dataset, "input_ids"))
 
     # ---- one step ----
 
@@ -265,13 +293,14 @@ class SemiSupervised(TrainerCallback):
             self.monitor.count("teacher", chunk)
         return torch.cat(logits)
 
-    def _step(self, index: int, rows: Tensor, inputs: dict[str, Tensor]) -> Step:
-        return Step(self._run, index, rows, inputs, self._predict, self._hook.statistics)  # type: ignore[union-attr]
+    def _step(self, index: int, rows: Tensor | None = None, inputs: dict[str, Tensor] | None = None) -> Step:
+        rows = torch.zeros(0, dtype=torch.int64) if rows is None else rows
+        return Step(self._run, index, rows, inputs or {}, self._predict, self._hook.statistics)  # type: ignore[union-attr]
 
     def _draw(self, index: int) -> PoolBatch:
         if self._batches is None or index != self._next:
             self._close_batches()
-            self._batches = self._pool.batches(index, self._run.total_steps, self._rows, self._rank, self._world)
+            self._batches = self._run.pool.batches(index, self._run.total_steps, self._rows, self._rank, self._world)
         self._next = index + 1
         return next(self._batches)
 
@@ -284,6 +313,16 @@ class SemiSupervised(TrainerCallback):
 
     def _slots(self) -> dict[str, Any]:
         return {"teacher": self.teacher, "align": self.align, "select": self.select}
+
+    def _identity(self) -> dict[str, str]:
+        """By which a checkpoint's tensors are known to belong to this run, with these data and settings."""
+        slots = ", ".join(f"{name}={type(slot).__name__}" for name, slot in self._slots().items())
+        pool = self._run.pool
+        return {
+            "run": self._run_id,
+            "pool": f"{pool.tokens.fingerprint}, seed {pool.seed}, {self._rows} rows",
+            "slots": slots,
+        }
 
     def _state(self) -> dict[str, Tensor]:
         parts = {"labeled": self._hook, **self._slots()}
@@ -300,18 +339,3 @@ class SemiSupervised(TrainerCallback):
             if isinstance(part, Stateful):
                 prefix = f"{name}."
                 part.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
-
-
-def pad_token_id(tokenizer: Any, model: Any) -> int:
-    """Id that pads shorter rows.
-
-    Raises:
-        ValueError: if neither tokenizer nor model has one.
-    """
-    for source in (tokenizer, model.config):
-        if source is not None and getattr(source, "pad_token_id", None) is not None:
-            return int(source.pad_token_id)
-    raise ValueError(
-        "The tokenizer has no pad token, so rows of different length cannot share a batch: set "
-        "tokenizer.pad_token = tokenizer.eos_token and model.config.pad_token_id = tokenizer.pad_token_id."
-    )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
 
 from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
@@ -16,11 +17,12 @@ from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
 LABEL_KEYS = ("labels", "label", "label_ids")
 
 
-def check_supported(args: TrainingArguments, model: Any) -> None:
+def check_supported(args: TrainingArguments, model: Any, dataset: Any) -> None:
     """Refuse what would train wrongly.
 
     Raises:
-        ValueError: for DeepSpeed, FSDP, `nn.DataParallel`, or a model without a sequence-classification head.
+        ValueError: for DeepSpeed, FSDP, `nn.DataParallel`, restored callbacks, streaming labelled rows, or a model
+            without a sequence-classification head.
     """
     if args.deepspeed:
         raise ValueError("DeepSpeed owns the gradients, so no second loss can be added: use torchrun with plain DDP.")
@@ -31,15 +33,25 @@ def check_supported(args: TrainingArguments, model: Any) -> None:
             "Several GPUs in one process (nn.DataParallel) are not supported: start one process per GPU, "
             "torchrun --nproc_per_node N script.py."
         )
-    if getattr(model, "config", None) is None or not _has_classifier(model):
+    if args.restore_callback_states_from_checkpoint:
         raise ValueError(
-            f"{type(model).__name__} has no sequence-classification head: load the model with "
+            "restore_callback_states_from_checkpoint=True would replace the callback by one without its data: leave it "
+            "off; textpl restores its own state."
+        )
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            "The labelled rows are a streaming dataset; a few labelled rows fit in memory: give a datasets.Dataset."
+        )
+    base = _base(model)
+    if not any("SequenceClassification" in kind.__name__ for kind in type(base).__mro__):
+        raise ValueError(
+            f"{type(base).__name__} has no sequence-classification head: load the model with "
             "AutoModelForSequenceClassification.from_pretrained(..., num_labels=...)."
         )
 
 
-def check_scaling(args: TrainingArguments, model: Any, attached: bool, has_labeled_loss: bool) -> None:
-    """Refuse a Trainer whose supervised gradient would be too large.
+def check_scaling(args: TrainingArguments, model: Any, has_labeled_loss: bool) -> None:
+    """Refuse a Trainer whose supervised gradient would be too large; not asked where `attach` has seen to it.
 
     BERT-like classifiers accept `**kwargs` but ignore `num_items_in_batch`; the Trainer then leaves out the division
     by accumulation steps and processes. The Trainer reads the flag when it is built, so only `attach` can mend it.
@@ -47,8 +59,6 @@ def check_scaling(args: TrainingArguments, model: Any, attached: bool, has_label
     Raises:
         ValueError: with both remedies.
     """
-    if attached:
-        return
     if has_labeled_loss:
         raise ValueError(
             "labeled_loss replaces the Trainer's loss, which a plain callback cannot do: use "
@@ -64,29 +74,56 @@ def check_scaling(args: TrainingArguments, model: Any, attached: bool, has_label
         )
 
 
-def find_task(model: Any, loader: Any) -> Task:
+def find_task(model: Any, dataset: Any) -> Task:
     """The task the model is configured for; if it does not say, what the first label shows (kept in the config)."""
     if model.config.problem_type is None:
-        model.config.problem_type = infer_problem_type(loader.dataset[0][_label_key(loader.dataset)])
+        model.config.problem_type = infer_problem_type(dataset[0][label_key(dataset)])
     return make_task(model.config.problem_type, model.config.num_labels)
 
 
-def describe_labels(model: Any, loader: Any, task: Task) -> tuple[list[str], Tensor]:
-    """Label names, and the share of labelled rows with each label (one row per label added), float32 (labels,)."""
-    names = [str(model.config.id2label[i]) for i in range(task.num_labels)]
-    labels = np.asarray(_column(loader.dataset, _label_key(loader.dataset)))
+def label_array(dataset: Any, task: Task) -> np.ndarray:
+    """Labels of the labelled rows: int64 (rows,) or float (rows, labels).
+
+    Raises:
+        ValueError: if a label is out of range or multi-hot labels have another width; the row is named.
+    """
+    labels = np.asarray(read_column(dataset, label_key(dataset)))
+    if isinstance(task, MultiLabel):
+        if labels.ndim != 2 or labels.shape[1] != task.num_labels:
+            raise ValueError(
+                f"Labels of shape {labels.shape}: this model needs multi-hot rows of {task.num_labels} numbers."
+            )
+        wrong = ((labels < 0) | (labels > 1)).any(1)
+    else:
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"Labels of {labels.dtype} and shape {labels.shape}: this model needs one class id per row."
+            )
+        wrong = (labels < 0) | (labels >= task.num_labels)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"Labelled row {row} has the label {labels[row].tolist()}, but the model knows {task.num_labels} labels: "
+            "mend the label, or load the model with num_labels to match."
+        )
+    return labels
+
+
+def labeled_prior(labels: np.ndarray, task: Task) -> Tensor:
+    """Share of labelled rows with each label, one row per label added; float32 (labels,)."""
     if isinstance(task, MultiLabel):
         prior = (labels.sum(0) + 1) / (len(labels) + 2)
     else:
         prior = (np.bincount(labels, minlength=task.num_labels) + 1) / (len(labels) + task.num_labels)
-    return names, torch.as_tensor(prior, dtype=torch.float32)
+    return torch.as_tensor(prior, dtype=torch.float32)
 
 
-def longest_row(loader: Any, tokenizer: Any, model: Any) -> int:
-    """Tokens of the longest labelled row, within what tokenizer and model allow."""
-    longest = max(len(ids) for ids in _column(loader.dataset, "input_ids"))
-    limits = [getattr(tokenizer, "model_max_length", None), getattr(model.config, "max_position_embeddings", None)]
-    return min([longest, *(limit for limit in limits if limit)])
+def longest_row(dataset: Any) -> int:
+    """Tokens of the longest labelled row, padding not counted."""
+    row = dataset[0]
+    if "attention_mask" in row:
+        return max(int(np.sum(mask)) for mask in read_column(dataset, "attention_mask"))
+    return max(len(ids) for ids in read_column(dataset, "input_ids"))
 
 
 def precision_of(args: TrainingArguments) -> torch.dtype | None:
@@ -105,27 +142,47 @@ def process_mean(world: int) -> Callable[[Tensor], Tensor]:
     return reduce if world > 1 else lambda tensor: tensor
 
 
-def _column(dataset: Any, name: str) -> Any:
+def read_column(dataset: Any, name: str) -> Any:
+    """A column of a `datasets.Dataset`, or of any map-style dataset, row by row."""
     if hasattr(dataset, "column_names"):
         return dataset.with_format("numpy")[name][:]
     return [dataset[i][name] for i in range(len(dataset))]
 
 
-def _label_key(dataset: Any) -> str:
+def label_key(dataset: Any) -> str:
+    """Under which key the rows keep their label.
+
+    Raises:
+        ValueError: if there is none.
+    """
     row = dataset[0]
     for key in LABEL_KEYS:
         if key in row:
             return key
-    raise ValueError(f"The labelled rows have no labels: none of {LABEL_KEYS} among their keys {sorted(row)}.")
+    raise ValueError(f"The rows have no labels: none of {LABEL_KEYS} among their keys {sorted(row)}.")
 
 
-def _has_classifier(model: Any) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "SequenceClassification" in type(base).__name__ or hasattr(base, "classifier") or hasattr(base, "score")
+def pad_token_id(tokenizer: Any, model: Any) -> int:
+    """Id that pads shorter rows.
+
+    Raises:
+        ValueError: if neither tokenizer nor model has one.
+    """
+    for source in (tokenizer, model.config):
+        if source is not None and getattr(source, "pad_token_id", None) is not None:
+            return int(source.pad_token_id)
+    raise ValueError(
+        "The tokenizer has no pad token, so rows of different length cannot share a batch: set "
+        "tokenizer.pad_token = tokenizer.eos_token and model.config.pad_token_id = tokenizer.pad_token_id."
+    )
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _accepts_loss_kwargs(model: Any) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _base(model)
     if hasattr(base, "accepts_loss_kwargs"):
         return bool(base.accepts_loss_kwargs)
     # accelerate replaces `forward` of the instance; the class still has the true signature.

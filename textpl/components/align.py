@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textpl.components.running import RunningMean
-from textpl.components.step import Run, Step
+from textpl.components.step import HORIZON, Run, Step
 
 # ReMixMatch's guard against a division by a marginal of zero.
 EPSILON = 1e-6
@@ -74,7 +74,7 @@ class AlignToPrior(_PoolMarginal):
     """
 
     def __init__(
-        self, prior: Literal["labeled", "uniform"] | Sequence[float] = "labeled", *, horizon: float = 0.03
+        self, prior: Literal["labeled", "uniform"] | Sequence[float] = "labeled", *, horizon: float = HORIZON
     ) -> None:
         super().__init__(horizon)
         self.prior = prior
@@ -116,7 +116,7 @@ class AlignToModel(_PoolMarginal):
         horizon: memory of both running marginals, as a share of the run.
     """
 
-    def __init__(self, *, floor: float = 0.2, horizon: float = 0.03) -> None:
+    def __init__(self, *, floor: float = 0.2, horizon: float = HORIZON) -> None:
         super().__init__(horizon)
         self.floor = floor
 

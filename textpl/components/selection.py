@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textpl.components.running import RunningMean
-from textpl.components.step import Run, Step
+from textpl.components.step import HORIZON, Run, Step
 from textpl.tasks import MultiLabel
 
 
@@ -68,7 +68,7 @@ class GaussianWeight:
         horizon: memory of mu and var, as a share of the run.
     """
 
-    def __init__(self, n_sigma: float = 2.0, *, horizon: float = 0.03) -> None:
+    def __init__(self, n_sigma: float = 2.0, *, horizon: float = HORIZON) -> None:
         if not n_sigma > 0:
             raise ValueError(f"n_sigma={n_sigma!r}: must be > 0.")
         self.n_sigma, self.horizon = n_sigma, horizon

@@ -54,7 +54,7 @@ def cached_logits(model: Any, tokenizer: Any, run: Run, batch_size: int, cache_d
     Returns:
         read-only memory-mapped float16 array of shape (pool rows, labels).
     """
-    sequences = run.pool.token_ids() if tokenizer is None else run.pool.token_ids(tokenizer, model.config)
+    sequences = run.pool.token_ids(tokenizer, model.config)
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "textpl-logits")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{_key(sequences.fingerprint, model, run.precision)}.npy"

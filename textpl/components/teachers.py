@@ -54,8 +54,6 @@ class EMATeacher:
         decay: m in [0, 1); None ties it to the run's length, 1 - 1/(0.03 steps).
     """
 
-    HORIZON = 0.03
-
     def __init__(self, decay: float | None = None) -> None:
         if decay is not None and not 0 <= decay < 1:
             raise ValueError(f"decay={decay!r}: must lie in [0, 1), or None to fit it to the run's length.")
@@ -65,7 +63,7 @@ class EMATeacher:
 
     def prepare(self, run: Run) -> None:
         """Start the average at the model's present weights."""
-        self._m = run.decay(self.HORIZON) if self.decay is None else self.decay
+        self._m = run.decay() if self.decay is None else self.decay
         # In float32 at least: steps of 1 - m would be lost in half precision.
         self._average = [full_precision(p.detach()).clone() for p in _trainable(run)]
         self._updates = 0
@@ -146,14 +144,16 @@ class FrozenTeacher:
             raise ValueError("models is empty: give at least one teacher.")
         self.tokenizer, self.batch_size, self.cache_dir = tokenizer, batch_size, cache_dir
         self._logits: list[np.ndarray] = []
+        self.prepared_tokens = 0
 
     def prepare(self, run: Run) -> None:
         """Compute, or read from the cache, the logits of every teacher for every pool row."""
-        self._logits = []
+        self._logits, self.prepared_tokens = [], 0
         for source in self.models:
             model, tokenizer = load_teacher(source, self.tokenizer)
             order = same_label_order(model.config, run.label_names)
             logits = cached_logits(model, tokenizer, run, self.batch_size, self.cache_dir)
+            self.prepared_tokens += int(run.pool.token_ids(tokenizer, model.config).lengths.sum())
             self._logits.append(logits if order == sorted(order) else logits[:, order])
 
     def __call__(self, step: Step) -> Target:

@@ -57,10 +57,9 @@ def run_recipe(
         RecipeError: if `out` already holds a run, or holds another recipe's when resuming.
     """
     recipe = loaded.recipe
-    text = to_yaml(recipe)
-    _claim(out, text, resume)
     with _quiet_reading():
         corpus = _read(loaded, data)
+    _claim(out, f"# data {corpus.fingerprint}: {corpus.source}\n{to_yaml(recipe)}", resume)
     splits = functools.cache(functools.partial(_split, corpus, recipe))
     task = make_task(corpus.problem_type, len(corpus.label_names))
     model_name = str(loaded.locate(recipe.model.name))
@@ -99,8 +98,9 @@ def run_recipe(
 
     def keep_model(seed: int, trainer: Trainer) -> None:
         if not (out / "model").exists():
-            trainer.model.save_pretrained(out / "model")
-            trainer.processing_class.save_pretrained(out / "model")
+            trainer.model.save_pretrained(out / "work" / "model")
+            trainer.processing_class.save_pretrained(out / "work" / "model")
+            (out / "work" / "model").rename(out / "model")
 
     chosen = seeds or list(recipe.seeds)
     comparison = compare(
@@ -146,7 +146,9 @@ def _claim(out: Path, text: str, resume: bool) -> None:
                 f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
             )
         if not stored.exists() or stored.read_text(encoding="utf-8") != text:
-            raise RecipeError(f"The folder {out} holds a run of another recipe: choose another folder with --out.")
+            raise RecipeError(
+                f"The folder {out} holds a run of another recipe or other data: choose another folder with --out."
+            )
     out.mkdir(parents=True, exist_ok=True)
     stored.write_text(text, encoding="utf-8")
 
