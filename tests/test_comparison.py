@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import datasets
 import numpy as np
 import pytest
-from conftest import make_pool, make_trainer
+from conftest import make_model, make_pool, make_trainer
 from transformers import set_seed
 
 import textpl
@@ -91,8 +92,34 @@ def test_multi_label_cuts_are_the_same_rule_for_both_sides(tmp_path, tokenizer):
         np.testing.assert_array_equal(outcome.predictions, outcome.probabilities >= 0.5)
 
 
+def test_what_would_be_dishonest_is_refused(tmp_path, tokenizer):
+    method = textpl.fixmatch(make_pool())
+    choosing = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps", "save_steps": 1}
+    with pytest.raises(ValueError, match="chooses a checkpoint on its eval_dataset"):
+        textpl.compare(trainers(tmp_path, tokenizer, eval_steps=1, **choosing), method, seeds=[0])
+    with pytest.raises(ValueError, match="different seeds"):
+        textpl.compare(trainers(tmp_path, tokenizer), method, seeds=[0, 0])
+    one = make_model()
+    with pytest.raises(ValueError, match="trained before"):
+        textpl.compare(trainers(tmp_path, tokenizer, model=one), method, seeds=[0])
+
+
+def test_a_folder_belongs_to_one_comparison(tmp_path, tokenizer):
+    settings = {"seeds": [0], "folder": tmp_path / "kept"}
+    textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), name="fixmatch", **settings)
+    with pytest.raises(ValueError, match="another comparison.*fixmatch"):
+        textpl.compare(trainers(tmp_path, tokenizer), textpl.uda(make_pool()), name="uda", **settings)
+
+
+def test_test_rows_in_the_pool_are_counted(tmp_path, tokenizer, caplog):
+    test = make_trainer(tmp_path, tokenizer).eval_dataset
+    pool = datasets.Dataset.from_dict({"text": [*make_pool(rows=30)["text"][:], *test["text"][:3]]})
+    textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(pool, max_length=16), seeds=[0])
+    assert "unlabelled rows have the tokens of a test row" in caplog.text
+
+
 def test_bad_arguments_say_so(tmp_path, tokenizer):
-    with pytest.raises(ValueError, match="seeds is empty"):
+    with pytest.raises(ValueError, match="one or more different seeds"):
         textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), seeds=[])
     with pytest.raises(ValueError, match="match='epochs'"):
         textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), seeds=[0], match="epochs")

@@ -126,6 +126,21 @@ def test_views_depend_on_seed_row_and_epoch_alone(tokenizer, view):
     assert (late[-1].strong["input_ids"] == list(pool.batches(0, 10, 4))[-1].strong["input_ids"]).all()
 
 
+def test_a_mask_belongs_to_the_tokens(tokenizer):
+    ids = [[2, 5, 3, 0, 0], [2, 6, 7, 3, 0]]
+    bare = make_pool(datasets.Dataset.from_dict({"input_ids": ids}), tokenizer)
+    mask = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+    masked = make_pool(datasets.Dataset.from_dict({"input_ids": ids, "attention_mask": mask}), tokenizer)
+    assert bare.tokens.lengths.tolist() == [5, 5] and masked.tokens.lengths.tolist() == [3, 4]
+
+
+def test_a_tokenised_pool_may_be_read_as_tensors_and_have_empty_rows(tokenizer):
+    data = {"input_ids": [[2, 5, 3], [], [2, 3]], "attention_mask": [[1, 1, 1], [], [1, 1]]}
+    pool = make_pool(datasets.Dataset.from_dict(data).with_format("torch"), tokenizer)
+    assert pool.tokens.lengths.tolist() == [3, 2]
+    assert pool.source_row(1) == 2
+
+
 def test_without_a_view_nothing_is_made_twice(tokenizer):
     batch = next(make_pool(texts(), tokenizer).batches(0, 1, 4))
     assert batch.strong is batch.weak

@@ -88,6 +88,32 @@ def test_state_of_another_step_is_not_taken(tmp_path, tokenizer):
         build(tmp_path, tokenizer, "adamatch").train(resume_from_checkpoint=True)
 
 
+def test_another_pool_is_not_resumed(tmp_path, tokenizer):
+    build(tmp_path, tokenizer, "adamatch").train()
+    other = make_trainer(tmp_path, tokenizer, model=make_model(dropout=0.1), **SETTINGS)
+    textpl.attach(other, textpl.adamatch(make_pool(seed=8), ratio=2))
+    with pytest.raises(ValueError, match="made with another pool"):
+        other.train(resume_from_checkpoint=True)
+
+
+def test_state_of_another_run_is_not_taken(tmp_path, tokenizer):
+    for name in ("a", "b"):
+        build(tmp_path / name, tokenizer, "adamatch").train()
+    resumed = build(tmp_path / "b", tokenizer, "adamatch")
+    with pytest.raises(ValueError, match="lies elsewhere"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
+
+
+def test_the_folder_to_resume_from_can_be_named(tmp_path, tokenizer):
+    build(tmp_path / "a", tokenizer, "adamatch").train()
+    folder = str(tmp_path / "a" / "checkpoint-3")
+    settings = SETTINGS | {"resume_from_checkpoint": folder}
+    resumed = make_trainer(tmp_path / "b", tokenizer, model=make_model(dropout=0.1), **settings)
+    textpl.attach(resumed, textpl.adamatch(make_pool(), ratio=2))
+    resumed.train(resume_from_checkpoint=folder)
+    assert resumed.state.global_step == 6
+
+
 def test_a_callback_can_train_twice(tmp_path, tokenizer):
     """Nothing of the first run is left in the slots: the second gives what a fresh callback gives."""
     callback = textpl.softmatch(make_pool())

@@ -11,7 +11,13 @@ import pytest
 import torch
 from conftest import make_data, make_model, make_pool, make_texts, make_trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import AutoModelForSequenceClassification, BertModel, Trainer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForTokenClassification,
+    Trainer,
+    TrainerCallback,
+    pipeline,
+)
 
 import textpl
 from textpl import METHODS, SemiSupervised
@@ -141,9 +147,148 @@ def test_labeled_loss_is_scaled_over_the_step_and_spares_evaluation(tmp_path, to
 
 def test_two_supervised_losses_are_refused(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer)
-    textpl.attach(trainer, build("uda"))
+    trainer.compute_loss_func = lambda outputs, labels, num_items_in_batch=None: outputs.logits.sum()
     with pytest.raises(ValueError, match="only one loss"):
         textpl.attach(trainer, build("uda"))
+    with pytest.raises(ValueError, match="only one loss"):
+        textpl.attach(make_trainer(tmp_path, tokenizer, label_smoothing_factor=0.1), build("uda"))
+
+
+def test_evaluation_keeps_the_plain_loss(tmp_path, tokenizer):
+    callback = SemiSupervised(make_pool(), labeled_loss=lambda logits, labels, step: 42.0 + 0 * logits.sum())
+    trainer = textpl.attach(make_trainer(tmp_path, tokenizer, max_steps=2), callback)
+    plain = make_trainer(tmp_path, tokenizer).evaluate()["eval_loss"]
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(plain)
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(42.0)
+    assert trainer.evaluate()["eval_loss"] < 20
+
+
+def test_a_trainer_that_swallows_the_count_is_refused(tmp_path, tokenizer):
+    class Mine(Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+            return super().compute_loss(model, inputs, return_outputs)
+
+    trainer = textpl.attach(make_trainer(tmp_path, tokenizer, trainer=Mine), build("uda"))
+    with pytest.raises(ValueError, match="num_items_in_batch"):
+        trainer.train()
+
+
+def test_a_trainer_holds_one_callback_at_a_time(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer, max_steps=1)
+    callback = build("uda")
+    for _ in range(2):  # the same one twice is once
+        textpl.attach(trainer, callback)
+    assert trainer.callback_handler.callbacks.count(callback) == 1
+    with pytest.raises(ValueError, match="one at a time"):
+        textpl.attach(trainer, build("fixmatch"))
+    plain = make_trainer(tmp_path, tokenizer, callbacks=[build("fixmatch"), build("softmatch")])
+    with pytest.raises(ValueError, match="one at a time"):
+        plain.train()
+
+
+def test_being_attached_is_no_property_of_the_callback(tmp_path, tokenizer):
+    callback = build("uda")
+    textpl.attach(make_trainer(tmp_path, tokenizer), callback)
+    with pytest.raises(ValueError, match="labeled_loss replaces"):
+        make_trainer(tmp_path, tokenizer, callbacks=[callback]).train()
+
+
+def test_an_interrupted_training_leaves_nothing_that_disturbs_the_next(tmp_path, tokenizer):
+    class Stop(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 1:
+                raise KeyboardInterrupt
+
+    model = make_model()
+    trainer = make_trainer(tmp_path, tokenizer, model=model, callbacks=[Stop()])
+    with pytest.raises(KeyboardInterrupt):
+        textpl.attach(trainer, build("adamatch")).train()
+    textpl.attach(make_trainer(tmp_path, tokenizer, model=model, max_steps=2), build("adamatch")).train()
+    assert not model._forward_hooks
+
+
+def test_a_smaller_batch_is_found_when_memory_runs_out(tmp_path, tokenizer):
+    model = make_model()
+    forward = model.forward
+
+    def small_only(*args, **kwargs):
+        if len(kwargs["input_ids"]) > 2:
+            raise RuntimeError("CUDA out of memory.")
+        return forward(*args, **kwargs)
+
+    model.forward = small_only
+    trainer = make_trainer(tmp_path, tokenizer, model=model, auto_find_batch_size=True, max_steps=2)
+    textpl.attach(trainer, build("fixmatch", view=None)).train()
+    assert trainer.state.global_step == 2
+
+
+def test_rows_longer_than_the_model_are_cut(tmp_path, tokenizer):
+    pool = datasets.Dataset.from_dict({"text": ["good " * 100, "bad"] * 10})
+    callback = SemiSupervised(pool, max_length=64)
+    textpl.attach(make_trainer(tmp_path, tokenizer, max_steps=1), callback).train()
+    assert callback.step.run.pool.tokens.lengths.max() == 32  # positions of the model
+
+
+def test_padding_of_the_labelled_rows_does_not_lengthen_the_pool(tmp_path, tokenizer):
+    data = make_data(tokenizer).map(lambda b: tokenizer(b["text"], padding="max_length", max_length=32), batched=True)
+    callback = SemiSupervised(datasets.Dataset.from_dict({"text": ["good " * 100, "bad"]}))
+    textpl.attach(make_trainer(tmp_path, tokenizer, data=data, max_steps=1), callback).train()
+    assert callback.step.run.pool.max_length == 11
+
+
+@pytest.mark.parametrize(
+    ("label", "message"), [(7, "row 2 has the label 7, but the model knows 3"), (-100, "row 2 has the label -100")]
+)
+def test_labels_out_of_range_are_named(tmp_path, tokenizer, label, message):
+    data = make_data(tokenizer)
+    labels = data["label"][:]
+    data = data.remove_columns("label").add_column("label", [*labels[:2], label, *labels[3:]])
+    with pytest.raises(ValueError, match=message):
+        textpl.attach(make_trainer(tmp_path, tokenizer, data=data), build("fixmatch")).train()
+
+
+def test_other_labelled_data_is_named(tmp_path, tokenizer):
+    stream = make_data(tokenizer).to_iterable_dataset()
+    with pytest.raises(ValueError, match="labelled rows are a streaming dataset"):
+        textpl.attach(make_trainer(tmp_path, tokenizer, data=stream), build("fixmatch")).train()
+    trainer = make_trainer(tmp_path, tokenizer, data=make_data(tokenizer, task="multi"))
+    with pytest.raises(ValueError, match="needs one class id per row"):
+        textpl.attach(trainer, build("fixmatch")).train()
+
+
+def test_torch_style_labelled_rows_will_do(tmp_path, tokenizer):
+    rows = [{k: row[k] for k in ("input_ids", "attention_mask", "label")} for row in make_data(tokenizer)]
+    trainer = make_trainer(tmp_path, tokenizer, data=rows, max_steps=2)
+    textpl.attach(trainer, build("adamatch")).train()
+    assert trainer.state.global_step == 2
+
+
+def test_gold_may_be_unknown_for_some_rows_and_must_be_numbers(tmp_path, tokenizer):
+    pool = datasets.Dataset.from_dict(
+        {"text": ["good film", "bad book"] * 8, "p": [[1.0, 0, 0]] * 16, "gold": [0, -1] * 8}
+    )
+    trainer = make_trainer(tmp_path, tokenizer, max_steps=2)
+    textpl.attach(trainer, textpl.distillation(pool, column="p", column_kind="probabilities")).train()
+    assert trainer.state.log_history[0]["textpl/precision"] == 1.0
+    named = datasets.Dataset.from_dict({"text": ["good"], "gold": ["positive"]})
+    with pytest.raises(ValueError, match="'gold' must hold class ids.*remove_columns"):
+        textpl.attach(make_trainer(tmp_path, tokenizer), SemiSupervised(named)).train()
+
+
+def test_distillation_on_the_labelled_rows_too(tmp_path, tokenizer):
+    labeled = make_data(tokenizer, rows=10)
+    callback = textpl.distillation(make_pool(rows=20), teacher=make_model(seed=5), labeled=labeled)
+    textpl.attach(make_trainer(tmp_path, tokenizer, max_steps=1), callback).train()
+    assert len(callback.step.run.pool) == 30
+    assert callback.teacher.prepared_tokens == callback.step.run.pool.tokens.lengths.sum()
+
+
+def test_best_model_and_averaged_weights_are_warned_of(tmp_path, tokenizer, caplog):
+    settings = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+    trainer = make_trainer(tmp_path, tokenizer, max_steps=2, eval_steps=1, save_steps=1, **settings)
+    textpl.attach(trainer, build("mean_teacher")).train()
+    assert "averaged weights replace the best checkpoint's" in caplog.text
 
 
 def test_labeled_loss_needs_attach(tmp_path, tokenizer):
@@ -221,8 +366,8 @@ def test_settings_out_of_range_are_refused_at_once(settings, message):
 
 
 def test_a_model_without_a_head_is_refused(tmp_path, tokenizer):
-    model = BertModel(make_model().config)
-    with pytest.raises(ValueError, match="BertModel has no sequence-classification head"):
+    model = BertForTokenClassification(make_model().config)
+    with pytest.raises(ValueError, match="BertForTokenClassification has no sequence-classification head"):
         textpl.attach(make_trainer(tmp_path, tokenizer, model=model), SemiSupervised(make_pool())).train()
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from datasets import concatenate_datasets
+
 from textpl.callbacks.semi_supervised import SemiSupervised
 from textpl.components.align import AlignToModel, AlignToPrior
 from textpl.components.labeled import TrainingSignalAnnealing
@@ -239,6 +241,7 @@ def distillation(
     teacher: Any = None,
     column: str | None = None,
     column_kind: Literal["probabilities", "logits"] = "logits",
+    labeled: Any = None,
     temperature: float = 2.0,
     ratio: int = 1,
     weight: float | Schedule = 1.0,
@@ -251,8 +254,8 @@ def distillation(
 
     L = H(y, p) + weight * mean_U T^2 KL(softmax(v / T) || softmax(z / T)); multi-label T^2 times the Bernoulli KL of
     each label. Up to a common factor, weight is a / (1 - a) of the usual a. The teacher's logits are computed once,
-    cached as float16. To distil on the labelled rows too, put their texts into `unlabeled`; a teacher trained on
-    them is over-confident there.
+    cached as float16. With `labeled` the labelled texts join the pool; a teacher that was trained on them is
+    over-confident there.
     When to use: a larger or slower model, an ensemble, or soft labels from elsewhere.
 
     Args:
@@ -260,6 +263,7 @@ def distillation(
         teacher: a Hub id, folder or loaded classifier, or a list of these (their probabilities are averaged).
         column: instead of `teacher`, a column of the pool with one number per label.
         column_kind: what that column holds.
+        labeled: the labelled rows with their texts (and `column`, where that is the teacher), to distil on them too.
         temperature: T; 1 for a calibrated teacher, 4 to compress a large one.
         ratio: see module.
         weight: see module.
@@ -273,6 +277,9 @@ def distillation(
     """
     if (teacher is None) == (column is None):
         raise ValueError("distillation needs exactly one of teacher=<model, folder or id> and column=<name>.")
+    if labeled is not None:
+        columns = [text_column] if column is None else [text_column, column]
+        unlabeled = concatenate_datasets([d.select_columns(columns) for d in (unlabeled, labeled)])
     return SemiSupervised(
         unlabeled,
         teacher=FrozenTeacher(teacher) if column is None else ColumnTeacher(column, kind=column_kind),

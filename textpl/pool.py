@@ -93,6 +93,11 @@ class Pool:
         self.tokens = tokenize(dataset, self.text_column, self._tokenizer, max_length, pad_token_id)
         self.view = view.fit(_texts(dataset, self.text_column)) if view is not None and self.text_column else None
         self._gold = self.column("gold") if "gold" in dataset.column_names else None
+        if self._gold is not None and self._gold.dtype.kind not in "iufb":
+            raise ValueError(
+                "Column 'gold' must hold class ids or multi-hot lists (it is used for the logged precision only), not "
+                f"{self._gold[:3].tolist()}: encode it, or drop it with dataset.remove_columns('gold')."
+            )
 
     def __len__(self) -> int:
         return len(self.tokens)

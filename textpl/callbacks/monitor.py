@@ -33,9 +33,8 @@ class Monitor:
         self.rows = {"teacher": 0, "student": 0}
         self._patience = max(20, run.total_steps // 10)
         self._warned: set[str] = set()
-        self._has_gold = False
-        self._sums: Tensor | None = None
-        self._recent: Tensor | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._recent: dict[str, Tensor] = {}
         self._recent_steps = 0
 
     def count(self, who: str, inputs: dict[str, Tensor]) -> None:
@@ -52,54 +51,56 @@ class Monitor:
             w: selection weights, (rows,) or (rows, labels).
             loss: unlabelled loss, ().
             weight: the schedule's weight.
-            gold: hidden labels, (rows,) or (rows, labels), or None.
+            gold: hidden labels, (rows,) or (rows, labels), -1 where unknown, or None.
         """
         task = self._run.task
         hard = task.hard(q)
         accepted = (w.unsqueeze(1) if isinstance(task, SingleLabel) else w) * hard
-        right = torch.zeros((), device=w.device)
+        sums = {
+            "steps": torch.ones(()),
+            "mask": w.mean(),
+            "nonzero": (w > 0).float().mean(),
+            "loss": loss,
+            "entropy": task.entropy(p).mean().nan_to_num(),
+            "accepted": accepted.sum(0),
+        }
         if gold is not None:
-            self._has_gold = True
-            right = (accepted * task.targets(gold.to(w.device))).sum()
-        one = [
-            torch.ones((), device=w.device),
-            w.mean(),
-            loss,
-            task.entropy(p).mean().nan_to_num(),
-            right,
-            (w > 0).float().mean(),
-        ]
-        sums = torch.cat([torch.stack([x.float() for x in one]), accepted.sum(0).float()])
+            gold = gold.to(w.device)
+            known = (gold >= 0).reshape(len(gold), -1).all(1, keepdim=True)  # -1: this row's gold is unknown
+            sums["judged"] = (accepted * known).sum()
+            sums["right"] = (accepted * known * task.targets(gold.clamp_min(0))).sum()
         self._weight = weight
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._recent = sums if self._recent is None else self._recent + sums
+        for total in (self._sums, self._recent):
+            for name, value in sums.items():
+                total[name] = total[name] + value.float() if name in total else value.float()
         self._recent_steps += 1
         if self._recent_steps >= self._patience:
-            self._warn(self._run.reduce(self._recent).tolist())
-            self._recent, self._recent_steps = None, 0
+            self._warn({name: self._run.reduce(total) for name, total in self._recent.items()})
+            self._recent.clear()
+            self._recent_steps = 0
 
     def summary(self) -> dict[str, float]:
         """Means since the last call, over all processes; empty if no step touched the pool."""
-        if self._sums is None:
+        if not self._sums:
             return {}
-        steps, mask, loss, entropy, right, _, *accepted = self._run.reduce(self._sums).tolist()
-        self._sums = None
+        sums = {name: self._run.reduce(total) for name, total in self._sums.items()}
+        self._sums.clear()
+        steps, accepted = float(sums["steps"]), sums["accepted"]
         values = {
-            "textpl/mask_rate": mask / steps,
-            "textpl/unlabeled_loss": loss / steps,
-            "textpl/target_entropy": entropy / steps,
+            "textpl/mask_rate": float(sums["mask"]) / steps,
+            "textpl/unlabeled_loss": float(sums["loss"]) / steps,
+            "textpl/target_entropy": float(sums["entropy"]) / steps,
             "textpl/weight": self._weight,
         }
-        total = sum(accepted)
-        if total > 0:
-            if self._has_gold:
-                values["textpl/precision"] = right / total
-            names = self._run.label_names
-            values |= {f"textpl/accepted/{n}": a / total for n, a in zip(names, accepted, strict=True)}
+        if sums.get("judged", 0) > 0:
+            values["textpl/precision"] = float(sums["right"] / sums["judged"])
+        if accepted.sum() > 0:
+            shares = (accepted / accepted.sum()).tolist()
+            values |= {f"textpl/accepted/{n}": share for n, share in zip(self._run.label_names, shares, strict=True)}
         return values
 
-    def _warn(self, sums: list[float]) -> None:
-        steps, _, _, _, _, nonzero, *accepted = sums
+    def _warn(self, sums: dict[str, Tensor]) -> None:
+        nonzero = float(sums["nonzero"] / sums["steps"])
         if nonzero == 0:
             self._once(
                 "nothing",
@@ -107,17 +108,17 @@ class Monitor:
                 "(adamatch), or start the unlabelled loss later (weight=linear(1.0, start=0.2)).",
                 self._patience,
             )
-        elif self._selects and nonzero / steps > 0.999:
+        elif self._selects and nonzero > 0.999:
             self._once(
                 "everything",
                 "Every unlabelled row was accepted in the last %d steps: the selection no longer filters; raise the "
                 "threshold or lower the weight.",
                 self._patience,
             )
-        total = sum(accepted)
-        if total > 0 and isinstance(self._run.task, SingleLabel):
-            largest = max(range(len(accepted)), key=accepted.__getitem__)
-            share, prior = accepted[largest] / total, float(self._run.labeled_prior[largest])
+        accepted = sums["accepted"]
+        if accepted.sum() > 0 and isinstance(self._run.task, SingleLabel):
+            largest = int(accepted.argmax())
+            share, prior = float(accepted[largest] / accepted.sum()), float(self._run.labeled_prior[largest])
             if share > 0.9 and share > prior + 0.3:
                 self._once(
                     "swallowed",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "adamatch"
 # Parameters of methods, schedules and views that are not the recipe's to set.
-RESERVED = ("unlabeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
+RESERVED = ("unlabeled", "labeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "weight": {name: getattr(schedules, name) for name in ("constant", "linear", "cosine", "sigmoid", "lee")},
