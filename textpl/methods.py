@@ -148,7 +148,7 @@ def adamatch(
     p ~ p * EMA(mean p labelled) / EMA(mean p pool), accepted where max p >= threshold * mean labelled
     confidence, weight ramped up by a cosine. The logit interpolation of the paper mends
     BatchNorm and is left out. Multi-label: odds aligned and confidence compared per label.
-    `ema` and a weight below the paper's 1 as in `softmatch`.
+    `ema` and a weight below the paper's 1 as in `softmatch`; the labelled statistics stay the student's.
     When to use: few labels per class, drawn with about the pool's class shares.
     """
     return SemiSupervised(
