@@ -57,7 +57,7 @@ class Monitor:
         hard = task.hard(q)
         accepted = (w.unsqueeze(1) if isinstance(task, SingleLabel) else w) * hard
         sums = {
-            "steps": torch.ones(()),
+            "steps": torch.ones((), device=w.device),
             "mask": w.mean(),
             "nonzero": (w > 0).float().mean(),
             "loss": loss,
