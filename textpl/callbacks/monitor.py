@@ -108,7 +108,7 @@ class Monitor:
                 "(adamatch), or start the unlabelled loss later (weight=linear(1.0, start=0.2)).",
                 self._patience,
             )
-        elif self._selects and nonzero > 0.999:
+        elif self._selects and float(sums["mask"] / sums["steps"]) > 0.999:
             self._once(
                 "everything",
                 "Every unlabelled row was accepted in the last %d steps: the selection no longer filters; raise the "
