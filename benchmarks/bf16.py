@@ -2,7 +2,7 @@
 
     python benchmarks/bf16.py --data ../shared/data/ag_news
 
-MiniLM-L6, AG News texts cut to 128 tokens, batches of 8 (training, forward and backward only) and 64 (embedding,
+MiniLM-L6, AG News texts cut to 128 tokens, batches of 8 (`--batch`; training, forward and backward only) and 64 (embedding,
 sorted by length); medians over interleaved repetitions, and the smallest and mean cosine between the embeddings.
 """
 
@@ -35,11 +35,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()
     texts = sorted(pd.read_parquet(Path(args.data) / "test.parquet").text[:512].tolist(), key=len)
     model, tokenizer = load_classifier(MODEL, SingleLabel(4), list("abcd"))
     encoder = AutoModel.from_pretrained(resolve_model(MODEL)).eval()
-    small = tokenizer(texts[250:258], return_tensors="pt", padding=True, truncation=True, max_length=128)
+    small = tokenizer(texts[256 : 256 + args.batch], return_tensors="pt", padding=True, truncation=True, max_length=128)
     batches = [
         tokenizer(texts[i : i + 64], return_tensors="pt", padding=True, truncation=True, max_length=128)
         for i in range(0, 512, 64)
@@ -50,7 +51,7 @@ def main():
         for on in (False, True):
             start = time.perf_counter()
             with autocast(on):
-                loss = model(**small, labels=torch.zeros(8, dtype=torch.int64)).loss
+                loss = model(**small, labels=torch.zeros(args.batch, dtype=torch.int64)).loss
             loss.backward()
             times["train", on].append(time.perf_counter() - start)
             model.zero_grad()

@@ -104,7 +104,7 @@ def main():
     median = {name: 1000 * float(np.median(times)) for name, times in parts.items()}
     bound = plain + median["teacher"] + median["student"]
     real = sum(int(b.strong["attention_mask"].sum()) for b in padding)
-    padded = sum(b.strong["input_ids"].numel() for b in padding)
+    padded = callback.monitor.tokens["student"]
     rest = median["unlabelled part"] - median["teacher"] - median["student"]
     print(f"ratio {args.ratio}, batch 8, {8 * args.ratio} pool rows, all accepted; medians in ms")
     print(f"  labelled step, plain Trainer (optimizer included)  {plain:8.1f}")
@@ -114,7 +114,7 @@ def main():
     print(f"  alignment, selection, targets, statistics          {rest - median['draw']:8.1f}")
     print(f"  whole step                                         {full:8.1f}")
     print(f"  over the first three: {100 * (full / bound - 1):+.1f} %   (own overhead {100 * rest / bound:.1f} %)")
-    print(f"  padding among the student's tokens before chunking: {100 * (1 - real / padded):.1f} %")
+    print(f"  padding among the student's tokens: {100 * (1 - real / padded):.1f} %")
 
 
 if __name__ == "__main__":

@@ -271,6 +271,8 @@ class SemiSupervised(TrainerCallback, ExportableState):
     def _student_gradient(self, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
         run = self._run
         kept = (w > 0 if w.ndim == 1 else (w > 0).any(1)).nonzero().squeeze(1)
+        # Chunks of similar length: a view changes lengths, and padding costs as much as words.
+        kept = kept[strong["attention_mask"][kept].sum(1).argsort(stable=True)]
         total = torch.zeros((), device=w.device)
         run.model.train()
         for start in range(0, len(kept), self._chunk):
