@@ -2,8 +2,9 @@
 
     python benchmarks/bf16.py --data ../shared/data/ag_news
 
-MiniLM-L6, AG News texts cut to 128 tokens, batches of 8 (`--batch`; training, forward and backward only) and 64 (embedding,
-sorted by length); medians over interleaved repetitions, and the smallest and mean cosine between the embeddings.
+MiniLM-L6, AG News texts cut to 128 tokens, batches of 8 (`--batch`; training, forward and backward only) and 64
+(embedding, sorted by length); medians over interleaved repetitions, and the smallest and mean cosine between the
+embeddings.
 """
 
 from __future__ import annotations
