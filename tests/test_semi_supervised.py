@@ -327,6 +327,32 @@ def test_warm_up_on_the_labels_does_not_touch_the_pool(tmp_path, tokenizer):
     assert callback.monitor.rows == {"teacher": 12, "student": 12}
 
 
+def test_labelled_statistics_are_those_of_the_labelled_batches_alone(tmp_path, tokenizer):
+    callback, seen = build("adamatch", weight=1.0, ratio=2), []
+    settings = {"learning_rate": 0.0, "eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 6}
+    trainer = make_trainer(tmp_path, tokenizer, max_steps=3, **settings)
+    collate = trainer.data_collator
+    trainer.data_collator = lambda rows: seen.append(collate(rows)) or seen[-1]
+    textpl.attach(trainer, callback).train()
+    model = make_model().eval()
+    training = [batch for batch in seen if len(batch["input_ids"]) == 4][:3]  # evaluation has 6 rows to a batch
+    p = [
+        model(input_ids=b["input_ids"], attention_mask=b["attention_mask"]).logits.softmax(-1).detach()
+        for b in training
+    ]
+    statistics = callback.step.labeled
+    decay = statistics.confidence.decay
+    weights = torch.tensor([decay**2, decay, 1.0])
+    for running, values in (
+        (statistics.confidence.value, torch.stack([x.max(-1).values.mean() for x in p])),
+        (statistics.marginal.value, torch.stack([x.mean(0) for x in p])),
+    ):
+        expected = torch.tensordot(weights / weights.sum(), values, dims=1)
+        torch.testing.assert_close(running, expected, rtol=1e-4, atol=1e-5)
+    accepted = [h["textpl/mask_rate"] for h in trainer.state.log_history if "textpl/mask_rate" in h]
+    assert accepted[0] == 0 and max(accepted[1:]) > 0, "one step late: nothing counts before the first labelled batch"
+
+
 def test_student_runs_on_accepted_rows_only(tmp_path, tokenizer):
     callback = SemiSupervised(make_pool(), select=FixedThreshold(0.6), ratio=5)
     trainer = make_trainer(tmp_path, tokenizer, max_steps=1, learning_rate=0.0)

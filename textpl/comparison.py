@@ -198,12 +198,14 @@ def compare(
         set_seed(seed)
         trainer = make_trainer(seed)
         _check(trainer, seen)
-        counter: Any = _TokenCounter(trainer)
+        counter: Any
         if ours is None:
             counter = method if isinstance(method, SemiSupervised) else method(seed)
             attach(trainer, counter)
-        elif match == "compute":
-            trainer.args.max_steps = _matched_steps(ours)
+        else:
+            counter = _TokenCounter(trainer)
+            if match == "compute":
+                trainer.args.max_steps = _matched_steps(ours)
         if on_start is not None:
             on_start(f"seed {seed}: {name if ours is None else 'labels only'}")
         outcome = _train(trainer, seed, thresholds, counter)

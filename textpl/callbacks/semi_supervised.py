@@ -178,7 +178,6 @@ class SemiSupervised(TrainerCallback, ExportableState):
             pool=pool,
             labeled_prior=setup.labeled_prior(labels, task),
             label_names=[str(model.config.id2label[i]) for i in range(task.num_labels)],
-            processing_class=tokenizer,
             reduce=setup.process_mean(args.world_size),
             precision=setup.precision_of(args),
             world=args.world_size,

@@ -40,7 +40,6 @@ class Run:
         pool: the tokenised pool, a `textpl.pool.Pool`.
         labeled_prior: share of the labelled rows that carry each label, shape (labels,).
         label_names: one name per label.
-        processing_class: the Trainer's tokenizer, None if it has none.
         reduce: mean of a tensor over all processes; the identity in a single process.
         precision: dtype of autocast, None for full precision.
         world: number of processes.
@@ -52,7 +51,6 @@ class Run:
     pool: Any
     labeled_prior: Tensor
     label_names: list[str]
-    processing_class: Any = None
     reduce: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
     precision: torch.dtype | None = None
     world: int = 1
