@@ -126,6 +126,19 @@ def test_data_on_the_command_line_replaces_the_recipes(folder):
     assert config.id2label == {0: "no", 1: "yes"}
 
 
+def test_columns_of_data_on_the_command_line_can_be_named(folder):
+    (folder / "elsewhere").mkdir()
+    for part, count, seed in (("train", 60, 0), ("test", 20, 1)):
+        rows = [
+            {"body": t, "title": "film", "label": int(n > 0)} for t, n in zip(*make_texts(count, seed), strict=True)
+        ]
+        (folder / "elsewhere" / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ambiguous = run(folder, "--data", folder / "elsewhere")
+    assert ambiguous.exit_code == 1 and "data.text" in ambiguous.output
+    done = run(folder, "--data", folder / "elsewhere", "--set", "data.text=body", "--seeds", "0")
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

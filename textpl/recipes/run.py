@@ -156,7 +156,7 @@ def _claim(out: Path, text: str, resume: bool) -> None:
 def _read(loaded: LoadedRecipe, data: Path | None) -> Corpus:
     wanted = loaded.recipe.data
     if data is not None:
-        return read_corpus(data)
+        return read_corpus(data, text_column=wanted.text, label_column=wanted.label)
     return read_corpus(
         loaded.locate(wanted.source),
         config=wanted.config,
