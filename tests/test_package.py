@@ -23,8 +23,10 @@ PACKAGE = ROOT / "textpl"
 FLOORS = [
     {"tasks", "sources", "labels", "corpus", "splits", "evaluation"},
     {"inference", "tokens", "models"},
+    {"embeddings"},
+    {"relabeling"},
     {"components", "pool"},
-    {"callbacks"},
+    {"callbacks", "labeling"},
     {"methods", "comparison"},
     {"reports"},
     {"recipes"},

@@ -1,0 +1,1 @@
+"""From texts to vectors, and from vectors to their nearest neighbours."""

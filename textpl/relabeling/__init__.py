@@ -1,0 +1,1 @@
+"""Embeddings and some labels in, labels with confidence out; arrays only, no model."""
