@@ -122,6 +122,32 @@ def test_running_mean_is_a_constant_for_a_constant_even_with_a_long_memory():
         close(mean.value, [0.3, 0.7])
 
 
+@pytest.mark.parametrize("decay", [1.0, -0.1, float("nan")])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match=r"decay=.*\[0, 1\)"):
+        RunningMean(decay)
+
+
+@pytest.mark.parametrize("horizon", [0.0, -0.03, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("make", [AlignToPrior, AlignToModel, GaussianWeight])
+def test_a_horizon_out_of_range_is_refused(make, horizon):
+    with pytest.raises(ValueError, match=r"horizon=.*\(0, 1\]"):
+        make(horizon=horizon)
+    make(horizon=1.0)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
+def test_a_floor_out_of_range_is_refused(floor):
+    with pytest.raises(ValueError, match=r"floor=.*\[0, 1\]"):
+        AlignToModel(floor=floor)
+
+
+@pytest.mark.parametrize("prior", ["balanced", [0.5, 1.2], [-0.1, 1.1], [float("nan"), 0.5]])
+def test_a_prior_out_of_range_is_refused_at_once(prior):
+    with pytest.raises(ValueError, match=r"prior=.*use 'labeled', one probability per label"):
+        AlignToPrior(prior)
+
+
 def test_running_mean_takes_no_graph_and_leaves_saved_state_alone():
     mean = RunningMean(0.9)
     mean.update(torch.tensor([1.0, 2.0], requires_grad=True, dtype=torch.float16))
@@ -297,19 +323,16 @@ def test_alignment_uses_the_mean_over_all_processes(task):
 @pytest.mark.parametrize(
     ("task", "prior", "message"),
     [
-        (SingleLabel(3), "balanced", "use 'labeled', one probability per label"),
         (MultiLabel(3), "uniform", "use 'labeled', one probability per label"),
         (SingleLabel(3), [0.5, 0.5], "needs 3 probabilities"),
-        (MultiLabel(3), [0.5, 0.5, 1.2], "needs 3 probabilities"),
-        (SingleLabel(3), [-0.1, 0.6, 0.5], "needs 3 probabilities"),
+        (MultiLabel(3), 0.5, "needs 3 probabilities"),
         (SingleLabel(3), [0.5, 0.5, 0.5], "sums to 1.5"),
-        (SingleLabel(3), [float("nan"), 0.5, 0.5], "prior"),
-        (MultiLabel(3), [float("nan"), 0.5, 0.5], "prior"),
     ],
 )
-def test_wrong_priors_are_refused(task, prior, message):
+def test_priors_that_do_not_fit_the_task_are_refused(task, prior, message):
+    align = AlignToPrior(prior)
     with pytest.raises(ValueError, match=message):
-        AlignToPrior(prior).prepare(make_run(task))
+        align.prepare(make_run(task))
 
 
 def test_a_multi_label_prior_need_not_sum_to_one():
@@ -506,6 +529,8 @@ def test_selection_settings_are_checked():
             RelativeThreshold(bad)
         with pytest.raises(ValueError, match="n_sigma"):
             GaussianWeight(-1.0 if bad > 1 else bad)
+    with pytest.raises(ValueError, match="n_sigma"):
+        GaussianWeight(float("inf"))
     with pytest.raises(ValueError, match="lies below negative"):
         LabelThresholds(0.3, 0.4)
     with pytest.raises(ValueError, match="lies below negative"):

@@ -206,11 +206,11 @@ def test_columns_are_found(columns, expected):
 @pytest.mark.parametrize(
     ("columns", "given", "message"),
     [
-        ({"n": [1], "label": [0]}, {}, r"none of the columns \['n', 'label'\] is the text column: pass text_column="),
-        ({"a": ["x"], "b": ["y"], "label": [0]}, {}, r"columns \['a', 'b'\] could all be the text .*`data.text`"),
+        ({"n": [1], "label": [0]}, {}, r"none of .*\['n', 'label'\] looks like the text column: pass text_column="),
+        ({"a": ["x"], "b": ["y"], "label": [0]}, {}, r"^columns \['a', 'b'\] could all be the text [^\[]*$"),
         ({"text": ["x"], "a": [1], "b": [0]}, {}, r"columns \['a', 'b'\] could all be the label .*`data.label`"),
         ({"text": ["x"], "label": [1], "labels": [[0]]}, {}, r"\['label', 'labels'\] could all be the label"),
-        ({"text": ["x"], "id": [1]}, {}, r"none of the columns \['text', 'id'\] is the label column"),
+        ({"text": ["x"], "id": [1]}, {}, r"none of the columns \['text', 'id'\] looks like the label column"),
         ({"text": ["x"], "label": [1]}, {"text": "body"}, r"text_column='body' is no column .*\['text', 'label'\]"),
         ({"text": ["x"], "label": [1]}, {"label": "y"}, "label_column='y' is no column"),
         ({"text": ["x"], "label": [1]}, {"label": "text"}, "'text' cannot be both text and label"),

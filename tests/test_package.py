@@ -26,7 +26,7 @@ FLOORS = [
     {"embeddings"},
     {"relabeling"},
     {"components", "pool"},
-    {"callbacks", "labeling"},
+    {"callbacks", "labeling", "pseudo_labels", "label_files"},
     {"methods", "comparison"},
     {"reports"},
     {"recipes"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import datasets
 import numpy as np
 import pytest
@@ -141,6 +143,36 @@ def test_a_tokenised_pool_may_be_read_as_tensors_and_have_empty_rows(tokenizer):
     assert pool.source_row(1) == 2
 
 
+def test_a_drawing_that_is_not_gone_on_with_leaves_no_thread(tokenizer):
+    batches = make_pool(texts(), tokenizer).batches(0, 100, 4)
+    next(batches)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("textpl-pool")]
+    for thread in threads:
+        thread.join(timeout=20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(list(batches)) == 99, "and can be gone on with all the same"
+
+
+def test_an_error_on_the_other_thread_arrives_at_its_step(tokenizer):
+    class Failing(WordNoise):
+        def __call__(self, text, rng):
+            raise RuntimeError("no view of this")
+
+    with pytest.raises(RuntimeError, match="no view of this"):
+        next(make_pool(texts(), tokenizer, view=Failing()).batches(0, 3, 4))
+
+
+@pytest.mark.parametrize("odd", [[0.1, 0.2, 0.7], [], None])
+def test_a_column_of_uneven_lists_names_the_row_of_the_users_dataset(tokenizer, odd):
+    column = [[0.5, 0.5], [0.5, 0.5], odd, [0.5, 0.5]]
+    pool = make_pool(datasets.Dataset.from_dict({"text": ["", "good", "bad", "fine"], "p": column}), tokenizer)
+    with pytest.raises(ValueError, match=r"'p': row 2 has shape .*, row 1 \(2,\); every row needs the same number"):
+        pool.column("p")
+    words = make_pool(datasets.Dataset.from_dict({"text": ["good"], "p": [["a", "b"]]}), tokenizer)
+    with pytest.raises(ValueError, match="'p' must hold numbers"):
+        words.column("p")
+
+
 def test_without_a_view_nothing_is_made_twice(tokenizer):
     batch = next(make_pool(texts(), tokenizer).batches(0, 1, 4))
     assert batch.strong is batch.weak
@@ -158,7 +190,8 @@ def test_pad_puts_real_tokens_first():
         ({"text": ["good", None, "bad"]}, {}, r"row 1: the text is missing"),
         ({"text": [1, 2]}, {}, r"'text' holds .*int64.*not strings"),
         ({"body": ["good"]}, {}, r"no column 'text'.*text_column='body'"),
-        ({"number": [1]}, {}, r"None of them holds strings"),
+        ({"label": ["pos"], "body": ["good"]}, {}, r"no column 'text'.*text_column='body'"),
+        ({"number": [1], "label": ["pos"]}, {}, r"None of them holds texts"),
         ({"text": ["", " "]}, {}, r"nothing to learn from"),
         ({"text": []}, {}, r"holds|nothing to learn from"),
         ({"input_ids": [[2, 5, 3]]}, {"view": WordNoise()}, r"already tokenised.*view=None"),

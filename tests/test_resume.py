@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from conftest import make_model, make_pool, make_tokenizer, make_trainer
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 import textpl
+from textpl.callbacks import checkpoint
 from textpl.callbacks.checkpoint import FILE
 
 SETTINGS = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "linear"}
@@ -33,12 +35,12 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-def build(folder, tokenizer, name, task="single", stop=None):
-    settings = {"teacher": make_model(task, seed=5)} if name == "distillation" else {}
-    callback = textpl.METHODS[name].make(make_pool(task=task), ratio=2, **settings)
+def build(folder, tokenizer, name, task="single", stop=None, **settings):
+    teacher = {"teacher": make_model(task, seed=5)} if name == "distillation" else {}
+    callback = textpl.METHODS[name].make(make_pool(task=task), ratio=2, **teacher)
     callbacks = [] if stop is None else [Stop(*stop)]
     model = make_model(task, dropout=0.1)
-    trainer = make_trainer(folder, tokenizer, task=task, model=model, callbacks=callbacks, **SETTINGS)
+    trainer = make_trainer(folder, tokenizer, task=task, model=model, callbacks=callbacks, **(SETTINGS | settings))
     return textpl.attach(trainer, callback)
 
 
@@ -78,6 +80,53 @@ def test_a_kill_between_the_two_saves_is_an_error(tmp_path, tokenizer):
     (tmp_path / "checkpoint-6" / FILE).unlink()
     with pytest.raises(ValueError, match=r"No textpl.safetensors of step 6 .*earlier checkpoint"):
         build(tmp_path, tokenizer, "adamatch").train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("name", ["adamatch", "mean_teacher"])
+def test_a_kill_after_older_checkpoints_were_deleted_leaves_one_to_resume_from(tmp_path, tokenizer, monkeypatch, name):
+    """With save_total_limit=1 the Trainer deletes the old checkpoint before any callback hears of the new one."""
+    rotate = transformers.trainer.rotate_checkpoints
+
+    def killed_at_the_second(output_dir, **settings):
+        rotate(output_dir=output_dir, **settings)
+        if Path(output_dir, "checkpoint-4").exists():
+            raise KeyboardInterrupt
+
+    settings = {"save_steps": 2, "save_total_limit": 1}
+    straight = build(tmp_path / "straight", tokenizer, name, **settings)
+    straight.train()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(transformers.trainer, "rotate_checkpoints", killed_at_the_second)
+        build(tmp_path / "killed", tokenizer, name, **settings).train()
+    assert [folder.name for folder in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-4"]
+    resumed = build(tmp_path / "killed", tokenizer, name, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    for key, tensor in weights(straight).items():
+        torch.testing.assert_close(weights(resumed)[key], tensor, rtol=0, atol=0, msg=key)
+
+
+def test_a_complete_checkpoint_keeps_its_tensors_when_training_starts_anew(tmp_path, tokenizer):
+    """A new training asks the callback for its state too, when its slots may be in the middle of a step."""
+    trainer = build(tmp_path, tokenizer, "adamatch", stop=(5, interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    file = tmp_path / "checkpoint-3" / FILE
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    trainer.state.global_step = 3
+    trainer._init_training_state(6, 6, 1, None, None)
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+def test_tensors_are_written_once_and_over_those_of_an_earlier_run(tmp_path, tokenizer, monkeypatch):
+    written = []
+    save = checkpoint.save
+    monkeypatch.setattr(
+        checkpoint, "save", lambda args, state, *rest: written.append(state.global_step) or save(args, state, *rest)
+    )
+    for run in range(2):
+        build(tmp_path, tokenizer, "adamatch").train()
+        assert written == [3, 6] * (run + 1)
+    build(tmp_path, tokenizer, "adamatch").train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
 
 
 def test_state_of_another_step_is_not_taken(tmp_path, tokenizer):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import gc
 import json
 import logging
+import threading
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import make_data, make_model, make_pool, make_texts, make_trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import (
@@ -19,6 +24,7 @@ from transformers import (
     TrainerCallback,
     pipeline,
 )
+from transformers.trainer_utils import HPSearchBackend
 
 import textpl
 from textpl import METHODS, SemiSupervised
@@ -195,16 +201,61 @@ def test_being_attached_is_no_property_of_the_callback(tmp_path, tokenizer):
         make_trainer(tmp_path, tokenizer, callbacks=[callback]).train()
 
 
-def test_an_interrupted_training_leaves_nothing_that_disturbs_the_next(tmp_path, tokenizer):
-    class Stop(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if state.global_step == 1:
-                raise KeyboardInterrupt
+class Stop(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            raise KeyboardInterrupt
 
-    model = make_model()
+
+def interrupted(tmp_path, tokenizer, model, callback):
     trainer = make_trainer(tmp_path, tokenizer, model=model, callbacks=[Stop()])
     with pytest.raises(KeyboardInterrupt):
-        textpl.attach(trainer, build("adamatch")).train()
+        textpl.attach(trainer, callback).train()
+
+
+def test_an_interrupted_training_leaves_no_thread(tmp_path, tokenizer):
+    callback = build("adamatch", weight=1.0)
+    interrupted(tmp_path, tokenizer, make_model(), callback)
+    for thread in threading.enumerate():
+        if thread.name.startswith("textpl-pool"):
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+    assert callback.step.index == 1  # still here, and with it all that it holds
+
+
+def test_an_interrupted_training_leaves_no_hook_once_its_trainer_is_gone(tmp_path, tokenizer):
+    model = make_model()
+    interrupted(tmp_path, tokenizer, model, build("adamatch"))
+    gc.collect()
+    assert not model._forward_hooks
+
+
+def test_a_callback_takes_its_hook_along_to_another_model(tmp_path, tokenizer):
+    first, callback = make_model(), build("adamatch")
+    interrupted(tmp_path, tokenizer, first, callback)
+    assert first._forward_hooks
+    textpl.attach(make_trainer(tmp_path, tokenizer, max_steps=1), callback).train()
+    assert not first._forward_hooks
+
+
+def test_a_copy_of_the_model_is_not_watched(tmp_path, tokenizer):
+    class Copy(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            copied = copy.deepcopy(kwargs["model"]).train()
+            copied(input_ids=torch.full((4, 20), 7)).logits.sum().backward()
+
+    tokens = []
+    for callbacks in ([], [Copy()]):
+        callback = build("adamatch")
+        trainer = make_trainer(tmp_path, tokenizer, max_steps=2, callbacks=callbacks)
+        textpl.attach(trainer, callback).train()
+        tokens.append(callback.labeled_passes)
+    assert tokens[0] == tokens[1]
+
+
+def test_an_interrupted_training_leaves_nothing_that_disturbs_the_next(tmp_path, tokenizer):
+    model = make_model()
+    interrupted(tmp_path, tokenizer, model, build("adamatch"))
     textpl.attach(make_trainer(tmp_path, tokenizer, model=model, max_steps=2), build("adamatch")).train()
     assert not model._forward_hooks
 
@@ -223,6 +274,23 @@ def test_a_smaller_batch_is_found_when_memory_runs_out(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, model=model, auto_find_batch_size=True, max_steps=2)
     textpl.attach(trainer, build("fixmatch", view=None)).train()
     assert trainer.state.global_step == 2
+
+
+@pytest.mark.parametrize("save_strategy", ["steps", "no"])
+def test_checkpoints_of_a_hyperparameter_search_are_refused_at_once(tmp_path, tokenizer, monkeypatch, save_strategy):
+    monkeypatch.setattr(transformers.integrations, "hp_params", lambda trial: trial.params)  # no optuna here
+    trainer = make_trainer(tmp_path, tokenizer, max_steps=1, save_strategy=save_strategy)
+    callback = build("fixmatch")
+    textpl.attach(trainer, callback)
+    trainer.hp_search_backend, trainer.hp_space, trainer.hp_name = HPSearchBackend.OPTUNA, lambda trial: {}, None
+    trial = SimpleNamespace(number=0, params={})
+    if save_strategy == "no":
+        trainer.train(trial=trial)
+        assert trainer.state.global_step == 1
+        return
+    with pytest.raises(ValueError, match="hyperparameter search.*save_strategy='no'"):
+        trainer.train(trial=trial)
+    assert callback.step is None, "before anything was trained"
 
 
 def test_rows_longer_than_the_model_are_cut(tmp_path, tokenizer):

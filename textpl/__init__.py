@@ -13,6 +13,9 @@ _PUBLIC = {
     "attach": "textpl.callbacks.attach",
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
+    "label": "textpl.labeling",
+    "PseudoLabels": "textpl.pseudo_labels",
+    "HDLTeacher": "textpl.components.neighbor_teacher",
     "METHODS": "textpl.methods",
     "Method": "textpl.methods",
     "pseudo_label": "textpl.methods",
@@ -22,12 +25,15 @@ _PUBLIC = {
     "softmatch": "textpl.methods",
     "mean_teacher": "textpl.methods",
     "distillation": "textpl.methods",
+    "hdl": "textpl.methods",
 }
 
 __all__ = [
     "METHODS",
     "Comparison",
+    "HDLTeacher",
     "Method",
+    "PseudoLabels",
     "SemiSupervised",
     "__version__",
     "adamatch",
@@ -35,6 +41,8 @@ __all__ = [
     "compare",
     "distillation",
     "fixmatch",
+    "hdl",
+    "label",
     "mean_teacher",
     "pseudo_label",
     "softmatch",
@@ -45,17 +53,21 @@ if TYPE_CHECKING:
     from textpl.callbacks.attach import attach
     from textpl.callbacks.semi_supervised import SemiSupervised
     from textpl.comparison import Comparison, compare
+    from textpl.components.neighbor_teacher import HDLTeacher
+    from textpl.labeling import label
     from textpl.methods import (
         METHODS,
         Method,
         adamatch,
         distillation,
         fixmatch,
+        hdl,
         mean_teacher,
         pseudo_label,
         softmatch,
         uda,
     )
+    from textpl.pseudo_labels import PseudoLabels
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
+    from textpl.pseudo_labels import PseudoLabels
 
 app = typer.Typer(
     help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
@@ -71,6 +72,87 @@ def run(
         Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
         raise typer.Exit(1) from error
     _print(console, comparison, folder)
+
+
+@app.command()
+def label(
+    labeled: Annotated[str, typer.Argument(help="Labelled texts: folder, csv, jsonl or parquet file, or Hub id.")],
+    unlabeled: Annotated[
+        str | None, typer.Argument(help="Texts to label; default: the unlabeled split of the labelled source.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write: .parquet, .jsonl or .csv.")] = Path("labeled.parquet"),
+    method: Annotated[str, typer.Option(help="auto, or the name of a method.")] = "auto",
+    encoder: Annotated[
+        str | None, typer.Option(help="sentence-transformers id or folder, or lsa. Default: all-MiniLM-L6-v2.")
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Neighbours; default: the method's.")] = None,
+    class_prior: Annotated[str, typer.Option(help="none, gold, uniform, or shares such as 0.7,0.3.")] = "none",
+    confidence: Annotated[float | None, typer.Option(help="Keep rows of at least this confidence.")] = None,
+    precision: Annotated[float | None, typer.Option(help="Keep the most rows of this expected precision.")] = None,
+    keep_all: Annotated[bool, typer.Option("--all", help="Write the rows without a label too, with a reason.")] = False,
+    text: Annotated[str, typer.Option(help="Name of the text column.")] = "text",
+    label_column: Annotated[str, typer.Option("--label", help="Name of the label column.")] = "label",
+    seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
+) -> None:
+    """Label texts from a few labelled ones by their embeddings; nothing is trained."""
+    from rich.console import Console
+
+    from textpl.label_files import label_files
+
+    _log_to_terminal()
+    console = Console()
+    try:
+        found = label_files(
+            labeled,
+            unlabeled,
+            out,
+            confidence=confidence,
+            precision=precision,
+            keep_all=keep_all,
+            method=method,
+            k=k,
+            class_prior=_prior(class_prior),
+            text_column=text,
+            label_column=label_column,
+            seed=seed,
+            **({} if encoder is None else {"encoder": encoder}),
+        )
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
+        raise typer.Exit(1) from error
+    console.print(str(found), highlight=False, markup=False)
+    _print_coverage(console, found)
+    console.print(f"  labels: {out}", highlight=False)
+
+
+def _prior(text: str) -> str | list[float]:
+    if text in ("none", "gold", "uniform"):
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--class-prior {text}: none, gold, uniform, or a share per label such as 0.7,0.3.") from error
+
+
+def _print_coverage(console: object, found: PseudoLabels) -> None:
+    from rich.table import Table
+
+    curve = found.coverage
+    table = Table(title="On the labelled rows, each with its own label hidden")
+    for heading in ("confidence at least", "share kept", "precision", "95 %"):
+        table.add_column(heading, justify="right")
+    for i in _spread(len(curve.cut), 6):
+        interval = f"{100 * curve.low[i]:.0f} to {100 * curve.high[i]:.0f} %"
+        table.add_row(
+            f"{curve.cut[i]:.2f}", f"{100 * curve.coverage[i]:.0f} %", f"{100 * curve.precision[i]:.0f} %", interval
+        )
+    if len(curve.cut):
+        console.print(table)  # type: ignore[attr-defined]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` positions, evenly spread, the last one among them."""
+    return sorted({round(i * (count - 1) / max(most - 1, 1)) for i in range(most)}) if count else []
 
 
 def _print(console: object, comparison: Comparison, folder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,40 +187,12 @@ def compare(
         raise ValueError(f"seeds={seeds}: one or more different seeds are needed.")
     keep = None if folder is None else Path(folder)
     _claim(keep, {"name": name, "match": match, "thresholds": thresholds})
-    seen: list[weakref.ref] = []
-
-    def train(seed: int, ours: Outcome | None) -> Outcome:
-        """The method's training, or (given the method's outcome) the labels-only one."""
-        side = "method" if ours is None else "baseline"
-        done = _load(keep, seed, side)
-        if done is not None:
-            return done
-        set_seed(seed)
-        trainer = make_trainer(seed)
-        _check(trainer, seen)
-        counter: Any
-        if ours is None:
-            counter = method if isinstance(method, SemiSupervised) else method(seed)
-            attach(trainer, counter)
-        else:
-            counter = _TokenCounter(trainer)
-            if match == "compute":
-                trainer.args.max_steps = _matched_steps(ours)
-        if on_start is not None:
-            on_start(f"seed {seed}: {name if ours is None else 'labels only'}")
-        outcome = _train(trainer, seed, thresholds, counter)
-        if ours is None:
-            _warn_of_test_rows(trainer, counter)
-            if on_model is not None:
-                on_model(seed, trainer)
-        _save(keep, outcome, side)
-        return outcome
-
+    pair = _Pair(make_trainer, method, name, match, thresholds, keep, on_model, on_start)
     methods: list[Outcome] = []
     baseline: list[Outcome] = []
     for seed in seeds:
-        methods.append(train(seed, None))
-        baseline.append(train(seed, methods[-1]))
+        methods.append(pair.with_pool(seed))
+        baseline.append(pair.labels_only(seed, methods[-1]))
     multi = baseline[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
     interval = bootstrap_difference(
@@ -231,6 +203,57 @@ def compare(
         level=level,
     )
     return Comparison("multi" if multi else "single", metric, name, baseline, methods, interval)
+
+
+@dataclass
+class _Pair:
+    """The two trainings of a seed, with the settings of `compare`; what `folder` holds is not repeated."""
+
+    make_trainer: Callable[[int], Trainer]
+    method: SemiSupervised | Callable[[int], SemiSupervised]
+    name: str
+    match: Literal["compute", "steps"]
+    thresholds: float | Literal["prior"]
+    folder: Path | None
+    on_model: Callable[[int, Trainer], None] | None
+    on_start: Callable[[str], None] | None
+    seen: list[weakref.ref] = field(default_factory=list)
+
+    def with_pool(self, seed: int) -> Outcome:
+        if (done := _load(self.folder, seed, "method")) is not None:
+            return done
+        trainer = self._fresh(seed)
+        callback = self.method if isinstance(self.method, SemiSupervised) else self.method(seed)
+        attach(trainer, callback)
+        self._announce(seed, self.name)
+        outcome = _train(trainer, seed, self.thresholds, callback)
+        _warn_of_test_rows(trainer, callback)
+        if self.on_model is not None:
+            self.on_model(seed, trainer)
+        _save(self.folder, outcome, "method")
+        return outcome
+
+    def labels_only(self, seed: int, method: Outcome) -> Outcome:
+        if (done := _load(self.folder, seed, "baseline")) is not None:
+            return done
+        trainer = self._fresh(seed)
+        counter = _TokenCounter(trainer)
+        if self.match == "compute":
+            trainer.args.max_steps = _matched_steps(method)
+        self._announce(seed, "labels only")
+        outcome = _train(trainer, seed, self.thresholds, counter)
+        _save(self.folder, outcome, "baseline")
+        return outcome
+
+    def _fresh(self, seed: int) -> Trainer:
+        set_seed(seed)
+        trainer = self.make_trainer(seed)
+        _check(trainer, self.seen)
+        return trainer
+
+    def _announce(self, seed: int, side: str) -> None:
+        if self.on_start is not None:
+            self.on_start(f"seed {seed}: {side}")
 
 
 def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
@@ -279,7 +302,9 @@ class _TokenCounter:
         return self.token_passes
 
 
-def _train(trainer: Trainer, seed: int, thresholds: float | str, counter: Any) -> Outcome:
+def _train(
+    trainer: Trainer, seed: int, thresholds: float | Literal["prior"], counter: SemiSupervised | _TokenCounter
+) -> Outcome:
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start

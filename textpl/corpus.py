@@ -108,7 +108,7 @@ def read_corpus(
     text, label = find_columns(raw.splits["train"], text_column, label_column)
     _check_keep(keep, raw.splits, (text, label))
     asked = problem_type or TASKS.get(raw.info.get("task", ""))
-    names = _declared_names(raw.splits, label, label_names or raw.info.get("label_names"))
+    names = declared_names(raw.splits, label, label_names or raw.info.get("label_names"))
     train_labels = arrow_column(raw.splits["train"], label)
     coding = infer_coding(train_labels, f"train, column {label!r}", label_names=names, problem_type=asked)
     built = {name: _build(split, name, text, label, coding, keep) for name, split in raw.splits.items()}
@@ -179,10 +179,8 @@ def _is_label(feature: object) -> bool:
 def _only_candidate(role: str, candidates: list[str], columns: list[str]) -> str:
     if len(candidates) == 1:
         return candidates[0]
-    which = f"columns {candidates} could all be" if candidates else f"none of the columns {columns} is"
-    raise ValueError(
-        f"{which} the {role} column: pass {role}_column=... (in a recipe `data.{role}`) with one of {columns}."
-    )
+    which = f"columns {candidates} could all be" if candidates else f"none of the columns {columns} looks like"
+    raise ValueError(f"{which} the {role} column: pass {role}_column=... (in a recipe `data.{role}`).")
 
 
 def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collection[str]) -> None:
@@ -193,8 +191,12 @@ def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collec
             raise ValueError(f"keep={name!r} is a column of no split; train has {splits['train'].column_names}.")
 
 
-def _declared_names(splits: Mapping[str, Dataset], label: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Label names as given, else those of the ClassLabel columns; these must not contradict each other."""
+def declared_names(splits: Mapping[str, Dataset], label: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Label names as given, else those of the ClassLabel columns; None where there are neither.
+
+    Raises:
+        ValueError: if two of them order the same names differently.
+    """
     declared = tuple(str(name) for name in given) if given else None
     for name, split in splits.items():
         feature = split.features.get(label)
@@ -220,7 +222,7 @@ def _build(split: Dataset, name: str, text: str, label: str, coding: LabelCoding
     target = "gold" if name == "unlabeled" else "label"
     built = split.select_columns([text, *kept])
     built = built if text == "text" else built.rename_column(text, "text")
-    _check_text(built, f"{name}, column {text!r}")
+    check_text(built, "text", f"{name}, column {text!r}")
     if built.features["text"] != Value("string"):
         built = built.cast_column("text", Value("string"))
     if label not in split.column_names:
@@ -242,18 +244,22 @@ def _add_labels(dataset: Dataset, name: str, labels: NDArray) -> Dataset:
     return dataset.add_column(name, multi_hot, feature=List(Value("float32"), length=length))
 
 
-def _check_text(dataset: Dataset, where: str) -> None:
-    """Raise if a text is None or no string; warn of empty ones."""
+def check_text(dataset: Dataset, column: str, where: str) -> None:
+    """Warn of empty texts.
+
+    Raises:
+        ValueError: if a text is None or no string; the row is named.
+    """
     remedy = "Every text must be a string: correct or drop the row"
-    if not _is_text(dataset.features["text"]):
-        row = next((i for i, value in enumerate(dataset["text"]) if not isinstance(value, str)), 0)
-        value = dataset[row]["text"]
+    if not _is_text(dataset.features[column]):
+        row = next((i for i, value in enumerate(dataset[column]) if not isinstance(value, str)), 0)
+        value = dataset[row][column]
         refuse(where, np.array([row]), f"text {value!r} is of type {type(value).__name__}", remedy)
-    column = arrow_column(dataset, "text")
-    if column.null_count:
-        refuse(where, np.flatnonzero(pc.is_null(column).to_numpy()), "text is None", remedy)
+    texts = arrow_column(dataset, column)
+    if texts.null_count:
+        refuse(where, np.flatnonzero(pc.is_null(texts).to_numpy()), "text is None", remedy)
     # Chunk by chunk: the trimmed copy of a whole corpus would double its memory.
-    empty = sum(pc.sum(pc.equal(pc.utf8_trim_whitespace(chunk), "")).as_py() or 0 for chunk in column.chunks)
+    empty = sum(pc.sum(pc.equal(pc.utf8_trim_whitespace(chunk), "")).as_py() or 0 for chunk in texts.chunks)
     if empty:
         logger.warning("%s: %d of %d texts are empty", where, empty, len(dataset))
 

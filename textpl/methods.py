@@ -15,15 +15,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 
 from textpl.callbacks.semi_supervised import SemiSupervised
 from textpl.components.align import AlignToModel, AlignToPrior
 from textpl.components.labeled import TrainingSignalAnnealing
 from textpl.components.losses import DistillationLoss, cross_entropy, kl_divergence, mean_squared_error
+from textpl.components.neighbor_teacher import HDLTeacher
 from textpl.components.schedules import Schedule, cosine, lee, sigmoid
-from textpl.components.selection import FixedThreshold, GaussianWeight, RelativeThreshold
+from textpl.components.selection import FixedThreshold, GaussianWeight, RelativeThreshold, Until
 from textpl.components.sharpen import Temperature, argmax, keep
+from textpl.components.teacher_mixes import Then
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.components.views import TfidfReplacement, View
 
@@ -236,6 +238,48 @@ def mean_teacher(
     )
 
 
+def hdl(
+    unlabeled: Any,
+    *,
+    labeled: Dataset | None = None,
+    encoder: Any = "model",
+    relabel: str = "hdl",
+    k: int | None = None,
+    start: float = 0.5,
+    refresh: Literal["epoch"] | int | None = "epoch",
+    threshold: float = 0.95,
+    ratio: int = 1,
+    weight: float | Schedule = 1.0,
+    view: View | None = DEFAULT_VIEW,
+    text_column: str = "text",
+    max_length: int | None = None,
+    seed: int = 0,
+) -> SemiSupervised:
+    """Train, relabel by neighbours, go on (HDL, arXiv 2404.17173): FixMatch first, then labels from embeddings.
+
+    Until `start`: `fixmatch`. Then the pool is labelled by neighbours in the space of the model itself
+    (`encoder="model"`, again every `refresh`) or of a fixed encoder, and training goes on with these labels as hard
+    targets: H(y, p) + weight * mean_U H(onehot(q_neighbours), p(view)). Rows out of reach of every label are left out.
+    When to use: the model's representation is better than its classifier, which holds for topics more than sentiment;
+    look at what `textpl.label` says first. `labeled`, `encoder`, `k` and `refresh` are those of `textpl.HDLTeacher`,
+    `relabel` is its `method`; `start` is a share of the run, `threshold` that of `fixmatch`.
+    """
+    neighbors = HDLTeacher(labeled, encoder=encoder, method=relabel, k=k, refresh=refresh, text_column=text_column)
+    return SemiSupervised(
+        unlabeled,
+        teacher=Then(SelfTeacher(), neighbors, at=start),
+        select=Until(start, FixedThreshold(threshold)),
+        sharpen=argmax,
+        view=view,
+        loss=cross_entropy,
+        weight=weight,
+        ratio=ratio,
+        text_column=text_column,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
 def distillation(
     unlabeled: Any,
     *,
@@ -349,6 +393,7 @@ METHODS: dict[str, Method] = {
     "mean_teacher": Method(
         mean_teacher, _BOTH, "Tarvainen & Valpola 2017, arXiv 1703.01780", "w(t) ||p(view) - p_EMA||^2"
     ),
+    "hdl": Method(hdl, _BOTH, "Ma et al. 2024, arXiv 2404.17173", "fixmatch, then H(onehot(q_neighbours), p(view))"),
     "distillation": Method(
         distillation,
         _BOTH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,8 @@ class Pool:
             raise ValueError("The unlabelled dataset has no row with text in it: there is nothing to learn from.")
         self.dataset = dataset
         # A copy: truncation settings live inside a fast tokenizer, and batches are made on another thread.
-        self._tokenizer = copy.deepcopy(tokenizer)
-        self.tokens = tokenize(dataset, self.text_column, self._tokenizer, max_length, pad_token_id)
+        self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokens = tokenize(dataset, self.text_column, self.tokenizer, max_length, pad_token_id)
         self.view = view.fit(_texts(dataset, self.text_column)) if view is not None and self.text_column else None
         self._gold = self.column("gold") if "gold" in dataset.column_names else None
         if self._gold is not None and self._gold.dtype.kind not in "iufb":
@@ -106,7 +106,7 @@ class Pool:
         """A column of numbers as an array of shape (rows,) or (rows, width).
 
         Raises:
-            ValueError: if there is no such column or its lists differ in length.
+            ValueError: if there is no such column or its lists differ in length; the row is named.
         """
         if name not in self.dataset.column_names:
             raise ValueError(f"The unlabelled dataset has no column {name!r}; it has {self.dataset.column_names}.")
@@ -115,7 +115,16 @@ class Pool:
             values = np.concatenate([np.asarray(batch[name]) for batch in batches])
             return values.astype(np.float32) if values.ndim > 1 else values
         except ValueError as error:
-            raise ValueError(f"Column {name!r}: every row needs the same number of values.") from error
+            raise ValueError(f"Column {name!r}{self._why_no_array(name)}.") from error
+
+    def _why_no_array(self, name: str) -> str:
+        values = (value for batch in self.dataset.select_columns([name]).iter(10_000) for value in batch[name])
+        first = np.shape(next(values))
+        for row, value in enumerate(values, start=1):
+            if np.shape(value) != first:
+                odd = f"row {self.source_row(row)} has shape {np.shape(value)}, row {self.source_row(0)} {first}"
+                return f": {odd}; every row needs the same number of values (NaN where there are none)"
+        return " must hold numbers"
 
     def source_row(self, row: int) -> int:
         """Row of the user's dataset that pool row `row` was, before blank texts were left out."""
@@ -130,6 +139,16 @@ class Pool:
         longest = longest_input(tokenizer, config)
         return tokenize(self.dataset, self.text_column, tokenizer, longest, tokenizer.pad_token_id)
 
+    def tokenize(self, dataset: datasets.Dataset, text_column: str) -> Tokens:
+        """Token ids of other rows, labelled ones say, as the pool's: from `input_ids` where they are tokenised."""
+        column = None if "input_ids" in dataset.column_names else text_column
+        if column is not None and (column not in dataset.column_names or self.tokenizer is None):
+            raise ValueError(
+                f"The labelled rows have neither 'input_ids' nor a text column {column!r} that a tokenizer could read: "
+                f"their columns are {dataset.column_names}."
+            )
+        return tokenize(dataset, column, self.tokenizer, self.max_length, self.tokens.pad_token_id)
+
     def batches(self, start: int, stop: int, rows_per_step: int, rank: int = 0, world: int = 1) -> Iterator[PoolBatch]:
         """The batches of steps start..stop-1 of one of `world` processes, each made while the step before runs.
 
@@ -141,12 +160,22 @@ class Pool:
             world: number of processes.
         """
         order = PoolOrder(self.tokens.lengths, rows_per_step * world, self.seed)
-        with ThreadPoolExecutor(1, thread_name_prefix="textpl-pool") as executor:
-            ahead = executor.submit(self._batch, order, start, rank, world) if start < stop else None
+        ahead: Future[PoolBatch] | None = None
+        try:
             for step in range(start, stop):
-                batch = ahead.result()  # type: ignore[union-attr]
-                ahead = executor.submit(self._batch, order, step + 1, rank, world) if step + 1 < stop else None
+                batch = (ahead or self._ahead(order, step, rank, world)).result()
+                ahead = self._ahead(order, step + 1, rank, world) if step + 1 < stop else None
                 yield batch
+        finally:
+            if ahead is not None:
+                wait([ahead])  # a fast tokenizer is not for two threads at once
+
+    def _ahead(self, order: PoolOrder, step: int, rank: int, world: int) -> Future[PoolBatch]:
+        # The thread ends with its one batch: an interrupted training, which no event tells of, leaves none behind.
+        executor = ThreadPoolExecutor(1, thread_name_prefix="textpl-pool")
+        batch = executor.submit(self._batch, order, step, rank, world)
+        executor.shutdown(wait=False)
+        return batch
 
     def _batch(self, order: PoolOrder, step: int, rank: int, world: int) -> PoolBatch:
         rows, epochs = (part[rank::world] for part in order.draw(step))
@@ -157,7 +186,7 @@ class Pool:
             seen = [
                 self.view(t, row_rng(self.seed, int(r), int(e))) for t, r, e in zip(texts, rows, epochs, strict=True)
             ]
-            encoded = self._tokenizer(seen, truncation=True, max_length=self.max_length, padding=False)
+            encoded = self.tokenizer(seen, truncation=True, max_length=self.max_length, padding=False)
             strong = pad(encoded["input_ids"], self.tokens.pad_token_id)
         gold = None if self._gold is None else torch.from_numpy(self._gold[rows])
         return PoolBatch(torch.from_numpy(rows), weak, strong, gold)
@@ -231,8 +260,12 @@ def _text_column(dataset: Any, wanted: str, view: View | None) -> str | None:
                 "or pass view=None (the same text, with dropout)."
             )
         return None
-    strings = [n for n, f in dataset.features.items() if getattr(f, "dtype", "") in ("string", "large_string")]
+    strings = [
+        name
+        for name, feature in dataset.features.items()
+        if getattr(feature, "dtype", "") in ("string", "large_string") and name not in ("label", "labels", "gold")
+    ]
     raise ValueError(
         f"The unlabelled dataset has no column {wanted!r} (columns: {dataset.column_names}). "
-        + (f"Name the text column: text_column={strings[0]!r}." if strings else "None of them holds strings.")
+        + (f"Name the text column: text_column={strings[0]!r}." if strings else "None of them holds texts.")
     )

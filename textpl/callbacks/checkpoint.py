@@ -9,8 +9,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 FILE = "textpl.safetensors"
+
+
+def is_being_written(args: TrainingArguments, state: TrainerState) -> bool:
+    """Whether the Trainer has begun a new checkpoint of this step and not yet written its last file.
+
+    Not seen where it writes over a checkpoint of the same step that another run left behind.
+    """
+    folder = _folder(args, state)
+    return folder.is_dir() and not (folder / TRAINER_STATE_NAME).exists()
 
 
 def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor], identity: dict[str, str]) -> None:
@@ -19,7 +29,7 @@ def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor
     Raises:
         FileNotFoundError: if the Trainer keeps its checkpoints elsewhere, as in a hyperparameter search.
     """
-    folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+    folder = _folder(args, state)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} does not exist, so the Trainer saves elsewhere (a hyperparameter search?) and the run could not "
@@ -47,7 +57,7 @@ def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str])
     """
     named = args.resume_from_checkpoint
     folders = [Path(named)] if isinstance(named, str) else []
-    folders.append(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+    folders.append(_folder(args, state))
     for folder in folders:
         file = folder / FILE
         if file.exists():
@@ -62,8 +72,12 @@ def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str])
                             )
                     return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     raise ValueError(
-        f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped between the "
-        "Trainer's save and ours, was trained without this callback, or lies elsewhere. Resume from an earlier "
+        f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped in the middle "
+        "of a save, was trained without this callback, or lies elsewhere. Resume from an earlier "
         "checkpoint, or name the folder: TrainingArguments(resume_from_checkpoint=...). It is not resumed without its "
         "state, which would silently be another run."
     )
+
+
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"

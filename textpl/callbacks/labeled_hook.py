@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import Tensor
 from textpl.components.running import RunningMean
 from textpl.components.step import LabeledStatistics, Run
 
-# Attribute of a hooked model.
-ATTRIBUTE = "_textpl_labeled_hook"
+# The hook of each hooked model, by the model's id (a hook keeps its model alive, so no id is used twice).
+_installed: weakref.WeakValueDictionary[int, LabeledHook] = weakref.WeakValueDictionary()
 
 
 class LabeledHook:
@@ -22,6 +23,9 @@ class LabeledHook:
 
     Passes in eval mode and those inside `paused()` (the callback's own) are not labelled batches. `flush()` at the end
     of an optimizer step moves the running statistics, so that what a checkpoint saves is complete.
+
+    The model does not keep this object alive. No event tells that a training was interrupted; the hook then goes with
+    the callback that owns it, or when the model is trained again.
 
     Args:
         run: the run; its model gets the hook.
@@ -31,12 +35,13 @@ class LabeledHook:
         decay = run.decay()
         self._run = run
         self._paused = False
-        # Bounded: a training that was interrupted leaves the hook on a model that others may go on using.
+        # Bounded: after an interruption the hook stays on the model for as long as its callback is kept.
         self._pending: deque[tuple[Tensor, Tensor]] = deque(maxlen=10_000)
         self.owner: Any = None
         self.tokens = 0
         self.statistics = LabeledStatistics(RunningMean(decay), RunningMean(decay))
-        self._handle = run.model.register_forward_hook(self._record, with_kwargs=True)
+        self._handle = run.model.register_forward_hook(_recorder(self), with_kwargs=True)
+        weakref.finalize(self, self._handle.remove)
 
     @classmethod
     def install(cls, run: Run, owner: Any) -> LabeledHook:
@@ -49,21 +54,21 @@ class LabeledHook:
         Raises:
             ValueError: if another callback of the same training already watches the model.
         """
-        previous = getattr(run.model, ATTRIBUTE, None)
+        previous = _installed.get(id(run.model))
         if previous is not None:
             if previous.owner is owner:
                 raise ValueError("Two SemiSupervised callbacks in one Trainer disturb each other: use one at a time.")
             previous.remove()
         hook = cls(run)
         hook.owner = owner
-        setattr(run.model, ATTRIBUTE, hook)
+        _installed[id(run.model)] = hook
         return hook
 
     def remove(self) -> None:
         """Take the hook off the model."""
         self._handle.remove()
-        if getattr(self._run.model, ATTRIBUTE, None) is self:
-            delattr(self._run.model, ATTRIBUTE)
+        if _installed.get(id(self._run.model)) is self:
+            del _installed[id(self._run.model)]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -83,8 +88,10 @@ class LabeledHook:
         self.statistics.marginal.update(self._run.reduce(marginal))
         self.statistics.confidence.update(self._run.reduce(confidence))
 
-    def _record(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
-        if self._paused or not module.training:
+    def record(self, module: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Take in one forward pass."""
+        # A deep copy of the model (an average of weights, say) carries the hook along; its passes are not the run's.
+        if self._paused or not module.training or module is not self._run.model:
             return
         p = self._run.task.probabilities(output.logits.detach())
         self._pending.append((p.mean(0), self._run.task.confidence(p).mean(0)))
@@ -100,3 +107,14 @@ class LabeledHook:
         for name, mean in (("marginal", self.statistics.marginal), ("confidence", self.statistics.confidence)):
             prefix = f"{name}."
             mean.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+
+
+def _recorder(hook: LabeledHook) -> Callable[..., None]:
+    watching = weakref.ref(hook)
+
+    def forward_hook(module: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+        alive = watching()
+        if alive is not None:
+            alive.record(module, kwargs, output)
+
+    return forward_hook

@@ -107,6 +107,8 @@ class SemiSupervised(TrainerCallback, ExportableState):
         self.step: Step | None = None
         self._attached_args: TrainingArguments | None = None
         self._run_id = ""
+        self._training: tuple[TrainingArguments, TrainerState] | None = None
+        self._saved_step = -1
         self._hook: LabeledHook | None = None
         self._batches: Iterator[PoolBatch] | None = None
         self._next = -1
@@ -120,7 +122,13 @@ class SemiSupervised(TrainerCallback, ExportableState):
         return self._attached_args is args
 
     def state(self) -> dict[str, Any]:
-        """What the Trainer stores in `trainer_state.json`: by it a checkpoint's tensors are known to be its own."""
+        """What the Trainer stores in `trainer_state.json`: by it a checkpoint's tensors are known to be its own.
+
+        Being asked is also the one sign that the Trainer gives between making a checkpoint's folder and deleting older
+        ones. The tensors are saved then: after a kill in between, every checkpoint that is left can be resumed from.
+        """
+        if self._training is not None and checkpoint.is_being_written(*self._training):
+            self._save(*self._training)
         return {"args": {}, "attributes": {"run_id": self._run_id}}
 
     # ---- events, in the order in which the Trainer fires them ----
@@ -130,7 +138,7 @@ class SemiSupervised(TrainerCallback, ExportableState):
     ) -> None:
         """Tokenise the pool, check what must hold, let the slots get ready, take saved state back."""
         model, dataset, tokenizer = kwargs["model"], kwargs["train_dataloader"].dataset, kwargs.get("processing_class")
-        setup.check_supported(args, model, dataset)
+        setup.check_supported(args, state, model, dataset)
         if not self.attached_to(args):
             setup.check_scaling(args, model, self.labeled_loss is not None)
         self._chunk = state.train_batch_size or args.train_batch_size
@@ -154,6 +162,7 @@ class SemiSupervised(TrainerCallback, ExportableState):
         else:
             self._run_id = uuid.uuid4().hex
         self.step = self._step(state.global_step)
+        self._training, self._saved_step = (args, state), -1
 
     def _prepare_run(
         self, args: TrainingArguments, state: TrainerState, model: Any, dataset: Any, tokenizer: Any
@@ -181,6 +190,9 @@ class SemiSupervised(TrainerCallback, ExportableState):
             reduce=setup.process_mean(args.world_size),
             precision=setup.precision_of(args),
             world=args.world_size,
+            rank=args.process_index,
+            labeled=dataset,
+            label_column=setup.label_key(dataset),
         )
 
     def on_step_begin(
@@ -223,9 +235,9 @@ class SemiSupervised(TrainerCallback, ExportableState):
             state.log_history[-1].update(values)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Save the slots' tensors in the checkpoint folder."""
-        if args.should_save:
-            checkpoint.save(args, state, self._state(), self._identity())
+        """Save the slots' tensors in the checkpoint folder, unless `state` has."""
+        if args.should_save and self._saved_step != state.global_step:
+            self._save(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -235,6 +247,7 @@ class SemiSupervised(TrainerCallback, ExportableState):
             self.teacher.finish(self._run, Path(args.output_dir) if args.should_save else None)
         self._hook.remove()  # type: ignore[union-attr]
         self._close_batches()
+        self._training = None
 
     @property
     def token_passes(self) -> int:
@@ -311,6 +324,10 @@ class SemiSupervised(TrainerCallback, ExportableState):
         self._batches = None
 
     # ---- state ----
+
+    def _save(self, args: TrainingArguments, state: TrainerState) -> None:
+        checkpoint.save(args, state, self._state(), self._identity())
+        self._saved_step = state.global_step
 
     def _slots(self) -> dict[str, Any]:
         return {"teacher": self.teacher, "align": self.align, "select": self.select}

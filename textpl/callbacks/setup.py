@@ -10,19 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
-from transformers import TrainingArguments
+from transformers import TrainerState, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
 
 LABEL_KEYS = ("labels", "label", "label_ids")
 
 
-def check_supported(args: TrainingArguments, model: Any, dataset: Any) -> None:
+def check_supported(args: TrainingArguments, state: TrainerState, model: Any, dataset: Any) -> None:
     """Refuse what would train wrongly.
 
     Raises:
-        ValueError: for DeepSpeed, FSDP, `nn.DataParallel`, restored callbacks, streaming labelled rows, or a model
-            without a sequence-classification head.
+        ValueError: for DeepSpeed, FSDP, `nn.DataParallel`, restored callbacks, checkpoints of a hyperparameter
+            search, streaming labelled rows, or a model without a sequence-classification head.
     """
     if args.deepspeed:
         raise ValueError("DeepSpeed owns the gradients, so no second loss can be added: use torchrun with plain DDP.")
@@ -37,6 +38,11 @@ def check_supported(args: TrainingArguments, model: Any, dataset: Any) -> None:
         raise ValueError(
             "restore_callback_states_from_checkpoint=True would replace the callback by one without its data: leave it "
             "off; textpl restores its own state."
+        )
+    if state.is_hyper_param_search and args.save_strategy != SaveStrategy.NO:
+        raise ValueError(
+            "A hyperparameter search keeps the checkpoints of each trial in a folder that callbacks are not told of: "
+            "set save_strategy='no' for the search, and train once more with the best settings."
         )
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         raise ValueError(

@@ -12,11 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from textpl.components.running import RunningMean
+from textpl.components.running import RunningMean, check_horizon
 from textpl.components.step import HORIZON, Run, Step
 
 # ReMixMatch's guard against a division by a marginal of zero.
 EPSILON = 1e-6
+
+PRIORS = "use 'labeled', one probability per label, or (single-label) 'uniform'"
 
 
 def align_marginal(p: Tensor, wanted: Tensor, seen: Tensor, step: Step) -> Tensor:
@@ -33,6 +35,7 @@ class _PoolMarginal:
     """Keeps the running marginal of the pool; what it is aligned to is the subclasses' business."""
 
     def __init__(self, horizon: float) -> None:
+        check_horizon(horizon)
         self.horizon = horizon
         self._seen = RunningMean(0.0)
 
@@ -71,29 +74,38 @@ class AlignToPrior(_PoolMarginal):
         prior: "labeled" (shares in the labelled rows, smoothed by one row per label), "uniform", or one
             probability per label (single-label: they sum to 1).
         horizon: memory of the running marginal, as a share of the run.
+
+    Raises:
+        ValueError: at once for a prior or horizon out of range; at the start of training for a prior that does not
+            fit the task.
     """
 
     def __init__(
         self, prior: Literal["labeled", "uniform"] | Sequence[float] = "labeled", *, horizon: float = HORIZON
     ) -> None:
         super().__init__(horizon)
+        if isinstance(prior, str):
+            valid = prior in ("labeled", "uniform")
+        else:
+            shares = torch.as_tensor(prior, dtype=torch.float32)
+            valid = bool(((shares >= 0) & (shares <= 1)).all())
+        if not valid:
+            raise ValueError(f"prior={prior!r}: {PRIORS}; probabilities lie in [0, 1].")
         self.prior = prior
         self._wanted: Tensor | None = None
 
     def prepare(self, run: Run) -> None:
-        """Read the prior off the labelled rows or check the given one."""
+        """Read the prior off the labelled rows, or hold the given one against the task."""
         super().prepare(run)
         single = run.task.problem_type == "single_label_classification"
         if isinstance(self.prior, str):
-            if self.prior not in ("labeled", "uniform") or (self.prior == "uniform" and not single):
-                raise ValueError(
-                    f"prior={self.prior!r}: use 'labeled', one probability per label, or (single-label) 'uniform'."
-                )
+            if self.prior == "uniform" and not single:
+                raise ValueError(f"prior='uniform' has no meaning for a multi-label task: {PRIORS}.")
             uniform = torch.full((run.task.num_labels,), 1 / run.task.num_labels)
             self._wanted = run.labeled_prior if self.prior == "labeled" else uniform
             return
         wanted = torch.as_tensor(self.prior, dtype=torch.float32)
-        if wanted.shape != (run.task.num_labels,) or not bool(((wanted >= 0) & (wanted <= 1)).all()):
+        if wanted.shape != (run.task.num_labels,):
             raise ValueError(f"prior={self.prior!r}: needs {run.task.num_labels} probabilities, one per label.")
         if single and abs(float(wanted.sum()) - 1) > 1e-3:
             raise ValueError(f"prior={self.prior!r} sums to {float(wanted.sum()):.4f}: a class prior sums to 1.")
@@ -113,11 +125,16 @@ class AlignToModel(_PoolMarginal):
 
     Args:
         floor: smallest marginal to align to, as a share of the labelled prior.
-        horizon: memory of both running marginals, as a share of the run.
+        horizon: memory of the pool's running marginal, as a share of the run.
+
+    Raises:
+        ValueError: for a floor or horizon out of range.
     """
 
     def __init__(self, *, floor: float = 0.2, horizon: float = HORIZON) -> None:
         super().__init__(horizon)
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor={floor!r}: a share of the labelled prior, must lie in [0, 1].")
         self.floor = floor
 
     def wanted(self, step: Step) -> Tensor | None:

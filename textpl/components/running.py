@@ -1,9 +1,15 @@
-"""A running mean that is right from its first update."""
+"""A running mean that is right from its first update, and how long its memory may be."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def check_horizon(horizon: float) -> None:
+    """Raise a ValueError unless a memory, as a share of the run, lies in (0, 1]."""
+    if not 0 < horizon <= 1:
+        raise ValueError(f"horizon={horizon!r}: a share of the run, must lie in (0, 1] (0.02 to 0.05 is usual).")
 
 
 class RunningMean:
@@ -15,9 +21,14 @@ class RunningMean:
 
     Args:
         decay: d in [0, 1).
+
+    Raises:
+        ValueError: for another decay.
     """
 
     def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay={decay!r}: must lie in [0, 1).")
         self.decay = decay
         self._mean: Tensor | None = None
         self._weight = 0.0

@@ -6,13 +6,14 @@ A weight of 0 means that the student never sees the row (or cell).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from textpl.components.running import RunningMean
+from textpl.components.running import RunningMean, check_horizon
 from textpl.components.step import HORIZON, Run, Step
 from textpl.tasks import MultiLabel
 
@@ -66,11 +67,15 @@ class GaussianWeight:
     Args:
         n_sigma: larger is stricter.
         horizon: memory of mu and var, as a share of the run.
+
+    Raises:
+        ValueError: for either out of range.
     """
 
     def __init__(self, n_sigma: float = 2.0, *, horizon: float = HORIZON) -> None:
-        if not n_sigma > 0:
-            raise ValueError(f"n_sigma={n_sigma!r}: must be > 0.")
+        if not 0 < n_sigma < math.inf:
+            raise ValueError(f"n_sigma={n_sigma!r}: must be a finite number > 0.")
+        check_horizon(horizon)
         self.n_sigma, self.horizon = n_sigma, horizon
         self._mean, self._variance = RunningMean(0.0), RunningMean(0.0)
 
@@ -101,6 +106,25 @@ class GaussianWeight:
         """Take mean and variance back."""
         self._mean.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("mean.")})
         self._variance.load_state_dict({k[9:]: v for k, v in state.items() if k.startswith("variance.")})
+
+
+@dataclass(frozen=True)
+class Until:
+    """A selection that ends at a share of the run; from there on every row counts.
+
+    With a teacher that takes over at the same time (`Then`), whose abstentions are selection enough.
+
+    Args:
+        at: share of the run, in (0, 1).
+        select: the selection until then; one without state.
+    """
+
+    at: float
+    select: FixedThreshold | RelativeThreshold
+
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
+        """The selection's weights, later 1."""
+        return self.select(p, step) if step.progress < self.at else torch.ones_like(step.task.confidence(p))
 
 
 @dataclass(frozen=True)

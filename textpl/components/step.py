@@ -43,6 +43,9 @@ class Run:
         reduce: mean of a tensor over all processes; the identity in a single process.
         precision: dtype of autocast, None for full precision.
         world: number of processes.
+        rank: this process.
+        labeled: the Trainer's labelled dataset.
+        label_column: its label column.
     """
 
     task: Task
@@ -54,6 +57,9 @@ class Run:
     reduce: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)
     precision: torch.dtype | None = None
     world: int = 1
+    rank: int = 0
+    labeled: Any = None
+    label_column: str = "label"
 
     def decay(self, horizon: float = HORIZON) -> float:
         """EMA decay whose memory is `horizon` times the run's length: 1 - 1 / (horizon * steps), at least 0.5.

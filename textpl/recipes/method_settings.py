@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "adamatch"
 # Parameters of methods, schedules and views that are not the recipe's to set.
-RESERVED = ("unlabeled", "labeled", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
+RESERVED = ("unlabeled", "labeled", "encoder", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "weight": {name: getattr(schedules, name) for name in ("constant", "linear", "cosine", "sigmoid", "lee")},
@@ -70,6 +70,14 @@ def _check_teacher(teacher: Any, info: ValidationInfo) -> Any:
     return teacher
 
 
+def _known_method(name: str) -> str:
+    from textpl.relabeling.methods import METHODS
+
+    if name not in ("auto", *METHODS):
+        raise ValueError(f"unknown relabelling method {name!r}: use auto or one of {', '.join(METHODS)}")
+    return name
+
+
 ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("threshold", "start", "end", "p", "drop", "swap"), ft.Share),
     **dict.fromkeys(("temperature", "n_sigma"), ft.Positive),
@@ -92,6 +100,9 @@ ARGUMENTS: dict[str, Any] = {
     "protected": ft.Texts,
     "negators": bool,
     "ema": bool,
+    "relabel": Annotated[str, AfterValidator(_known_method)],
+    "k": ft.Count | None,
+    "refresh": Annotated[Literal["epoch"] | ft.Count | None, ft.told_as("epoch, a number of steps, or null")],
 }
 
 

@@ -18,9 +18,11 @@ from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from textpl.callbacks.semi_supervised import SemiSupervised
+from textpl.callbacks.setup import labeled_prior
 from textpl.comparison import Comparison, compare
 from textpl.corpus import Corpus, read_corpus
 from textpl.inference import bf16_pays
+from textpl.labels import label_array
 from textpl.models import load_classifier, resolve_model
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
 from textpl.recipes.progress import TrainingBar
@@ -72,7 +74,13 @@ def run_recipe(
 
     def make_trainer(seed: int) -> Trainer:
         split = splits(seed)
-        model, tokenizer = load_classifier(model_name, task, list(corpus.label_names), revision=recipe.model.revision)
+        model, tokenizer = load_classifier(
+            model_name,
+            task,
+            list(corpus.label_names),
+            revision=recipe.model.revision,
+            rates=labeled_prior(label_array(split.labeled), task).numpy(),
+        )
         trainer = Trainer(
             model=model,
             args=TrainingArguments(

@@ -1,0 +1,309 @@
+"""`textpl.label`: datasets in, labels with calibrated confidence out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from typer.testing import CliRunner
+
+import textpl
+from textpl.cli import app
+from textpl.labeling import label
+from textpl.pseudo_labels import EMPTY, UNREACHED
+from textpl.relabeling.methods import METHODS
+
+CENTERS = np.random.default_rng(7).normal(size=(3, 16))
+
+
+class Points:
+    """An encoder for texts that are written-out seeds: "2 17" is a point near the centre of class 2."""
+
+    name = "points"
+
+    def __init__(self, spread=0.35):
+        self.spread, self.calls = spread, 0
+
+    def encode(self, texts, *, progress=True):
+        self.calls += 1
+        rows = [self._point(*map(int, text.split())) if text.strip() else np.zeros(16) for text in texts]
+        return np.asarray(rows, dtype=np.float32)
+
+    def _point(self, group, seed):
+        noise = np.random.default_rng([group, seed]).normal(size=16)
+        return CENTERS[group] + self.spread * np.linalg.norm(CENTERS[group]) * noise / 4
+
+
+def texts(per_class, start=0, groups=3):
+    return [f"{g} {start + i}" for i in range(per_class) for g in range(groups)]
+
+
+def gold_of(rows):
+    return np.array([int(text.split()[0]) for text in rows])
+
+
+def labeled_set(per_class=12):
+    rows = texts(per_class)
+    return Dataset.from_dict({"text": rows, "label": gold_of(rows).tolist()})
+
+
+def pool(per_class=60):
+    return Dataset.from_dict({"text": texts(per_class, start=1000), "source": ["web"] * 3 * per_class})
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Overlapping clusters: some labels are sure, some are not."""
+    return label(labeled_set(), pool(), encoder=Points(spread=2.5), progress=False)
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_every_method_labels_clusters(method):
+    result = label(labeled_set(), pool(), method=method, encoder=Points(), progress=False)
+    right = result.labels == gold_of(pool()["text"])
+    assert right[result.selected].mean() > 0.95
+    assert result.selected.mean() > 0.9
+    assert result.encoder == "points"
+    assert result.method in METHODS if method == "auto" else result.method == method
+
+
+def test_confidence_is_a_probability_and_p_a_distribution(found):
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_confidence_is_calibrated():
+    result = label(labeled_set(80), pool(), encoder=Points(spread=2), progress=False)
+    right = result.labels == gold_of(pool()["text"])
+    assert 0.5 < right.mean() < 0.95
+    assert abs(result.confidence.mean() - right.mean()) < 0.1
+    sure = result.confidence > np.median(result.confidence)
+    assert right[sure].mean() > right[~sure].mean()
+
+
+def test_rethreshold_selects_by_confidence_and_by_expected_precision(found):
+    cut = float(found.confidence.mean())
+    strict = found.rethreshold(cut)
+    np.testing.assert_array_equal(strict.selected, found.confidence >= cut)
+    assert (strict.labels[~strict.selected] == -1).all()
+    assert set(strict.reasons[~strict.selected]) <= {f"confidence below {cut:.3g}"}
+    np.testing.assert_array_equal(strict.rethreshold(0.0).labels, found.labels)
+    precise = found.rethreshold(precision=0.99)
+    assert not precise.selected.any() or precise.expected_precision >= 0.99
+
+
+@pytest.mark.parametrize("given", [{}, {"confidence": 0.5, "precision": 0.5}, {"confidence": 1.5}])
+def test_rethreshold_needs_one_number(found, given):
+    with pytest.raises(ValueError, match="exactly one"):
+        found.rethreshold(**given)
+
+
+def test_to_dataset_keeps_columns_and_says_who_voted(found):
+    made = found.to_dataset()
+    assert made.column_names == [
+        "text", "source", "label", "probabilities", "confidence", "label_source", "evidence",
+    ]  # fmt: skip
+    assert len(made) == found.selected.sum()
+    row = made[0]
+    assert row["label_source"] == found.method
+    assert row["evidence"][0]["source"] == "labeled"
+    assert 0 <= row["evidence"][0]["row"] < len(labeled_set())
+    similarities = [e["similarity"] for e in row["evidence"]]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_to_dataset_with_rejected_rows(found):
+    strict = found.rethreshold(float(found.confidence.mean()))
+    made = strict.to_dataset(only_selected=False)
+    assert len(made) == len(pool())
+    low = [row for row in made if row["label"] == -1]
+    assert low and all(row["reason"].startswith("confidence below") and row["label_source"] == "" for row in low)
+
+
+def test_a_pool_text_that_is_labelled_gets_that_label():
+    unlabeled = Dataset.from_dict({"text": ["1 0", *pool()["text"]]})
+    result = label(labeled_set(), unlabeled, encoder=Points(), progress=False)
+    assert result.hops[0] == 0 and result.labels[0] == 1 and result.confidence[0] == 1
+    assert result.to_dataset()[0]["label_source"] == "labeled"
+    assert result.to_dataset()[0]["evidence"][0]["similarity"] == pytest.approx(1)
+
+
+def test_string_labels_and_class_labels_keep_their_names():
+    names = ["north", "south", "west"]
+    rows = texts(12)
+    as_names = Dataset.from_dict({"text": rows, "label": [names[g] for g in gold_of(rows)]})
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    as_class = Dataset.from_dict({"text": rows, "label": gold_of(rows).tolist()}, features=features)
+    for data in (as_names, as_class):
+        result = label(data, pool(), method="linear", encoder=Points(), progress=False)
+        assert result.label_names == tuple(names)
+        assert result.to_dataset().features["label"].names == names
+    np.testing.assert_array_equal(
+        label(as_names, pool(), method="linear", encoder=Points(), progress=False).labels, result.labels
+    )
+
+
+def test_class_prior_is_kept():
+    unlabeled = Dataset.from_dict({"text": texts(60, 1000)})
+    shares = [0.5, 0.3, 0.2]
+    result = label(
+        labeled_set(), unlabeled, method="linear", encoder=Points(spread=3), class_prior=shares, progress=False
+    )
+    np.testing.assert_allclose(result.probabilities.mean(0), shares, atol=1e-3)
+
+
+def multi_hot(rows):
+    """Label 0 for groups 0 and 1, label 1 for groups 1 and 2."""
+    groups = gold_of(rows)
+    return np.stack([groups <= 1, groups >= 1], 1).astype(int)
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_multi_label(method):
+    rows, unlabeled = texts(12), pool()
+    data = Dataset.from_dict({"text": rows, "label": multi_hot(rows).tolist()})
+    result = label(data, unlabeled, method=method, encoder=Points(), progress=False)
+    gold = multi_hot(unlabeled["text"])
+    assert result.labels.shape == result.confidence.shape == result.probabilities.shape == (len(unlabeled), 2)
+    known = result.selected
+    assert (result.labels[known] == gold[known]).mean() > 0.95
+    strict = result.rethreshold(0.9)
+    assert set(np.unique(strict.labels)) <= {-1, 0, 1}
+    made = strict.to_dataset()
+    assert made.features["label"].length == 2 and len(made) == strict.selected.sum()
+
+
+def test_empty_texts_and_islands_are_not_labelled_but_explained():
+    unlabeled = Dataset.from_dict({"text": ["", *pool()["text"]]})
+    result = label(labeled_set(), unlabeled, method="label_propagation", encoder=Points(), progress=False)
+    assert result.labels[0] == -1 and result.reasons[0] == EMPTY and result.confidence[0] == 0
+
+    class TwoIslands(Points):
+        def encode(self, texts, *, progress=True):
+            near = super().encode(texts)
+            far = np.array([len(t) > 6 for t in texts])
+            return np.concatenate([near * ~far[:, None], near * far[:, None]], 1).astype(np.float32)
+
+    far = Dataset.from_dict({"text": [f"0 {10_000 + i}" for i in range(40)]})
+    result = label(labeled_set(), far, method="hdl", k=5, encoder=TwoIslands(), progress=False)
+    assert set(result.reasons) == {UNREACHED} and not result.selected.any()
+
+
+def test_one_row_in_the_pool_and_one_labelled_row_of_a_class():
+    one = Dataset.from_dict({"text": ["2 77"]})
+    assert label(labeled_set(), one, encoder=Points(), progress=False).labels.tolist() == [2]
+    few = Dataset.from_dict({"text": ["0 1", "1 1", "2 1", "2 2"], "label": [0, 1, 2, 2]})
+    result = label(few, pool(), encoder=Points(), progress=False)
+    assert (result.labels == gold_of(pool()["text"])).mean() > 0.9
+    single = Dataset.from_dict({"text": ["0 1"], "label": [0]})
+    with pytest.raises(ValueError, match="label names"):
+        label(single, pool(), encoder=Points(), progress=False)
+
+
+def test_a_class_without_labelled_row_is_warned_of_and_never_given(caplog):
+    rows = texts(12, groups=2)
+    data = Dataset.from_dict({"text": rows, "label": gold_of(rows).tolist()})
+    result = label(data, pool(), encoder=Points(), label_names=["a", "b", "c"], progress=False)
+    assert "label c" in caplog.text
+    assert (result.labels != 2).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unlabeled": Dataset.from_dict({"text": []})}, "unlabeled has no rows"),
+        ({"unlabeled": Dataset.from_dict({"body": ["a"]})}, "no column 'text'"),
+        ({"unlabeled": Dataset.from_dict({"text": ["a", None]})}, "row 1"),
+        ({"labeled": Dataset.from_dict({"text": ["0 1"], "label": [None]})}, "label"),
+        ({"labeled": ["not a dataset"]}, "must be a datasets.Dataset"),
+        ({"method": "knnn"}, "use 'auto' or one of"),
+        ({"k": 0}, "k=0"),
+        ({"encoder": 3}, "encoder"),
+        ({"class_prior": [0.5, 0.5]}, "3 shares"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    arguments = {"labeled": labeled_set(), "unlabeled": pool(), "encoder": Points(), "progress": False} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        label(arguments.pop("labeled"), arguments.pop("unlabeled"), **arguments)
+
+
+def test_equal_embeddings_and_nan_are_refused():
+    class Same(Points):
+        def encode(self, texts, *, progress=True):
+            return np.ones((len(texts), 4), np.float32)
+
+    class Broken(Points):
+        def encode(self, texts, *, progress=True):
+            return np.full((len(texts), 4), np.nan, np.float32)
+
+    with pytest.raises(ValueError, match="same embedding"):
+        label(labeled_set(), pool(), encoder=Same(), progress=False)
+    with pytest.raises(ValueError, match="points"):
+        label(labeled_set(), pool(), encoder=Broken(), progress=False)
+
+
+def test_k_larger_than_the_data_is_cut():
+    few = Dataset.from_dict({"text": texts(2), "label": gold_of(texts(2)).tolist()})
+    tiny = Dataset.from_dict({"text": ["0 50", "1 50"]})
+    for method in METHODS:
+        result = label(few, tiny, method=method, k=50, encoder=Points(), progress=False)
+        assert set(result.labels) <= {0, 1, 2} and result.selected.all()
+
+
+def test_auto_reports_what_it_tried(found):
+    tried = {entry["method"] for entry in found.report["tried"]}
+    assert {"linear", "knn_dv", "hdl", "label_propagation", "linear_propagation"} <= tried
+    few = label(labeled_set(3), pool(), encoder=Points(), progress=False)
+    assert [entry["method"] for entry in few.report["tried"]] == ["linear_propagation"]
+    assert "each with its own label hidden" in str(found)
+    json.dumps(found.to_dict())
+
+
+def test_lsa_needs_no_download_and_reads_chinese():
+    positive, negative = "质量很好 非常 满意", "质量很差 非常 失望"
+    rows = [f"{positive} {i}" for i in range(6)] + [f"{negative} {i}" for i in range(6)]
+    data = Dataset.from_dict({"text": rows, "label": ["好"] * 6 + ["差"] * 6})
+    unlabeled = Dataset.from_dict(
+        {"text": [f"东西{positive}{i}啊" for i in range(5)] + [f"东西{negative}{i}啊" for i in range(5)]}
+    )
+    result = label(data, unlabeled, encoder="lsa", progress=False)
+    assert [result.label_names[i] for i in result.labels] == ["好"] * 5 + ["差"] * 5
+    assert result.encoder == "lsa"
+
+
+def test_the_command_line_labels_files(tmp_path):
+    unlabeled = {"text": [f"{w} about {t}" for t in ("tea", "rain") for w in "abcdefgh"]}
+    Dataset.from_dict(unlabeled).to_csv(tmp_path / "pool.csv")
+    Dataset.from_dict(
+        {"text": [f"{w} {t}" for t in ("tea pot", "rain coat") for w in "pqrst"], "label": ["tea"] * 5 + ["rain"] * 5}
+    ).to_json(tmp_path / "known.jsonl")
+    for name in ("out.parquet", "out.jsonl", "out.csv"):
+        out = tmp_path / name
+        arguments = [
+            "label",
+            str(tmp_path / "known.jsonl"),
+            str(tmp_path / "pool.csv"),
+            "--encoder",
+            "lsa",
+            "--method",
+            "linear",
+        ]
+        done = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        assert "rows labelled" in done.output
+        report = json.loads((tmp_path / f"{name}.report.json").read_text())
+        assert report["selected"] == 16 and report["encoder"] == "lsa"
+        again = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+        assert again.exit_code == 1 and "not overwritten" in again.output
+    made = Dataset.from_parquet(str(tmp_path / "out.parquet"))
+    assert made.features["label"].names == ["rain", "tea"]
+    assert [made.features["label"].int2str(i) for i in made["label"]] == ["tea"] * 8 + ["rain"] * 8
+
+
+def test_public_name():
+    assert textpl.label is label and textpl.PseudoLabels is type(
+        label(labeled_set(), pool(2), encoder=Points(), progress=False)
+    )

@@ -1,0 +1,169 @@
+"""Neighbours as a teacher: the pool is labelled from embeddings, the model's own or another encoder's.
+
+The protocol of "Exploring Beyond Logits" (arXiv 2404.17173): a representation is more reliable than the classifier on
+top of it, so train, relabel the pool by neighbours in the trained space, go on training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from textpl.components.step import Run, Step
+from textpl.components.teachers import Target
+from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.encoders import ClassifierEncoder, Encoder, get_encoder
+from textpl.embeddings.neighbors import neighbor_graph, unit_rows
+from textpl.relabeling.priors import resolve_prior
+from textpl.relabeling.problem import Problem
+from textpl.relabeling.soft_labels import GRAPH_K, soft_labels
+from textpl.tasks import MultiLabel
+from textpl.tokens import Tokens
+
+
+class HDLTeacher:
+    """Labels from neighbours (HDL, kNN, propagation or any other method of `textpl.label`) as targets.
+
+    With `encoder="model"` the labelled rows and the pool are encoded by the model being trained when the teacher is
+    first asked, and again every `refresh` steps; a weight schedule that starts late (`linear(1.0, start=0.5, end=0.5)`)
+    or `Then(SelfTeacher(), HDLTeacher())` lets the model learn first. Any other encoder is fixed, and so are its
+    labels. Rows that no labelled row can reach are left out (the teacher abstains).
+
+    Args:
+        labeled: `datasets.Dataset` with the labelled rows; default: the Trainer's own. A fixed encoder needs their
+            texts.
+        encoder: "model", or what `textpl.label` takes.
+        method: "auto", or a key of `textpl.relabeling.methods.METHODS`.
+        k: neighbours; default: the method's.
+        refresh: with `encoder="model"`: "epoch" relabels after every pass through the pool, a number after so many
+            optimizer steps, None never.
+        class_prior: shares that the classes of the pool are known to have, see `textpl.label`.
+        text_column: text column of `labeled`.
+        label_column: label column of `labeled`: class ids or multi-hot lists in the order of the model's labels.
+        cache_dir: folder of the embeddings of a fixed encoder.
+
+    Raises:
+        ValueError: at once for a refresh out of range; at the start of training for missing columns.
+    """
+
+    def __init__(
+        self,
+        labeled: Dataset | None = None,
+        *,
+        encoder: str | Encoder | Any = "model",
+        method: str = "hdl",
+        k: int | None = None,
+        refresh: Literal["epoch"] | int | None = "epoch",
+        class_prior: Any = "none",
+        text_column: str = "text",
+        label_column: str = "label",
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        if not (refresh in ("epoch", None) or (isinstance(refresh, int) and refresh > 0)):
+            raise ValueError(f"refresh={refresh!r}: use 'epoch', a number of optimizer steps, or None.")
+        self.labeled, self.encoder, self.method, self.k = labeled, encoder, method, k
+        self.refresh, self.class_prior, self.cache_dir = refresh, class_prior, cache_dir
+        self.text_column, self.label_column = text_column, label_column
+
+    def prepare(self, run: Run) -> None:
+        """Read the labelled rows; label the pool if the encoder is fixed."""
+        self.prepared_tokens = 0
+        self._p = torch.zeros(len(run.pool), run.task.num_labels, dtype=torch.float16)
+        self._labeled_at = torch.tensor(-1)
+        self._targets, self._rows = self._read_labeled(run)
+        if isinstance(self.encoder, str) and self.encoder == "model":
+            self._tokens = run.pool.tokenize(self._rows, self.text_column)
+            return
+        if self.text_column not in self._rows.column_names or run.pool.text_column is None:
+            raise ValueError(
+                f"HDLTeacher(encoder={self.encoder!r}) needs the texts of labelled rows and pool: keep a column "
+                f"{self.text_column!r} in both (Trainer drops it by itself), or use encoder='model'."
+            )
+        texts = [*self._rows[self.text_column], *run.pool.dataset[run.pool.text_column]]
+        self._label(encode_cached(get_encoder(self.encoder), texts, cache_dir=self.cache_dir), run)
+        self._labeled_at.fill_(0)
+
+    def _read_labeled(self, run: Run) -> tuple[np.ndarray, Dataset]:
+        rows = run.labeled if self.labeled is None else self.labeled
+        if not isinstance(rows, Dataset):
+            raise ValueError(
+                f"HDLTeacher reads the labelled rows from a datasets.Dataset, not {type(rows).__name__}: pass "
+                "labeled=Dataset.from_dict(...)."
+            )
+        rows = rows.with_format(None)
+        column = run.label_column if self.labeled is None else self.label_column
+        if column not in rows.column_names:
+            raise ValueError(f"HDLTeacher: labeled has no column {column!r}; its columns are {rows.column_names}.")
+        labels = torch.as_tensor(np.asarray(rows[column]))
+        if (
+            not isinstance(run.task, MultiLabel)
+            and not 0 <= int(labels.min()) <= int(labels.max()) < run.task.num_labels
+        ):
+            raise ValueError(
+                f"HDLTeacher: labels of {column!r} are not ids of the model's {run.task.num_labels} labels."
+            )
+        return run.task.targets(labels).numpy(), rows
+
+    def __call__(self, step: Step) -> Target:
+        """Calibrated probabilities of the drawn rows; abstains where no labelled row was within reach."""
+        if self._due(step):
+            vectors = np.concatenate(
+                [self._encode(self._tokens, step.run), self._encode(step.run.pool.tokens, step.run)]
+            )
+            self._label(vectors, step.run)
+            self._labeled_at.fill_(step.index)
+        p = self._p[step.rows.cpu()].to(step.rows.device).float()
+        return p, p.any(1)
+
+    def _due(self, step: Step) -> bool:
+        last = int(self._labeled_at)
+        if last < 0:
+            return True
+        if self.refresh is None or self.encoder != "model":
+            return False
+        every = (
+            len(step.run.pool) / max(len(step.rows) * step.run.world, 1) if self.refresh == "epoch" else self.refresh
+        )
+        return step.index - last >= every
+
+    def _encode(self, tokens: Tokens, run: Run) -> np.ndarray:
+        """Vectors of all rows in the model's space; every process encodes its share."""
+        model: Any = run.model
+        encoder = ClassifierEncoder(
+            model.get_base_model() if hasattr(model, "get_base_model") else model, run.pool.tokenizer
+        )
+        own = np.arange(run.rank, len(tokens), run.world)
+        vectors = encoder.encode_tokens(
+            len(own), lambda rows: tokens.read(own[rows]), tokens.lengths[own], progress=False
+        )
+        self.prepared_tokens += int(tokens.lengths[own].sum())
+        if run.world == 1:
+            return vectors
+        everything = torch.zeros(len(tokens), vectors.shape[1])
+        everything[own] = torch.from_numpy(vectors)
+        return (run.reduce(everything.to(next(run.model.parameters()).device)) * run.world).cpu().numpy()
+
+    def _label(self, vectors: np.ndarray, run: Run) -> None:
+        known, multi = len(self._targets), isinstance(run.task, MultiLabel)
+        vectors = unit_rows(vectors)
+        graph = neighbor_graph(vectors, max(self.k or 0, GRAPH_K), progress=False)
+        targets = np.zeros((len(vectors), run.task.num_labels), dtype=np.float32)
+        targets[:known] = self._targets
+        prior = resolve_prior(self.class_prior, self._targets, multi=multi)
+        problem = Problem(vectors, graph, targets, np.arange(len(vectors)) < known, multi, None if multi else prior)
+        soft = soft_labels(problem, self.method, self.k, progress=False)
+        self._p.copy_(torch.from_numpy(soft.p[known:]))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The pool's labels and the step at which they were made."""
+        return {"p": self._p, "labeled_at": self._labeled_at}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take them back."""
+        self._p.copy_(state["p"])
+        self._labeled_at.copy_(state["labeled_at"])

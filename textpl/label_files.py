@@ -1,0 +1,82 @@
+"""`textpl label` on files and Hub data: read both sides, label, write one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, List
+
+from textpl.labeling import label
+from textpl.pseudo_labels import PseudoLabels
+from textpl.sources import open_source
+
+WRITABLE = (".parquet", ".jsonl", ".csv")
+
+
+def label_files(
+    labeled: str,
+    unlabeled: str | None,
+    out: Path,
+    *,
+    confidence: float | None = None,
+    precision: float | None = None,
+    keep_all: bool = False,
+    **settings: Any,
+) -> PseudoLabels:
+    """Label one source from another and write the result, with a report beside it (`out` + ".report.json").
+
+    Args:
+        labeled: folder, file or Hub id; its train split is taken.
+        unlabeled: the same, its unlabeled split is taken, else its train split; None for that of `labeled`.
+        out: .parquet, .jsonl or .csv file to write.
+        confidence: keep rows of at least this confidence.
+        precision: instead, keep as many rows as have this expected precision.
+        keep_all: write the rows without a label too, with the reason.
+        settings: of `textpl.label`.
+
+    Raises:
+        FileExistsError: if `out` exists.
+        ValueError: for a kind of file that cannot be written, and all that `textpl.label` refuses.
+    """
+    if out.suffix not in WRITABLE:
+        raise ValueError(f"{out}: write a {', '.join(WRITABLE)} file.")
+    if out.exists():
+        raise FileExistsError(f"{out} exists and is not overwritten: choose another name, or remove it.")
+    known = open_source(labeled)
+    pool = known.splits.get("unlabeled") if unlabeled is None else _pool(open_source(unlabeled).splits)
+    if pool is None:
+        raise ValueError(f"{labeled} has no unlabeled split: name the unlabelled texts as a second source.")
+    settings.setdefault("label_names", known.info.get("label_names"))
+    found = label(known.splits["train"], pool, **settings)
+    if confidence is not None or precision is not None:
+        found = found.rethreshold(confidence, precision=precision)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(found.to_dataset(only_selected=not keep_all), out)
+    report = out.with_name(out.name + ".report.json")
+    report.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return found
+
+
+def _pool(splits: dict[str, Dataset]) -> Dataset:
+    return splits.get("unlabeled", splits["train"])
+
+
+def _write(dataset: Dataset, out: Path) -> None:
+    partial = out.with_name(out.name + ".partial")
+    if out.suffix == ".parquet":
+        dataset.to_parquet(str(partial))
+    elif out.suffix == ".jsonl":
+        dataset.to_json(str(partial), force_ascii=False)
+    else:
+        _flat(dataset).to_csv(str(partial))
+    os.replace(partial, out)
+
+
+def _flat(dataset: Dataset) -> Dataset:
+    """Lists as JSON text: csv knows no other."""
+    nested = [name for name, feature in dataset.features.items() if isinstance(feature, List)]
+    columns = {name: [json.dumps(value) for value in dataset[name]] for name in nested}
+    return Dataset.from_dict({name: columns.get(name, dataset[name][:]) for name in dataset.column_names})

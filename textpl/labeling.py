@@ -1,0 +1,282 @@
+"""Label a pool from embeddings: columns in, `PseudoLabels` out; nothing is trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import ArrayLike
+
+from textpl.corpus import check_text, declared_names
+from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
+from textpl.embeddings.graph import NeighborGraph
+from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, search, unit_rows
+from textpl.evaluation import prior_thresholds
+from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
+from textpl.pseudo_labels import EMPTY, UNREACHED, Evidence, PseudoLabels
+from textpl.relabeling.calibration import calibrate, precision_coverage, wilson_interval
+from textpl.relabeling.clusterability import clusterability
+from textpl.relabeling.methods import METHODS
+from textpl.relabeling.priors import resolve_prior
+from textpl.relabeling.problem import Problem
+from textpl.relabeling.result import Relabeling
+from textpl.relabeling.soft_labels import GRAPH_K, SoftLabels, soft_labels
+
+logger = logging.getLogger(__name__)
+
+# Neighbours looked at by the diagnostics, and rows of evidence kept.
+DIAGNOSED_K, EVIDENCE_ROWS = 5, 5
+
+
+def label(
+    labeled: Dataset,
+    unlabeled: Dataset,
+    *,
+    method: str = "auto",
+    encoder: str | Encoder | Any = DEFAULT_ENCODER,
+    text_column: str = "text",
+    label_column: str = "label",
+    label_names: list[str] | None = None,
+    k: int | None = None,
+    class_prior: Literal["none", "gold", "uniform"] | ArrayLike = "none",
+    neighbors: Literal["auto", "exact", "approximate"] = "auto",
+    cache_dir: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> PseudoLabels:
+    """Label unlabelled texts from a few labelled ones by their sentence embeddings.
+
+    Texts that are equal after encoding are one node; a pool text that is also a labelled one gets that label.
+
+    When to use: to look at a pool before training, to make training data of it (`to_dataset`), or as a baseline that a
+    trained model has to beat. Topics work best. Sentiment often does not cluster in general encoders: there the report
+    says so, and a teacher inside training (`textpl.HDLTeacher`) uses the fine-tuned model's own space.
+
+    Args:
+        labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
+        unlabeled: rows with the same text column; labels in it are ignored.
+        method: "auto" tries several on the labelled rows themselves (10 rows per class or more, else
+            "linear_propagation"), or a key of `textpl.relabeling.methods.METHODS`.
+        encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), or an object with
+            `name` and `encode(texts)`.
+        text_column: name of the text column in both.
+        label_column: name of the label column.
+        label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
+        k: neighbours; default: the method's.
+        class_prior: the shares that the classes of the pool are known to have (single-label: the result is made to
+            agree; multi-label: rates at which labels are cut, "none" takes the labelled rows').
+        neighbors: exact or approximate search; "auto" is exact for pools that allow it.
+        cache_dir: folder of cached embeddings; default: beside the datasets cache.
+        seed: of folds and approximate search.
+        progress: show progress bars.
+
+    Returns:
+        PseudoLabels: every row that could be labelled is selected; `rethreshold` is stricter.
+
+    Raises:
+        ValueError: for missing columns, texts or labels (the row is named), an empty dataset, fewer than two distinct
+            embeddings, an unknown method, or a k below 1.
+    """
+    if method != "auto" and method not in METHODS:
+        raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
+    if k is not None and k < 1:
+        raise ValueError(f"k={k}: at least one neighbour is needed.")
+    coding, targets = _read_labels(labeled, label_column, label_names)
+    texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
+    coder = get_encoder(encoder)
+    vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress))
+    nodes = _Nodes.build(vectors, targets, coder.name)
+    multi = coding.problem_type == MULTI
+    graph = neighbor_graph(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
+    prior = resolve_prior(class_prior, targets, multi=multi)
+    problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else prior)
+    soft = soft_labels(problem, method, k, seed=seed, progress=progress)
+    rates = targets.mean(0) if prior is None else prior
+    report = _report(problem, soft, coding, rates)
+    return _pseudo_labels(
+        nodes,
+        problem,
+        soft,
+        rates,
+        label_names=coding.label_names,
+        method=soft.trial.method,
+        encoder=coder.name,
+        report=report,
+        _unlabeled=unlabeled,
+    )
+
+
+def _read_labels(labeled: Dataset, column: str, label_names: list[str] | None) -> tuple[LabelCoding, np.ndarray]:
+    """How labels are written, and targets float32 (rows, labels)."""
+    _check_rows(labeled, "labeled", column)
+    where = f"labeled, column {column!r}"
+    names = declared_names({"labeled": labeled}, column, label_names)
+    values = arrow_column(labeled, column)
+    coding = infer_coding(values, where, label_names=names, problem_type=None)
+    labels = coding.encode(values, where)
+    count = len(coding.label_names)
+    targets = labels if labels.ndim == 2 else np.eye(count, dtype=np.float32)[labels]
+    empty = [name for name, n in zip(coding.label_names, targets.sum(0), strict=True) if n == 0]
+    if empty:
+        logger.warning("No labelled row has the label %s: no row will get it.", ", ".join(empty))
+    return coding, targets.astype(np.float32)
+
+
+def _read_texts(dataset: Dataset, name: str, column: str) -> list[str]:
+    _check_rows(dataset, name, column)
+    check_text(dataset, column, f"{name}, column {column!r}")
+    return dataset.with_format(None)[column][:]
+
+
+def _check_rows(dataset: Dataset, name: str, column: str) -> None:
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"{name} must be a datasets.Dataset, not {type(dataset).__name__}: build one with Dataset.from_dict or "
+            "Dataset.from_pandas."
+        )
+    if column not in dataset.column_names:
+        raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
+    if len(dataset) == 0:
+        raise ValueError(f"{name} has no rows: there is nothing to {'learn from' if name == 'labeled' else 'label'}.")
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Distinct embeddings, and which texts have them."""
+
+    vectors: np.ndarray  # (nodes, d)
+    first: np.ndarray  # (nodes,) first text of each
+    of: np.ndarray  # (texts,) node of each text, labelled ones first
+    targets: np.ndarray  # (nodes, labels), the mean of the labelled texts' targets
+    gold: np.ndarray  # (nodes,)
+    labeled: int  # number of labelled texts
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, targets: np.ndarray, encoder: str) -> _Nodes:
+        first, of = distinct_rows(vectors)
+        if len(first) < 2:
+            raise ValueError(
+                f"All {len(vectors)} texts have the same embedding by {encoder}: no neighbourhood can tell them apart. "
+                "Look at the text column, or take another encoder."
+            )
+        labeled = len(targets)
+        sums = np.zeros((len(first), targets.shape[1]), dtype=np.float32)
+        counts = np.zeros(len(first), dtype=np.float32)
+        np.add.at(sums, of[:labeled], targets)
+        np.add.at(counts, of[:labeled], 1)
+        nodes = vectors if len(first) == len(vectors) else vectors[first]
+        return cls(nodes, first, of, sums / np.maximum(counts, 1)[:, None], counts > 0, labeled)
+
+
+def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.ndarray) -> dict[str, Any]:
+    """What was tried and measured."""
+    trial, trials = soft.trial, soft.trials
+    rows = np.flatnonzero(problem.gold)
+    ids, sims = search(problem.vectors[rows], problem.vectors[rows], min(DIAGNOSED_K + 1, len(rows)), progress=False)
+    others = _without_self(ids, sims)
+    found = clusterability(
+        problem.graph,
+        problem.targets,
+        problem.gold,
+        k=min(DIAGNOSED_K, problem.graph.k),
+        gold_graph=others,
+        multi=problem.multi,
+    )
+    measure = "macro F1" if problem.multi else "accuracy"
+    summary = []
+    if len(trial.p):
+        summary.append(f"on the {len(rows)} labelled rows, each with its own label hidden: {measure}")
+        summary += [f"  {t}: {100 * t.score:.1f}" + ("  <- used" if t is trial else "") for t in trials]
+    if not problem.multi and len(trial.p):
+        right = (trial.p.argmax(1) == problem.targets[rows].argmax(1)) & trial.p.any(1)
+        low, high = wilson_interval(right.sum(), np.array(len(right)))
+        summary.append(f"estimated precision: {100 * right.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+    warning = found.warning() if trial.method in ("hdl_paper", "knn") else None
+    if warning:
+        logger.warning("%s", warning)
+    return {
+        "tried": [{"method": t.method, "k": t.k, measure.replace(" ", "_"): t.score} for t in trials],
+        "clusterability": found.to_dict(),
+        "graph": {"method": problem.graph.method, "k": problem.graph.k, "recall": problem.graph.recall},
+        "label_rates": dict(zip(coding.label_names, np.round(rates, 6).tolist(), strict=True)),
+        "summary": summary,
+    }
+
+
+def _without_self(ids: np.ndarray, sims: np.ndarray) -> NeighborGraph:
+    """Drop each row from its own neighbours: the last one where it is not among them."""
+    rows = np.arange(len(ids))[:, None]
+    drop = ids == rows
+    drop[~drop.any(1), -1] = True
+    shape = (len(ids), max(ids.shape[1] - 1, 0))
+    return NeighborGraph(ids[~drop].reshape(shape), sims[~drop].reshape(shape))
+
+
+def _pseudo_labels(nodes: _Nodes, problem: Problem, soft: SoftLabels, rates: np.ndarray, **about: Any) -> PseudoLabels:
+    """From nodes back to the rows of the unlabelled dataset, with calibrated confidences."""
+    own = nodes.of[nodes.labeled :]
+    hops, p = soft.result.hops[own], soft.p[own]
+    gold = problem.targets[problem.gold][: len(soft.held_out)]
+    if problem.multi:
+        decided, confidence, margin, coverage = _decide_cells(soft, own, gold, rates)
+    else:
+        decided, confidence, margin, coverage = _decide_rows(p, soft.held_out, gold)
+    confidence[hops == 0] = 1  # a labelled text: its label is given
+    decided[hops < 0], confidence[hops < 0] = -1, 0
+    zero = ~np.asarray(nodes.vectors.any(1))[own]
+    return PseudoLabels(
+        labels=decided,
+        confidence=confidence,
+        probabilities=p,
+        selected=hops >= 0,
+        reasons=np.where(hops >= 0, "", np.where(zero, EMPTY, UNREACHED)),
+        threshold=0.0,
+        margin=margin.astype(np.float32),
+        hops=hops,
+        coverage=coverage,
+        _decided=decided,
+        _evidence=_evidence(nodes, problem, soft.result, own),
+        **about,
+    )
+
+
+def _decide_rows(p: np.ndarray, held_out: np.ndarray, gold: np.ndarray) -> tuple:
+    """Labels, confidences, margins and the held-out precision curve of single-label rows."""
+    sure, right = held_out.max(1, initial=0), held_out.argmax(1) == gold.argmax(1)
+    sure, right = sure[sure > 0], right[sure > 0]  # abstentions say nothing about those that did not abstain
+    calibration = calibrate(sure, right)
+    best = np.partition(p, -2, axis=1)[:, -2:]
+    coverage = precision_coverage(calibration.precision(sure), right)
+    return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage
+
+
+def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray) -> tuple:
+    """The same of multi-label cells; a label is given where the vote is above the cut that gives it its rate."""
+    votes, hidden = soft.result.p[own], soft.trial.p
+    known = soft.result.hops[own] >= 0
+    cuts = prior_thresholds(votes[known], rates) if known.any() else np.ones_like(rates)
+    given, chance = votes >= cuts, soft.p[own]
+    # Nearly all cells are rightly empty: the curve is that of the labels that would be given.
+    shown = hidden >= (prior_thresholds(hidden, rates) if len(hidden) else cuts)
+    coverage = precision_coverage(soft.held_out[shown], gold[shown] >= 0.5)
+    return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage
+
+
+def _evidence(nodes: _Nodes, problem: Problem, result: Relabeling, own: np.ndarray) -> Evidence:
+    """The nearest rows that had a label before the row itself got one; where none did, the nearest labelled rows."""
+    ids, sims = problem.graph.ids[own], problem.graph.sims[own]
+    earlier = (ids >= 0) & (result.order[ids] >= 0) & (result.order[ids] < result.order[own][:, None])
+    chosen = np.argsort(~earlier, axis=1, kind="stable")[:, :EVIDENCE_ROWS]
+    voted = np.take_along_axis(earlier, chosen, 1)
+    ids = np.where(voted, np.take_along_axis(ids, chosen, 1), -1)
+    sims = np.where(voted, np.take_along_axis(sims, chosen, 1), 0)
+    alone = np.flatnonzero(~voted.any(1) & (result.hops[own] >= 0))
+    gold = np.flatnonzero(problem.gold)
+    near, similarity = search(nodes.vectors[own[alone]], nodes.vectors[gold], ids.shape[1], progress=False)
+    ids[alone], sims[alone] = np.where(near >= 0, gold[near], -1), similarity
+    return Evidence(np.where(ids >= 0, nodes.first[ids], -1), sims, nodes.labeled)

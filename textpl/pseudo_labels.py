@@ -1,0 +1,204 @@
+"""The labels that `textpl.label` found: which it stands by, which it does not and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
+
+from textpl.relabeling.calibration import PrecisionCoverage
+
+# Why a row has no label.
+UNREACHED = "no labelled row can be reached through its neighbours"
+EMPTY = "its embedding is zero: the text is empty or has no known word"
+
+
+@dataclass(frozen=True, repr=False)
+class PseudoLabels:
+    """Labels for the rows of an unlabelled dataset.
+
+    Attributes:
+        labels: int64 (rows,), -1 where there is none; multi-label: int8 (rows, labels) of 1, 0 and -1 (undecided).
+        confidence: probability that the label is right, calibrated on held-out labelled rows, float32; (rows,), for
+            multi-label (rows, labels) for each cell's decision. 0 where there is no label to be right.
+        probabilities: float32 (rows, labels), the soft labels; rows of 0 where there is none.
+        selected: bool (rows,): has a label above the threshold (multi-label: in at least one cell).
+        reasons: str (rows,), why a row is not selected; "" where it is.
+        threshold: least confidence of a selected row (cell).
+        margin: float32 (rows,), best minus second best probability; multi-label: distance to the nearest cut.
+        hops: int32 (rows,), steps to the labelled rows; 0 where the text is a labelled one, -1 for none.
+        label_names: name of every label; position is id.
+        method: the method that labelled.
+        encoder: the encoder used.
+        report: what was tried and measured, plain data.
+        coverage: precision against coverage on the labelled rows, each labelled without its own label.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray
+    selected: np.ndarray
+    reasons: np.ndarray
+    threshold: float
+    margin: np.ndarray
+    hops: np.ndarray
+    label_names: tuple[str, ...]
+    method: str
+    encoder: str
+    report: dict[str, Any]
+    coverage: PrecisionCoverage
+    _unlabeled: Dataset = field(repr=False)
+    _decided: np.ndarray = field(repr=False)
+    _evidence: Evidence = field(repr=False)
+
+    @property
+    def multi(self) -> bool:
+        """Whether rows may carry several labels."""
+        return self.labels.ndim == 2
+
+    def rethreshold(self, confidence: float | None = None, *, precision: float | None = None) -> PseudoLabels:
+        """Select again by another threshold, nothing is computed anew.
+
+        Args:
+            confidence: least confidence of a selected row (multi-label: cell).
+            precision: instead, the expected share of right labels among the selected ones: the most rows whose mean
+                confidence reaches it.
+
+        Raises:
+            ValueError: unless exactly one of them is given, within [0, 1].
+        """
+        given = [v for v in (confidence, precision) if v is not None]
+        if len(given) != 1 or not 0 <= given[0] <= 1:
+            raise ValueError(
+                f"rethreshold(confidence={confidence}, precision={precision}): give exactly one, between 0 and 1."
+            )
+        if precision is not None:
+            confidence = _threshold_for(self.confidence[self.confidence > 0], precision)
+        assert confidence is not None
+        kept = (self._decided >= 0) & (self.confidence >= confidence)
+        labels = np.where(kept, self._decided, -1)
+        selected = np.asarray(kept.any(1) if self.multi else kept)
+        low = np.where(self.hops >= 0, f"confidence below {confidence:.3g}", self.reasons)
+        reasons = np.where(selected, "", low)
+        return dataclasses.replace(self, labels=labels, selected=selected, reasons=reasons, threshold=float(confidence))
+
+    def to_dataset(self, *, only_selected: bool = True) -> Dataset:
+        """The unlabelled rows with their labels.
+
+        Columns added: `label` (class id, multi-label a 0/1 list in which undecided cells are 0), `probabilities`,
+        `confidence`, `label_source` ("labeled" where the text is a labelled one, else the method's name, "" for none)
+        and `evidence`, the rows that voted, most similar first: `source` ("labeled" or "unlabeled"), `row` of that
+        dataset, `similarity` (cosine).
+
+        Args:
+            only_selected: leave out the rows without a label; otherwise their label is -1 (multi-label: all 0) and a
+                column `reason` says why.
+        """
+        rows = np.flatnonzero(self.selected) if only_selected else np.arange(len(self.labels))
+        taken = {"label", "probabilities", "confidence", "label_source", "evidence", "reason"}
+        kept = [c for c in self._unlabeled.column_names if c not in taken]
+        base = self._unlabeled.select_columns(kept).select(rows)
+        labels = self.labels[rows]
+        count = len(self.label_names)
+        label_feature = List(Value("int8"), length=count) if self.multi else ClassLabel(names=list(self.label_names))
+        floats = List(Value("float32"), length=count)
+        source = np.where(self.hops[rows] == 0, "labeled", self.method)
+        columns: dict[str, Any] = {
+            "label": np.maximum(labels, 0) if self.multi else labels,
+            "probabilities": self.probabilities[rows],
+            "confidence": self.confidence[rows],
+            "label_source": np.where(self.selected[rows], source, ""),
+            "evidence": self._evidence.of(rows),
+        }
+        features = {
+            "label": label_feature,
+            "probabilities": floats,
+            "confidence": floats if self.multi else Value("float32"),
+            "label_source": Value("string"),
+            "evidence": EVIDENCE_FEATURE,
+        }
+        if not only_selected:
+            columns["reason"], features["reason"] = self.reasons, Value("string")
+        added = Dataset.from_dict({k: list(v) for k, v in columns.items()}, features=Features(features))
+        return concatenate_datasets([base, added], axis=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was done and found, without the rows, as plain data."""
+        curve = {name: np.round(values, 6).tolist() for name, values in vars(self.coverage).items()}
+        return {
+            "method": self.method,
+            "encoder": self.encoder,
+            "rows": len(self),
+            "selected": int(self.selected.sum()),
+            "threshold": self.threshold,
+            "expected_precision": self.expected_precision,
+            "label_names": list(self.label_names),
+            **{key: value for key, value in self.report.items() if key != "summary"},
+            "precision_coverage": curve,
+        }
+
+    @property
+    def expected_precision(self) -> float | None:
+        """Mean confidence of the labels given (multi-label: of the labels that are 1); None where there are none."""
+        given = self.labels == 1 if self.multi else self.selected
+        return float(self.confidence[given].mean()) if given.any() else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<PseudoLabels: {self.selected.sum():,} of {len(self):,} rows, {self.method} on {self.encoder}>"
+
+    def __str__(self) -> str:
+        threshold = f" at confidence {self.threshold:.2f}" if self.threshold else ""
+        lines = [f"{self.method} on {self.encoder}: {self.selected.sum():,} of {len(self):,} rows labelled{threshold}"]
+        if self.expected_precision is not None:
+            lines.append(f"expected precision of these labels: {100 * self.expected_precision:.1f} %")
+        return "\n".join([*lines, *self.report["summary"]])
+
+
+EVIDENCE_FEATURE = List({"source": Value("string"), "row": Value("int64"), "similarity": Value("float32")})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rows that voted.
+
+    Attributes:
+        rows: int64 (rows, most), -1 where there are fewer. Rows below `labeled` are those of the labelled dataset;
+            the others count on in the unlabelled one.
+        similarities: float32 (rows, most).
+        labeled: number of labelled rows.
+    """
+
+    rows: np.ndarray
+    similarities: np.ndarray
+    labeled: int
+
+    def of(self, rows: np.ndarray) -> list[list[dict[str, Any]]]:
+        """As plain data, for some rows of the unlabelled dataset."""
+        return [
+            [
+                {
+                    "source": "labeled" if j < self.labeled else "unlabeled",
+                    "row": int(j if j < self.labeled else j - self.labeled),
+                    "similarity": float(s),
+                }
+                for j, s in zip(self.rows[i], self.similarities[i], strict=True)
+                if j >= 0
+            ]
+            for i in rows
+        ]
+
+
+def _threshold_for(confidence: np.ndarray, precision: float) -> float:
+    """Least threshold above which the mean confidence reaches `precision`; above all if none does."""
+    if not len(confidence):
+        return 1.0
+    ranked = np.sort(confidence.ravel())[::-1]
+    means = np.cumsum(ranked, dtype=np.float64) / np.arange(1, len(ranked) + 1)
+    reached = np.flatnonzero(means >= precision)
+    return float(ranked[reached[-1]]) if len(reached) else float(np.nextafter(ranked[0], 2))

@@ -1,0 +1,142 @@
+"""Which method, which k: every candidate labels gold rows whose labels are hidden, over one and the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from textpl.evaluation import decide, prior_thresholds, scores
+from textpl.relabeling.methods import run_method
+from textpl.relabeling.problem import Problem
+
+FOLDS = 5
+# With fewer labelled rows per class the hold-out cannot tell methods apart; the default is taken unseen.
+ROWS_PER_CLASS = 10
+RESAMPLES = 200
+# The first of them is the default, which another one has to beat clearly; single-label and multi-label differ in it
+# (`candidates`), since rows with several labels, such as emotions, cluster less.
+CANDIDATES: tuple[tuple[str, int | None], ...] = (
+    ("linear_propagation", 15),
+    ("linear", None),
+    ("knn_dv", 5),
+    ("knn_dv", 10),
+    ("label_propagation", 15),
+    ("hdl", 5),
+    ("hdl", 10),
+    ("hdl", 20),
+)
+
+MULTI_LABEL_DEFAULT = ("linear", None)
+
+
+def candidates(multi: bool) -> list[tuple[str, int | None]]:
+    """(method, k) of all that "auto" tries, the default first."""
+    first = [MULTI_LABEL_DEFAULT] if multi else []
+    return list(dict.fromkeys([*first, *CANDIDATES]))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate on the gold rows, each labelled while its own label was hidden.
+
+    Attributes:
+        method: its name.
+        k: neighbours.
+        p: float32 (gold rows, labels), what it made of them; rows of 0 where it abstained.
+        score: accuracy, for multi-label macro F1 at cuts matched to the label rates; in [0, 1].
+    """
+
+    method: str
+    k: int | None
+    p: np.ndarray
+    score: float
+
+    def __str__(self) -> str:
+        return self.method + ("" if self.k is None else f" (k={self.k})")
+
+
+def hold_out(problem: Problem, method: str, k: int | None, *, seed: int = 0) -> Trial:
+    """Label each gold row with its label, and those of a fifth of the others of its class, hidden.
+
+    Args:
+        problem: needs two gold rows.
+        method: key of `METHODS`.
+        k: neighbours.
+        seed: seed of the folds.
+    """
+    gold = np.flatnonzero(problem.gold)
+    folds = _folds(problem.targets[gold], problem.multi, seed)
+    p = np.zeros((len(gold), problem.num_labels), dtype=np.float32)
+    for fold in range(folds.max() + 1):
+        hidden = folds == fold
+        if hidden.any():
+            p[hidden] = run_method(problem.hide(gold[hidden]), method, k).p[gold[hidden]]
+    return Trial(method, k, p, _score(p, problem.targets[gold], problem.multi))
+
+
+def choose(
+    problem: Problem,
+    among: Sequence[tuple[str, int | None]],
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[Trial, list[Trial]]:
+    """Try all candidates and take the best one, or the first where none is clearly better.
+
+    Clearly: by more than one standard error of the difference, from resampled gold rows. With fewer than 10 gold rows
+    per class (positives per label) only the first is tried.
+
+    Args:
+        problem: needs two gold rows.
+        among: (method, k) pairs, the default first.
+        seed: seed of folds and resamples.
+        progress: show a progress bar.
+
+    Returns:
+        The chosen trial, and all of them.
+    """
+    gold = problem.targets[problem.gold]
+    if len(gold) < ROWS_PER_CLASS * problem.num_labels:
+        among = among[:1]
+    possible = [(m, k) for m, k in among if k is None or k <= min(problem.graph.k, _most_voters(problem, m))]
+    bar = tqdm(possible or among[:1], desc="trying methods", disable=not progress or len(possible) < 2)
+    trials = [hold_out(problem, method, k, seed=seed) for method, k in bar]
+    default, best = trials[0], max(trials, key=lambda trial: trial.score)
+    if best is default or best.score - default.score <= _standard_error(best, default, gold, problem.multi, seed):
+        return default, trials
+    return best, trials
+
+
+def _most_voters(problem: Problem, method: str) -> int:
+    return int(problem.gold.sum() * (1 - 1 / FOLDS)) if method == "knn_dv" else len(problem.gold)
+
+
+def _folds(targets: np.ndarray, multi: bool, seed: int) -> np.ndarray:
+    """Fold of each gold row, spread evenly over the classes. Shapes: (rows, labels) -> int (rows,)."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(targets))
+    if not multi:
+        order = order[np.argsort(targets[order].argmax(1), kind="stable")]
+    folds = np.empty(len(targets), dtype=np.int64)
+    folds[order] = np.arange(len(targets)) % min(FOLDS, len(targets))
+    return folds
+
+
+def _score(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
+    """Accuracy with abstentions counted as wrong, or macro F1."""
+    if not multi:
+        return float((p.any(1) & (p.argmax(1) == targets.argmax(1))).mean())
+    gold = (targets >= 0.5).astype(np.int64)
+    return scores(decide(p, "multi_label_classification", prior_thresholds(p, targets.mean(0))), gold)["macro_f1"]
+
+
+def _standard_error(a: Trial, b: Trial, targets: np.ndarray, multi: bool, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    differences = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(targets), len(targets))
+        differences.append(_score(a.p[rows], targets[rows], multi) - _score(b.p[rows], targets[rows], multi))
+    return float(np.std(differences))

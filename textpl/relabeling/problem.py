@@ -1,0 +1,41 @@
+"""One relabelling problem as arrays: embeddings, their graph, and the labels that are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from textpl.embeddings.graph import NeighborGraph
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a relabelling method may use.
+
+    Attributes:
+        vectors: float32 (n, d), unit length (or zero), labelled and unlabelled rows together.
+        graph: neighbours of all n rows.
+        targets: float32 (n, labels): one-hot, soft or multi-hot in gold rows, 0 elsewhere.
+        gold: bool (n,), rows whose targets are given.
+        multi: multi-label.
+        prior: class shares that the result must have (single-label), float64 (labels,); None leaves them free.
+    """
+
+    vectors: np.ndarray
+    graph: NeighborGraph
+    targets: np.ndarray
+    gold: np.ndarray
+    multi: bool = False
+    prior: np.ndarray | None = None
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels."""
+        return self.targets.shape[1]
+
+    def hide(self, rows: np.ndarray) -> Problem:
+        """The same problem without the labels of some gold rows: what hold-out estimates are made of."""
+        gold, targets = self.gold.copy(), self.targets.copy()
+        gold[rows], targets[rows] = False, 0
+        return replace(self, gold=gold, targets=targets)

@@ -1,0 +1,86 @@
+"""From a problem to soft labels that mean what they say: method, then calibration on held-out gold rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from textpl.relabeling.calibration import calibrate, fit_temperature, temper
+from textpl.relabeling.choice import CANDIDATES, Trial, candidates, choose
+from textpl.relabeling.methods import METHODS, run_method
+from textpl.relabeling.priors import project_to_prior
+from textpl.relabeling.problem import Problem
+from textpl.relabeling.result import Relabeling
+
+# Neighbours in a graph that every candidate of "auto" can use.
+GRAPH_K = max(k for _, k in CANDIDATES if k is not None)
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """A labelled problem.
+
+    Attributes:
+        p: float32 (n, labels), calibrated: single-label by a temperature (and the class prior, if the problem has one),
+            multi-label cell by cell. 0 where a row could not be labelled.
+        held_out: float32 (gold rows, labels), the same of the gold rows without their own labels; no rows where there
+            were too few to hide any.
+        result: what the method gave, uncalibrated.
+        trial: the method that was taken, on the gold rows.
+        trials: all that were tried.
+    """
+
+    p: np.ndarray
+    held_out: np.ndarray
+    result: Relabeling
+    trial: Trial
+    trials: Sequence[Trial]
+
+
+def soft_labels(
+    problem: Problem, method: str = "auto", k: int | None = None, *, seed: int = 0, progress: bool = True
+) -> SoftLabels:
+    """Label a problem and calibrate the result on its own gold rows, each labelled while its own label was hidden.
+
+    Args:
+        problem: what to label.
+        method: "auto", or a key of `METHODS`.
+        k: neighbours, at most as many as the graph has; default: the method's.
+        seed: seed of the folds.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: for an unknown method.
+    """
+    if k is not None:
+        k = min(k, problem.graph.k)
+    trial, trials = _trials(problem, method, k, seed, progress)
+    result = run_method(problem, trial.method, trial.k)
+    gold, hidden = problem.targets[problem.gold], trial.p
+    if problem.multi:
+        calibration = calibrate(hidden.ravel(), gold[: len(hidden)].ravel() >= 0.5)
+        p, held_out = calibration.precision(result.p), calibration.precision(hidden)
+    else:
+        temperature = fit_temperature(hidden, gold[: len(hidden)])
+        p, held_out = temper(result.p, temperature), temper(hidden, temperature)
+        if problem.prior is not None:
+            p[~problem.gold] = project_to_prior(p[~problem.gold], problem.prior)
+    p[~result.labeled] = 0
+    p[problem.gold] = gold
+    return SoftLabels(p, held_out, result, trial, trials)
+
+
+def _trials(problem: Problem, method: str, k: int | None, seed: int, progress: bool) -> tuple[Trial, list[Trial]]:
+    if method == "auto":
+        among = list(dict.fromkeys((m, None if own is None else k or own) for m, own in candidates(problem.multi)))
+    else:
+        if method not in METHODS:
+            raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
+        own = METHODS[method].k
+        among = [(method, None if own is None else k or min(own, problem.graph.k))]
+    if problem.gold.sum() > 1:
+        return choose(problem, among, seed=seed, progress=progress)
+    nothing = Trial(*among[0], problem.targets[:0], float("nan"))  # no second row to hide the first from
+    return nothing, [nothing]
