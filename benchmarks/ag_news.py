@@ -5,6 +5,7 @@ One run per call of `run`; finished runs are skipped, so the script can be stopp
     python benchmarks/ag_news.py --data ../shared/data/ag_news --splits ../shared/bench/semi_supervised/splits \
         --arms labels_only adamatch --seeds 0 1 2 3 4
     python benchmarks/ag_news.py ... --rows dev --arms adamatch:threshold=0.8   # tuning: dev rows only
+    python benchmarks/ag_news.py ... --arms "distillation:label_method=auto;ratio=3"   # label, then train
     python benchmarks/ag_news.py ... --table                                    # read the finished runs
 
 Split: `ag_news_l40_s{seed}.npz` with `lb` (40 balanced rows), `ulb` (20,000), `dev` (2,000), all rows of
@@ -59,6 +60,7 @@ def run(args, arm, seed):
     settings = {k: eval_setting(v) for k, v in (s.split("=", 1) for s in settings.split(";") if s)}
     steps = int(args.steps * settings.pop("steps_factor", 1))
     rate = settings.pop("lr", args.lr)
+    label = {k.removeprefix("label_"): settings.pop(k) for k in list(settings) if k.startswith("label_")}
     batch_size = settings.pop("batch", 8)
     labeled, pool, rows = load(args, seed)
     train_seed = seed if args.rows == "dev" else 100 + seed
@@ -86,6 +88,13 @@ def run(args, arm, seed):
     )
     if name != "labels_only":
         unlabeled = datasets.Dataset.from_dict({"text": pool.text.tolist(), "gold": pool.label.tolist()})
+        if label:  # label_method=..., label_class_prior=...: the pool gets soft labels from embeddings first
+            known = datasets.Dataset.from_dict({"text": labeled.text.tolist(), "label": labeled.label.tolist()})
+            found = textpl.label(known, unlabeled, **label)
+            unlabeled = found.to_dataset()
+            settings = {"column": "probabilities", "column_kind": "probabilities", "temperature": 1.0} | settings
+            right = np.mean(np.array(unlabeled["label"]) == np.array(unlabeled["gold"]))
+            print(f"{found.method}: {100 * right:.1f} % of the pool labelled right")
         make = textpl.SemiSupervised if name == "SemiSupervised" else textpl.METHODS[name].make
         textpl.attach(trainer, make(unlabeled, **settings))
     wall, cpu = time.perf_counter(), time.process_time()
