@@ -281,17 +281,6 @@ def test_distinct_rows(dtype, d):
     assert [int(first[g]) for g in inverse] == [groups[v.tobytes()] for v in vectors]
 
 
-def test_distinct_rows_survive_a_collision(monkeypatch):
-    """Hashes that all agree are seen through, and other ones tried."""
-    from textpl.embeddings import neighbors
-
-    real = neighbors._hashes
-    monkeypatch.setattr(neighbors, "_hashes", lambda v, seed: real(v, seed) if seed else np.zeros(len(v), np.uint64))
-    first, inverse = distinct_rows(np.array([[1.0], [2.0], [1.0]]))
-    assert first.tolist() == [0, 1]
-    assert inverse.tolist() == [0, 1, 0]
-
-
 def test_distinct_rows_of_nothing():
     first, inverse = distinct_rows(np.empty((0, 4), dtype=np.float32))
     assert len(first) == len(inverse) == 0

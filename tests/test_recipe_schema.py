@@ -258,9 +258,13 @@ AT_LINE_4 = {
     "method: distillation": "method: distillation needs exactly one of teacher and column",
     "method: {name: distillation, teacher: []}": "method.teacher: expected a Hub id or folder, or a list of these",
     "method: {name: distillation, teacher: ../x}": "method.teacher: '../x' leads out of the recipe's folder",
-    "stages: [label, train]": "stages: stage 'label' is not there yet: for now the only one is train; label and clean",
-    "stages: [tran]": "stages: unknown stage 'tran': for now the only one is train",
-    "stages: []": "stages: write [train], the only stage for now",
+    "stages: [clean, train]": "stages: stage 'clean' is not there yet: for now there are label and train",
+    "stages: [tran]": "stages: unknown stage 'tran': there are label and train",
+    "stages: []": "stages: write [train], or [label, train]",
+    "stages: [train, label]": "stages: write [train], or [label, train]",
+    "label: {method: hld}": "label.method: unknown method 'hld'; did you mean 'hdl'?",
+    "label: {class_prior: gould}": "label.class_prior: expected none, gold, uniform",
+    "label: {confidense: 0.5}": "label.confidense: unknown key; did you mean 'confidence'?",
     # references
     "model: /models/x": "model.name: '/models/x' is no path inside the recipe's folder",
     "model: ~/x": "model.name: '~/x' is no path inside the recipe's folder",
@@ -282,6 +286,17 @@ AT_LINE_4 = {
     "? [1]\n: 1": "recipe: keys must be text; put this one in quotes",
     "---\na: 1": "not valid YAML: one document only",
 }  # fmt: skip
+
+
+def test_label_stage_learns_its_labels_unless_told_otherwise():
+    recipe = parse(BASE + "stages: [label, train]\nlabel: {method: hdl, encoder: lsa, confidence: 0.6}\n")
+    assert recipe.method.name == "distillation"
+    assert recipe.method.settings == {"column": "probabilities", "column_kind": "probabilities", "temperature": 1.0}
+    assert parse(to_yaml(recipe)) == recipe
+    changed = parse(BASE + "stages: [label, train]\nmethod: {ratio: 3}\n")
+    assert changed.method.name == "distillation" and changed.method.settings["ratio"] == 3
+    assert parse(BASE + "stages: [label, train]\nmethod: fixmatch\n").method.name == "fixmatch"
+    assert "no effect without the stage" in refusal(BASE + "label: {k: 5}")
 
 
 @pytest.mark.parametrize("text", AT_LINE_4)

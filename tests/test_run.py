@@ -87,6 +87,26 @@ def test_multi_label(folder):
     assert config.problem_type == "multi_label_classification"
 
 
+def test_the_pool_is_labelled_from_embeddings_first(folder):
+    stages = "stages: [label, train]\nlabel: {method: linear, encoder: lsa, class_prior: uniform}"
+    (folder / "recipe.yaml").write_text(RECIPE.replace("method: {name: softmatch}", stages))
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert results["method"]["name"] == "distillation"
+    labels = results["labels"]
+    assert [part["encoder"] for part in labels] == ["lsa", "lsa"] and labels[0]["method"] == "linear"
+    assert labels[0]["accuracy"] > 55 and labels[0]["selected"] == results["data"]["splits"][0]["sizes"]["pool"]
+    assert "pool rows labelled by linear" in done.output
+
+
+def test_hdl_after_fixmatch(folder):
+    (folder / "recipe.yaml").write_text(RECIPE.replace("{name: softmatch}", "{name: hdl, start: 0.3, relabel: linear}"))
+    done = run(folder, "--seeds", "0")
+    assert done.exit_code == 0, done.output
+    assert json.loads((folder / "out" / "results.json").read_text())["method"]["name"] == "hdl"
+
+
 def test_the_same_command_gives_the_same_numbers(folder):
     assert run(folder).exit_code == 0
     first = json.loads((folder / "out" / "results.json").read_text())["seed_results"]

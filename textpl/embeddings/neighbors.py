@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Literal
 
@@ -46,37 +47,12 @@ def distinct_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         so that `vectors[first[inverse]]` equals `vectors`.
     """
     vectors = np.asarray(vectors)
-    seed = 0
-    while True:
-        first, inverse = _group(_hashes(vectors, seed))
-        twins = np.flatnonzero(first[inverse] != np.arange(len(vectors)))
-        if all(
-            np.array_equal(_bits(vectors, twins[a:b]), _bits(vectors, first[inverse[twins[a:b]]]))
-            for a, b in spans(len(twins), 8192)
-        ):
-            return first, inverse
-        seed += 1  # two different rows had one hash: about never
-
-
-def _bits(vectors: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """Rows as unsigned integers of the same size, so that NaN equals NaN and 0 differs from -0."""
-    return np.ascontiguousarray(vectors[rows]).view(f"u{vectors.dtype.itemsize}")
-
-
-def _hashes(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """uint64 (n,): each row's sum of its values times random odd numbers, modulo 2^64."""
-    weights = np.random.default_rng(seed).integers(2**63, size=vectors.shape[1], dtype=np.uint64) * 2 + 1
-    hashes = np.empty(len(vectors), dtype=np.uint64)
+    digests: list[bytes] = []
     for start, stop in spans(len(vectors), 8192):
-        # The upper half of a product feels every bit below it; without the fold, equal low bits would stay equal.
-        products = (_bits(vectors, slice(start, stop)).astype(np.uint64) + np.uint64(1)) * weights
-        hashes[start:stop] = (products ^ (products >> np.uint64(32))).sum(axis=1)
-    return hashes
-
-
-def _group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`np.unique(keys, return_index, return_inverse)`, the groups in order of appearance."""
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        rows = np.ascontiguousarray(vectors[start:stop])
+        digests.extend(hashlib.blake2b(row, digest_size=16).digest() for row in rows)
+    # All digests have one length, so that numpy, for which trailing zero bytes are padding, mixes none of them up.
+    _, first, inverse = np.unique(np.array(digests, dtype="S16"), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))

@@ -75,6 +75,15 @@ def check_model(name: str, info: ValidationInfo) -> str:
     return check_reference(name, folder_of(info), data=False)
 
 
+def check_relabeling(name: str) -> str:
+    """The name, if it is "auto" or one of the relabelling methods."""
+    from textpl.relabeling.methods import METHODS
+
+    if name not in ("auto", *METHODS):
+        raise ValueError(f"unknown method {name!r}{nearest(name, METHODS) or '.'} Methods: auto, {', '.join(METHODS)}")
+    return name
+
+
 Line = Annotated[str, Field(min_length=1), AfterValidator(one_line)]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
@@ -91,3 +100,5 @@ Shares = Annotated[tuple[Share, ...], Field(min_length=1), Strict(False)]
 DataSource = Annotated[Line, AfterValidator(lambda v, info: check_reference(v, folder_of(info), data=True))]
 Lines = Annotated[tuple[Line, ...], Field(min_length=1), Strict(False)]
 ModelName = Annotated[Line, AfterValidator(check_model)]
+EncoderName = Annotated[Line, AfterValidator(lambda v, info: v if v == "lsa" else check_model(v, info))]
+RelabelingMethod = Annotated[str, AfterValidator(check_relabeling)]

@@ -70,14 +70,6 @@ def _check_teacher(teacher: Any, info: ValidationInfo) -> Any:
     return teacher
 
 
-def _known_method(name: str) -> str:
-    from textpl.relabeling.methods import METHODS
-
-    if name not in ("auto", *METHODS):
-        raise ValueError(f"unknown relabelling method {name!r}: use auto or one of {', '.join(METHODS)}")
-    return name
-
-
 ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("threshold", "start", "end", "p", "drop", "swap"), ft.Share),
     **dict.fromkeys(("temperature", "n_sigma"), ft.Positive),
@@ -100,7 +92,7 @@ ARGUMENTS: dict[str, Any] = {
     "protected": ft.Texts,
     "negators": bool,
     "ema": bool,
-    "relabel": Annotated[str, AfterValidator(_known_method)],
+    "relabel": ft.RelabelingMethod,
     "k": ft.Count | None,
     "refresh": Annotated[Literal["epoch"] | ft.Count | None, ft.told_as("epoch, a number of steps, or null")],
 }

@@ -24,6 +24,8 @@ from textpl.corpus import Corpus, read_corpus
 from textpl.inference import bf16_pays
 from textpl.labels import label_array
 from textpl.models import load_classifier, resolve_model
+from textpl.pseudo_labels import PseudoLabels
+from textpl.recipes.label_stage import against_gold, label_pool
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
 from textpl.recipes.progress import TrainingBar
 from textpl.reports.figures import comparison_figure
@@ -101,8 +103,13 @@ def run_recipe(
         trainer.add_callback(TrainingBar())
         return trainer
 
+    @functools.cache
+    def labels(seed: int) -> PseudoLabels:
+        return label_pool(loaded, corpus, splits(seed), say)
+
     def make_callback(seed: int) -> SemiSupervised:
-        return recipe.method.build(splits(seed).pool, seed=seed, max_length=recipe.model.max_length)
+        pool = labels(seed).to_dataset() if "label" in recipe.stages else splits(seed).pool
+        return recipe.method.build(pool, seed=seed, max_length=recipe.model.max_length)
 
     def keep_model(seed: int, trainer: Trainer) -> None:
         if not (out / "model").exists():
@@ -128,6 +135,8 @@ def run_recipe(
         "versions": _versions(device, settings),
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": [splits(s).report for s in chosen]},
     }
+    if "label" in recipe.stages:
+        results["labels"] = [labels(s).to_dict() | against_gold(labels(s)) for s in chosen]
     partial = out / "results.json.partial"
     partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(out / "results.json")

@@ -14,6 +14,10 @@ from textpl.recipes.method_settings import MethodSettings
 from textpl.recipes.references import check_hub_settings
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+# The method where the pool comes labelled: soft labels as they are, they are calibrated already.
+LEARN_LABELS = {
+    "name": "distillation", "column": "probabilities", "column_kind": "probabilities", "temperature": 1.0
+}  # fmt: skip
 
 
 class DataSettings(ft.Strictly):
@@ -127,15 +131,27 @@ class CompareSettings(ft.Strictly):
     threshold: Annotated[ft.Between | Literal["prior"], ft.told_as("prior, or a number between 0 and 1")] = "prior"
 
 
+class LabelSettings(ft.Strictly):
+    """How the stage `label` labels the pool from embeddings; arguments of `textpl.label`."""
+
+    method: ft.RelabelingMethod = "auto"
+    encoder: ft.EncoderName = DEFAULT_MODEL
+    k: ft.Count | None = None
+    class_prior: Annotated[
+        Literal["none", "gold", "uniform"] | ft.Shares,
+        ft.told_as("none, gold, uniform, or a list, one share per label"),
+    ] = "none"
+    confidence: ft.Share = 0.0  # rows below it stay out of the pool
+
+
 def _stages(stages: tuple[str, ...]) -> tuple[str, ...]:
-    only = "for now the only one is train"
     for stage in stages:
-        if stage in ("label", "clean"):
-            raise ValueError(f"stage {stage!r} is not there yet: {only}; label and clean will follow")
-        if stage != "train":
-            raise ValueError(f"unknown stage {stage!r}: {only}")
-    if len(stages) != 1:
-        raise ValueError("write [train], the only stage for now")
+        if stage == "clean":
+            raise ValueError("stage 'clean' is not there yet: for now there are label and train")
+        if stage not in ("label", "train"):
+            raise ValueError(f"unknown stage {stage!r}: there are label and train")
+    if stages not in (("train",), ("label", "train")):
+        raise ValueError("write [train], or [label, train] to label the pool from embeddings first")
     return stages
 
 
@@ -160,7 +176,27 @@ class Recipe(ft.Strictly):
     split: SplitSettings
     model: ModelSettings = ModelSettings()
     stages: Annotated[ft.Texts, AfterValidator(_stages)] = ("train",)
+    label: LabelSettings = LabelSettings()
     method: MethodSettings = Field(default_factory=MethodSettings)
     train: TrainSettings = TrainSettings()
     seeds: Annotated[ft.Numbers, AfterValidator(_seeds)] = (0, 1, 2)
     compare: CompareSettings = CompareSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_are_learned(cls, given: Any) -> Any:
+        """After the stage `label` the method is, unless named, to learn its soft labels."""
+        method = (
+            given.get("method", {}) if isinstance(given, dict) and "label" in _listed(given.get("stages")) else None
+        )
+        return given | {"method": LEARN_LABELS | method} if isinstance(method, dict) and "name" not in method else given
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "label" not in self.stages and self.label != LabelSettings():
+            raise ValueError("label: these settings have no effect without the stage: write stages: [label, train]")
+        return self
+
+
+def _listed(stages: Any) -> list[Any]:
+    return stages if isinstance(stages, list) else []
