@@ -4,9 +4,10 @@
     python benchmarks/relabeling.py --data ../shared/data --datasets sst2 --budgets 25 --seeds 0
     python benchmarks/relabeling.py --table                   # markdown tables of the finished cells
 
-A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset are
-encoded once by the default encoder (cached); `--vectors FOLDER` takes vectors made elsewhere instead: DATASET-train.npy,
-float32, in the row order of train.parquet, perhaps only its first rows. One graph per dataset (k = 20) serves all draws.
+A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset
+are encoded once by the default encoder (cached); `--vectors FOLDER` takes vectors made elsewhere instead:
+DATASET-train.npy, float32, in the row order of train.parquet, perhaps only its first rows. One graph per dataset
+(k = 20) serves all draws.
 
 Rows: train.parquet without repeated texts; 10,000 random ones of AG News, the first 13,000 of GoEmotions, else all.
 Gold: BUDGET rows of each class, drawn by `textpl.splits.draw_labeled`; in GoEmotions the rarest label first, until each

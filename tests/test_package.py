@@ -149,12 +149,14 @@ def test_readme_examples_run(tmp_path, monkeypatch, tokenizer):
     monkeypatch.chdir(tmp_path)
     make_model(labels=2).save_pretrained("tiny")
     tokenizer.save_pretrained("tiny")
-    training, comparing, composing = python_blocks()
+    training, labeling, comparing, composing = python_blocks()
     small = training.replace("sentence-transformers/all-MiniLM-L6-v2", "tiny").replace("max_steps=200", "max_steps=2")
     assert small.count("tiny") == 1 and "max_steps=2," in small
     scope = {}
     exec(small, scope)
     assert scope["trainer"].state.global_step == 2
+    exec(labeling.replace("unlabeled)", 'unlabeled, encoder="lsa")'), scope)
+    assert {"label", "evidence"} <= set(scope["dataset"].column_names)
     scope["pool"] = scope["unlabeled"]
     scope["make_trainer"] = lambda seed: make_trainer(tmp_path / "compare", tokenizer, max_steps=1)
     exec(comparing.replace("range(5)", "range(2)"), scope)

@@ -101,8 +101,8 @@ def choose(
     gold = problem.targets[problem.gold]
     if len(gold) < ROWS_PER_CLASS * problem.num_labels:
         among = among[:1]
-    possible = [(m, k) for m, k in among if k is None or k <= min(problem.graph.k, _most_voters(problem, m))]
-    bar = tqdm(possible or among[:1], desc="trying methods", disable=not progress or len(possible) < 2)
+    possible = list(dict.fromkeys((m, None if k is None else min(k, _most_voters(problem, m))) for m, k in among))
+    bar = tqdm(possible, desc="trying methods", disable=not progress or len(possible) < 2)
     trials = [hold_out(problem, method, k, seed=seed) for method, k in bar]
     default, best = trials[0], max(trials, key=lambda trial: trial.score)
     if best is default or best.score - default.score <= _standard_error(best, default, gold, problem.multi, seed):
@@ -111,7 +111,9 @@ def choose(
 
 
 def _most_voters(problem: Problem, method: str) -> int:
-    return int(problem.gold.sum() * (1 - 1 / FOLDS)) if method == "knn_dv" else len(problem.gold)
+    """Neighbours that a row can have while a fold of the gold rows is hidden."""
+    gold = int(problem.gold.sum())
+    return max(gold - -(-gold // FOLDS), 1) if method == "knn_dv" else max(problem.graph.k, 1)
 
 
 def _folds(targets: np.ndarray, multi: bool, seed: int) -> np.ndarray:
