@@ -341,7 +341,7 @@ def test_votes_counted_in_pieces_are_the_same(monkeypatch):
         return [direct, *(run.p for run in runs), *(run.order for run in runs)]
 
     whole = everything()
-    monkeypatch.setattr("textpl.relabeling.knn.BLOCK", 20)
+    monkeypatch.setattr("textpl.relabeling.votes.BLOCK", 20)
     for one, other in zip(whole, everything(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 

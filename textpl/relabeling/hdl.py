@@ -14,9 +14,9 @@ import numpy as np
 
 from textpl.embeddings.graph import NeighborGraph
 from textpl.relabeling.hdl_queue import Links, SecondStage, by_level, by_queue, count_levels, doubling_levels
-from textpl.relabeling.knn import Ballots, Schedule, blocks, check_problem, edge_strength
 from textpl.relabeling.orphans import Orphans, ToGold, check_orphans, settle_orphans
 from textpl.relabeling.result import Relabeling
+from textpl.relabeling.votes import Ballots, Schedule, blocks, check_problem, edge_strength
 
 Order = Literal["level", "sequential"]
 

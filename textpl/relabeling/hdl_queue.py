@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from textpl.embeddings.graph import NeighborGraph
-from textpl.relabeling.knn import UNIT, Schedule, blocks
+from textpl.relabeling.votes import UNIT, Schedule, blocks
 
 SecondStage = Literal["gain", "next_level", "similarity", "none"]
 

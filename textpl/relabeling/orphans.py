@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from textpl.embeddings.graph import NeighborGraph
-from textpl.relabeling.knn import Schedule, edge_strength
+from textpl.relabeling.votes import Schedule, edge_strength
 
 Orphans = Literal["abstain", "nearest", "grow_k", "knn_dv"]
 ToGold = tuple[np.ndarray, np.ndarray]
