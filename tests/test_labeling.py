@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import textpl
 from textpl.cli import app
 from textpl.labeling import label
-from textpl.pseudo_labels import EMPTY, UNREACHED
+from textpl.pseudo_labels import EMPTY, UNREACHED, _threshold_for
 from textpl.relabeling.methods import METHODS
 
 CENTERS = np.random.default_rng(7).normal(size=(3, 16))
@@ -210,6 +210,82 @@ def test_a_class_without_labelled_row_is_warned_of_and_never_given(caplog):
     assert (result.labels != 2).all()
 
 
+def test_conflicting_labels_of_one_text_are_told_and_not_sure(caplog):
+    data = Dataset.from_dict({"text": [*texts(12), "0 0"], "label": [*gold_of(texts(12)).tolist(), 2]})
+    unlabeled = Dataset.from_dict({"text": ["0 0", "1 0"]})
+    result = label(data, unlabeled, method="linear", encoder=Points(), progress=False)
+    assert "(0, 36, ...)" in caplog.text
+    assert result.confidence.tolist() == [0.5, 1.0] and result.probabilities[0].tolist() == [0.5, 0, 0.5]
+
+
+def test_an_empty_labelled_text_labels_nothing():
+    data = Dataset.from_dict({"text": [*texts(12), ""], "label": [*gold_of(texts(12)).tolist(), 2]})
+    result = label(data, Dataset.from_dict({"text": ["", "1 99"]}), encoder=Points(), progress=False)
+    assert result.labels.tolist() == [-1, 1] and result.reasons[0] == EMPTY
+    with pytest.raises(ValueError, match="No labelled text has an embedding"):
+        label(Dataset.from_dict({"text": ["", ""], "label": [0, 1]}), pool(), encoder=Points(), progress=False)
+
+
+def test_the_only_row_of_its_class_is_not_counted_as_wrong():
+    single = Dataset.from_dict({"text": ["0 1", "1 1", "2 1"], "label": [0, 1, 2]})
+    result = label(single, pool(), encoder=Points(), progress=False)
+    assert "cannot be estimated" in str(result) and "expected" not in str(result)
+    assert result.expected_precision is None and (result.labels == gold_of(pool()["text"])).mean() > 0.9
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_prior_helps_flat_votes_instead_of_drowning_them():
+    rng = np.random.default_rng(0)
+    groups = rng.choice(3, 300, p=[0.8, 0.1, 0.1])
+    unlabeled = Dataset.from_dict({"text": [f"{g} {5000 + i}" for i, g in enumerate(groups)]})
+    given = {"method": "label_propagation", "encoder": Points(spread=1.2), "progress": False}
+    free = label(labeled_set(), unlabeled, **given)
+    told = label(labeled_set(), unlabeled, class_prior=[0.8, 0.1, 0.1], **given)
+    right = [(r.labels == groups).mean() for r in (free, told)]
+    assert right[1] >= right[0] - 0.05 and right[1] > 0.85
+
+
+def test_a_prior_that_cannot_be_reached_is_told(caplog):
+    label(labeled_set(), pool(), method="knn_dv", k=1, class_prior=[0.9, 0.05, 0.05], encoder=Points(), progress=False)
+    assert "instead of" in caplog.text
+
+
+def test_multi_label_rows_whose_labels_are_unsure_are_left_out():
+    data = Dataset.from_dict({"text": texts(30), "label": multi_hot(texts(30)).tolist()})
+    result = label(data, pool(), method="linear", encoder=Points(spread=2.5), progress=False)
+    cut = float(np.median(result.confidence[result.labels == 1]))
+    strict = result.rethreshold(cut)
+    assert 0 < strict.selected.sum() < len(strict)
+    kept = strict.to_dataset().with_format("numpy")["label"][:]
+    np.testing.assert_array_equal(kept == 1, result.labels[strict.selected] == 1)
+    precise = result.rethreshold(precision=0.9)
+    assert not precise.selected.any() or precise.confidence[precise.labels == 1].mean() >= 0.9
+
+
+def test_expected_precision_reaches_what_was_asked_for_in_spite_of_ties():
+    assert _threshold_for(np.array([0.95] * 10 + [0.8] * 90), 0.93) == pytest.approx(0.95)
+    assert _threshold_for(np.array([0.95] * 10 + [0.8] * 90), 0.8) == pytest.approx(0.8)
+    assert _threshold_for(np.array([0.5]), 0.9) > 1
+
+
+def test_columns_of_the_same_name_are_kept_under_another():
+    unlabeled = pool().add_column("confidence", ["high"] * len(pool())).add_column("label", [9] * len(pool()))
+    found = label(labeled_set(), unlabeled, method="linear", encoder=Points(), progress=False)
+    made, nothing = found.to_dataset(), found.rethreshold(1.0).to_dataset()
+    assert set(made["given_confidence"]) == {"high"} and set(made["given_label"]) == {9}
+    assert set(nothing.column_names) == set(made.column_names) and len(nothing) == 0
+    named = pool().rename_column("text", "evidence")
+    with pytest.raises(ValueError, match="rename it first"):
+        label(labeled_set(), named, text_column="evidence", encoder=Points(), progress=False)
+
+
+@pytest.mark.parametrize("method", ["hdl", "knn_dv", "hdl_paper"])
+def test_evidence_is_among_the_neighbours_of_the_method(method):
+    result = label(labeled_set(), pool(), method=method, k=2, encoder=Points(), progress=False)
+    voted = (result._evidence.rows >= 0).sum(1)
+    assert voted.min() >= 1 and np.median(voted) <= (5 if method == "knn_dv" else 2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -258,7 +334,7 @@ def test_auto_reports_what_it_tried(found):
     assert {"linear", "knn_dv", "hdl", "label_propagation", "linear_propagation"} <= tried
     few = label(labeled_set(3), pool(), encoder=Points(), progress=False)
     assert [entry["method"] for entry in few.report["tried"]] == ["linear_propagation"]
-    assert "each with its own label hidden" in str(found)
+    assert "each labelled while it" in str(found)
     json.dumps(found.to_dict())
 
 
@@ -300,6 +376,9 @@ def test_the_command_line_labels_files(tmp_path):
         assert again.exit_code == 1 and "not overwritten" in again.output
     made = Dataset.from_parquet(str(tmp_path / "out.parquet"))
     assert made.features["label"].names == ["rain", "tea"]
+    assert set(Dataset.from_csv(str(tmp_path / "out.csv"))["label"]) == {"rain", "tea"}
+    bad = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "x.csv"), "--confidence", "95"])
+    assert bad.exit_code == 1 and "between 0 and 1" in bad.output
     assert [made.features["label"].int2str(i) for i in made["label"]] == ["tea"] * 8 + ["rain"] * 8
 
 

@@ -99,10 +99,23 @@ def test_bad_settings_and_data_are_named(tmp_path, tokenizer):
         train(tmp_path, tokenizer, HDLTeacher(encoder=Words()))
     with pytest.raises(ValueError, match="no column 'label'"):
         train(tmp_path, tokenizer, HDLTeacher(Dataset.from_dict({"text": ["a"]}), encoder=Words()))
-    with pytest.raises(ValueError, match="3 labels"):
+    with pytest.raises(ValueError, match="out of range"):
         train(tmp_path, tokenizer, HDLTeacher(Dataset.from_dict({"text": ["a"], "label": [7]}), encoder=Words()))
     with pytest.raises(ValueError, match="use 'auto' or one of"):
-        train(tmp_path, tokenizer, HDLTeacher(method="hld"))
+        HDLTeacher(method="hld")
+    with pytest.raises(ValueError, match="class_prior"):
+        train(tmp_path, tokenizer, HDLTeacher(class_prior="unifrom"))
+    with pytest.raises(ValueError, match="no rows"):
+        train(tmp_path, tokenizer, HDLTeacher(make_data(tokenizer).select([])))
+
+
+def test_labelled_rows_may_carry_the_models_label_names(tmp_path, tokenizer):
+    data = make_data(tokenizer, rows=30)
+    named = Dataset.from_dict({"text": data["text"], "label": [f"LABEL_{i}" for i in data["label"]]})
+    by_id, by_name = (HDLTeacher(d, encoder=Words(), method="linear") for d in (data, named))
+    train(tmp_path, tokenizer, by_id)
+    train(tmp_path, tokenizer, by_name)
+    torch.testing.assert_close(by_id._p, by_name._p)
 
 
 class Fixed:

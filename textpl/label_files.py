@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, List
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
@@ -45,6 +45,9 @@ def label_files(
         raise ValueError(f"{out}: write a {', '.join(WRITABLE)} file.")
     if out.exists():
         raise FileExistsError(f"{out} exists and is not overwritten: choose another name, or remove it.")
+    for name, value in (("confidence", confidence), ("precision", precision)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}: a share between 0 and 1, such as 0.95.")
     known = open_source(labeled)
     pool = known.splits.get("unlabeled") if unlabeled is None else _pool(open_source(unlabeled).splits)
     if pool is None:
@@ -61,7 +64,7 @@ def label_files(
 
 
 def _pool(splits: dict[str, Dataset]) -> Dataset:
-    return splits.get("unlabeled", splits["train"])
+    return splits["unlabeled"] if "unlabeled" in splits else splits["train"]
 
 
 def _write(dataset: Dataset, out: Path) -> None:
@@ -69,10 +72,20 @@ def _write(dataset: Dataset, out: Path) -> None:
     if out.suffix == ".parquet":
         dataset.to_parquet(str(partial))
     elif out.suffix == ".jsonl":
-        dataset.to_json(str(partial), force_ascii=False)
+        _named(dataset).to_json(str(partial), force_ascii=False)
     else:
-        _flat(dataset).to_csv(str(partial))
+        _flat(_named(dataset)).to_csv(str(partial))
     os.replace(partial, out)
+
+
+def _named(dataset: Dataset) -> Dataset:
+    """Class ids as names: unlike parquet, these files cannot say what an id means."""
+    feature = dataset.features["label"]
+    if not isinstance(feature, ClassLabel):
+        return dataset
+    names = [None if i in (None, -1) else feature.names[i] for i in dataset["label"]]
+    columns = {c: names if c == "label" else dataset[c][:] for c in dataset.column_names}
+    return Dataset.from_dict(columns, Features({**dataset.features, "label": Value("string")}))
 
 
 def _flat(dataset: Dataset) -> Dataset:

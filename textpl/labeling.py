@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,22 +15,24 @@ from textpl.corpus import check_text, declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
-from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, search, unit_rows
+from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
 from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
-from textpl.pseudo_labels import EMPTY, UNREACHED, Evidence, PseudoLabels
-from textpl.relabeling.calibration import calibrate, precision_coverage, wilson_interval
+from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
+from textpl.relabeling.calibration import calibrate, precision_coverage
 from textpl.relabeling.clusterability import clusterability
 from textpl.relabeling.methods import METHODS
+from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
-from textpl.relabeling.result import Relabeling
 from textpl.relabeling.soft_labels import GRAPH_K, SoftLabels, soft_labels
 
 logger = logging.getLogger(__name__)
 
 # Neighbours looked at by the diagnostics, and rows of evidence kept.
 DIAGNOSED_K, EVIDENCE_ROWS = 5, 5
+# Methods in which no row of the graph votes on another; kNN-DV's voters are the nearest labelled rows themselves.
+WITHOUT_VOTES = ("linear", "linear_propagation", "knn_dv")
 
 
 def label(
@@ -60,10 +62,11 @@ def label(
     Args:
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
         unlabeled: rows with the same text column; labels in it are ignored.
-        method: "auto" tries several on the labelled rows themselves (10 rows per class or more, else
-            "linear_propagation"), or a key of `textpl.relabeling.methods.METHODS`.
+        method: "auto" tries several on the labelled rows themselves; with fewer than 10 rows per class on average it
+            takes "linear_propagation" (multi-label: "linear") unseen. Or a key of
+            `textpl.relabeling.methods.METHODS`.
         encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), or an object with
-            `name` and `encode(texts)`.
+            `name` and `encode(texts, *, progress=True)`.
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
@@ -87,10 +90,12 @@ def label(
     if k is not None and k < 1:
         raise ValueError(f"k={k}: at least one neighbour is needed.")
     coding, targets = _read_labels(labeled, label_column, label_names)
+    if text_column in ADDED_COLUMNS:
+        raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
     texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
     coder = get_encoder(encoder)
     vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress))
-    nodes = _Nodes.build(vectors, targets, coder.name)
+    nodes = _nodes(vectors, targets, coder.name)
     multi = coding.problem_type == MULTI
     graph = neighbor_graph(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
     prior = resolve_prior(class_prior, targets, multi=multi)
@@ -145,32 +150,23 @@ def _check_rows(dataset: Dataset, name: str, column: str) -> None:
         raise ValueError(f"{name} has no rows: there is nothing to {'learn from' if name == 'labeled' else 'label'}.")
 
 
-@dataclass(frozen=True)
-class _Nodes:
-    """Distinct embeddings, and which texts have them."""
-
-    vectors: np.ndarray  # (nodes, d)
-    first: np.ndarray  # (nodes,) first text of each
-    of: np.ndarray  # (texts,) node of each text, labelled ones first
-    targets: np.ndarray  # (nodes, labels), the mean of the labelled texts' targets
-    gold: np.ndarray  # (nodes,)
-    labeled: int  # number of labelled texts
-
-    @classmethod
-    def build(cls, vectors: np.ndarray, targets: np.ndarray, encoder: str) -> _Nodes:
-        first, of = distinct_rows(vectors)
-        if len(first) < 2:
-            raise ValueError(
-                f"All {len(vectors)} texts have the same embedding by {encoder}: no neighbourhood can tell them apart. "
-                "Look at the text column, or take another encoder."
-            )
-        labeled = len(targets)
-        sums = np.zeros((len(first), targets.shape[1]), dtype=np.float32)
-        counts = np.zeros(len(first), dtype=np.float32)
-        np.add.at(sums, of[:labeled], targets)
-        np.add.at(counts, of[:labeled], 1)
-        nodes = vectors if len(first) == len(vectors) else vectors[first]
-        return cls(nodes, first, of, sums / np.maximum(counts, 1)[:, None], counts > 0, labeled)
+def _nodes(vectors: np.ndarray, targets: np.ndarray, encoder: str) -> Nodes:
+    nodes = Nodes.build(vectors, targets)
+    if len(nodes.first) < 2:
+        raise ValueError(
+            f"All {len(vectors)} texts have the same embedding by {encoder}: no neighbourhood can tell them apart. "
+            "Look at the text column, or take another encoder."
+        )
+    if not nodes.gold.any():
+        raise ValueError(f"No labelled text has an embedding by {encoder}: are they empty, or of unknown words only?")
+    if len(nodes.conflicts):
+        shown = ", ".join(map(str, nodes.conflicts[:5].tolist()))
+        logger.warning(
+            "%d labelled rows (%s, ...) have the text of another one with another label: each counts in part.",
+            len(nodes.conflicts),
+            shown,
+        )
+    return nodes
 
 
 def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.ndarray) -> dict[str, Any]:
@@ -189,18 +185,22 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
     )
     measure = "macro F1" if problem.multi else "accuracy"
     summary = []
-    if len(trial.p):
-        summary.append(f"on the {len(rows)} labelled rows, each with its own label hidden: {measure}")
+    if len(trial.rows):
+        few = f"{len(trial.rows)} labelled rows, each labelled while it and every fifth other one were hidden"
+        summary.append(f"{measure} on {few}:")
         summary += [f"  {t}: {100 * t.score:.1f}" + ("  <- used" if t is trial else "") for t in trials]
-    if not problem.multi and len(trial.p):
-        right = (trial.p.argmax(1) == problem.targets[rows].argmax(1)) & trial.p.any(1)
-        low, high = wilson_interval(right.sum(), np.array(len(right)))
-        summary.append(f"estimated precision: {100 * right.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+    else:
+        summary.append("no label occurs twice: how right the labels are cannot be estimated")
+    if problem.prior is not None:
+        shares = ", ".join(f"{n} {share:.3g}" for n, share in zip(coding.label_names, problem.prior, strict=True))
+        summary.append(f"class shares as given: {shares}")
     warning = found.warning() if trial.method in ("hdl_paper", "knn") else None
     if warning:
         logger.warning("%s", warning)
     return {
-        "tried": [{"method": t.method, "k": t.k, measure.replace(" ", "_"): t.score} for t in trials],
+        "tried": [
+            {"method": t.method, "k": t.k, measure.replace(" ", "_"): t.score if len(t.rows) else None} for t in trials
+        ],
         "clusterability": found.to_dict(),
         "graph": {"method": problem.graph.method, "k": problem.graph.k, "recall": problem.graph.recall},
         "label_rates": dict(zip(coding.label_names, np.round(rates, 6).tolist(), strict=True)),
@@ -217,16 +217,16 @@ def _without_self(ids: np.ndarray, sims: np.ndarray) -> NeighborGraph:
     return NeighborGraph(ids[~drop].reshape(shape), sims[~drop].reshape(shape))
 
 
-def _pseudo_labels(nodes: _Nodes, problem: Problem, soft: SoftLabels, rates: np.ndarray, **about: Any) -> PseudoLabels:
+def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.ndarray, **about: Any) -> PseudoLabels:
     """From nodes back to the rows of the unlabelled dataset, with calibrated confidences."""
-    own = nodes.of[nodes.labeled :]
+    own = nodes.of[len(nodes.of) - len(about["_unlabeled"]) :]
     hops, p = soft.result.hops[own], soft.p[own]
-    gold = problem.targets[problem.gold][: len(soft.held_out)]
-    if problem.multi:
-        decided, confidence, margin, coverage = _decide_cells(soft, own, gold, rates)
-    else:
-        decided, confidence, margin, coverage = _decide_rows(p, soft.held_out, gold)
-    confidence[hops == 0] = 1  # a labelled text: its label is given
+    gold = problem.targets[problem.gold][soft.trial.rows]
+    decide = _decide_cells if problem.multi else _decide_rows
+    decided, confidence, margin, coverage = decide(soft, own, gold, rates)
+    given = hops == 0  # a labelled text: its label is given, unless two rows give it different ones
+    decided[given] = (p[given] >= 0.5) if problem.multi else p[given].argmax(1)
+    confidence[given] = np.maximum(p[given], 1 - p[given]) if problem.multi else p[given].max(1)
     decided[hops < 0], confidence[hops < 0] = -1, 0
     zero = ~np.asarray(nodes.vectors.any(1))[own]
     return PseudoLabels(
@@ -240,18 +240,20 @@ def _pseudo_labels(nodes: _Nodes, problem: Problem, soft: SoftLabels, rates: np.
         hops=hops,
         coverage=coverage,
         _decided=decided,
-        _evidence=_evidence(nodes, problem, soft.result, own),
+        _evidence=_evidence(nodes, problem, soft, own),
         **about,
     )
 
 
-def _decide_rows(p: np.ndarray, held_out: np.ndarray, gold: np.ndarray) -> tuple:
+def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray) -> tuple:
     """Labels, confidences, margins and the held-out precision curve of single-label rows."""
+    p, held_out = soft.p[own], soft.held_out
     sure, right = held_out.max(1, initial=0), held_out.argmax(1) == gold.argmax(1)
-    sure, right = sure[sure > 0], right[sure > 0]  # abstentions say nothing about those that did not abstain
-    calibration = calibrate(sure, right)
+    labeled = sure > 0  # abstentions say nothing about those that did not abstain
+    calibration = calibrate(sure[labeled], right[labeled])
     best = np.partition(p, -2, axis=1)[:, -2:]
-    coverage = precision_coverage(calibration.precision(sure), right)
+    coverage = precision_coverage(calibration.precision(sure[labeled]), right[labeled])
+    coverage = replace(coverage, coverage=coverage.coverage * labeled.sum() / max(len(labeled), 1))
     return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage
 
 
@@ -267,16 +269,23 @@ def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np
     return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage
 
 
-def _evidence(nodes: _Nodes, problem: Problem, result: Relabeling, own: np.ndarray) -> Evidence:
-    """The nearest rows that had a label before the row itself got one; where none did, the nearest labelled rows."""
-    ids, sims = problem.graph.ids[own], problem.graph.sims[own]
-    earlier = (ids >= 0) & (result.order[ids] >= 0) & (result.order[ids] < result.order[own][:, None])
-    chosen = np.argsort(~earlier, axis=1, kind="stable")[:, :EVIDENCE_ROWS]
-    voted = np.take_along_axis(earlier, chosen, 1)
-    ids = np.where(voted, np.take_along_axis(ids, chosen, 1), -1)
-    sims = np.where(voted, np.take_along_axis(sims, chosen, 1), 0)
-    alone = np.flatnonzero(~voted.any(1) & (result.hops[own] >= 0))
+def _evidence(nodes: Nodes, problem: Problem, soft: SoftLabels, own: np.ndarray) -> Evidence:
+    """The nearest rows that voted; where there are no votes, the nearest labelled rows."""
+    order, hops = soft.result.order, soft.result.hops[own]
+    graph = problem.graph.first(min(soft.trial.k or 1, problem.graph.k)) if problem.graph.k else problem.graph
+    ids, sims = graph.ids[own], graph.sims[own]
+    voted = (ids >= 0) & (order[ids] >= 0) & (order[ids] < order[own][:, None])
+    if soft.trial.method in WITHOUT_VOTES:
+        voted[:] = False
+    chosen = np.argsort(~voted, axis=1, kind="stable")[:, :EVIDENCE_ROWS]
+    ids = _padded(np.where(np.take_along_axis(voted, chosen, 1), np.take_along_axis(ids, chosen, 1), -1), -1)
+    sims = _padded(np.where(ids[:, : chosen.shape[1]] >= 0, np.take_along_axis(sims, chosen, 1), 0), 0)
+    alone = np.flatnonzero((ids < 0).all(1) & (hops >= 0))
     gold = np.flatnonzero(problem.gold)
-    near, similarity = search(nodes.vectors[own[alone]], nodes.vectors[gold], ids.shape[1], progress=False)
+    near, similarity = search(nodes.vectors[own[alone]], nodes.vectors[gold], EVIDENCE_ROWS, progress=False)
     ids[alone], sims[alone] = np.where(near >= 0, gold[near], -1), similarity
-    return Evidence(np.where(ids >= 0, nodes.first[ids], -1), sims, nodes.labeled)
+    return Evidence(np.where(ids >= 0, nodes.first[ids], -1), sims, len(nodes.of) - len(own))
+
+
+def _padded(values: np.ndarray, blank: int) -> np.ndarray:
+    return np.pad(values, ((0, 0), (0, EVIDENCE_ROWS - values.shape[1])), constant_values=blank)

@@ -24,7 +24,7 @@ from textpl.components.losses import DistillationLoss, cross_entropy, kl_diverge
 from textpl.components.neighbor_teacher import HDLTeacher
 from textpl.components.schedules import Schedule, cosine, lee, sigmoid
 from textpl.components.selection import FixedThreshold, GaussianWeight, RelativeThreshold, Until
-from textpl.components.sharpen import Temperature, argmax, keep
+from textpl.components.sharpen import Temperature, argmax, keep, winner
 from textpl.components.teacher_mixes import Then
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.components.views import TfidfReplacement, View
@@ -259,7 +259,8 @@ def hdl(
 
     Until `start`: `fixmatch`. Then the pool is labelled by neighbours in the space of the model itself
     (`encoder="model"`, again every `refresh`) or of a fixed encoder, and training goes on with these labels as hard
-    targets: H(y, p) + weight * mean_U H(onehot(q_neighbours), p(view)). Rows out of reach of every label are left out.
+    targets: H(y, p) + weight * mean_U H(onehot(q_neighbours), p(view)); multi-label keeps the soft targets. Rows out of
+    reach of every label are left out.
     When to use: the model's representation is better than its classifier, which holds for topics more than sentiment;
     look at what `textpl.label` says first. `labeled`, `encoder`, `k` and `refresh` are those of `textpl.HDLTeacher`,
     `relabel` is its `method`; `start` is a share of the run, `threshold` that of `fixmatch`.
@@ -269,7 +270,7 @@ def hdl(
         unlabeled,
         teacher=Then(SelfTeacher(), neighbors, at=start),
         select=Until(start, FixedThreshold(threshold)),
-        sharpen=argmax,
+        sharpen=winner,
         view=view,
         loss=cross_entropy,
         weight=weight,

@@ -11,6 +11,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_dat
 
 from textpl.relabeling.calibration import PrecisionCoverage
 
+# Columns of the resulting dataset.
+ADDED_COLUMNS = ("label", "probabilities", "confidence", "label_source", "evidence", "reason")
 # Why a row has no label.
 UNREACHED = "no labelled row can be reached through its neighbours"
 EMPTY = "its embedding is zero: the text is empty or has no known word"
@@ -62,45 +64,47 @@ class PseudoLabels:
     def rethreshold(self, confidence: float | None = None, *, precision: float | None = None) -> PseudoLabels:
         """Select again by another threshold, nothing is computed anew.
 
+        Multi-label: a row is selected if all labels given to it are sure enough; cells without a label below the
+        threshold become undecided (-1).
+
         Args:
-            confidence: least confidence of a selected row (multi-label: cell).
-            precision: instead, the expected share of right labels among the selected ones: the most rows whose mean
+            confidence: least confidence of a label.
+            precision: instead, the expected share of right ones among the labels given: the most labels whose mean
                 confidence reaches it.
 
         Raises:
             ValueError: unless exactly one of them is given, within [0, 1].
         """
-        given = [v for v in (confidence, precision) if v is not None]
-        if len(given) != 1 or not 0 <= given[0] <= 1:
+        wanted = [v for v in (confidence, precision) if v is not None]
+        if len(wanted) != 1 or not 0 <= wanted[0] <= 1:
             raise ValueError(
                 f"rethreshold(confidence={confidence}, precision={precision}): give exactly one, between 0 and 1."
             )
-        if precision is not None:
-            confidence = _threshold_for(self.confidence[self.confidence > 0], precision)
-        assert confidence is not None
-        kept = (self._decided >= 0) & (self.confidence >= confidence)
-        labels = np.where(kept, self._decided, -1)
-        selected = np.asarray(kept.any(1) if self.multi else kept)
-        low = np.where(self.hops >= 0, f"confidence below {confidence:.3g}", self.reasons)
+        given = self._decided == 1 if self.multi else self._decided >= 0
+        cut = _threshold_for(self.confidence[given], precision) if confidence is None else confidence  # type: ignore[arg-type]
+        sure = self.confidence >= cut
+        labels = np.where(sure, self._decided, -1)
+        selected = np.asarray((self.hops >= 0) & ((sure | ~given).all(1) if self.multi else sure))
+        low = np.where(self.hops >= 0, f"confidence below {cut:.3g}", self.reasons)
         reasons = np.where(selected, "", low)
-        return dataclasses.replace(self, labels=labels, selected=selected, reasons=reasons, threshold=float(confidence))
+        return dataclasses.replace(self, labels=labels, selected=selected, reasons=reasons, threshold=float(cut))
 
     def to_dataset(self, *, only_selected: bool = True) -> Dataset:
         """The unlabelled rows with their labels.
 
         Columns added: `label` (class id, multi-label a 0/1 list in which undecided cells are 0), `probabilities`,
         `confidence`, `label_source` ("labeled" where the text is a labelled one, else the method's name, "" for none)
-        and `evidence`, the rows that voted, most similar first: `source` ("labeled" or "unlabeled"), `row` of that
-        dataset, `similarity` (cosine).
+        and `evidence`, the rows that voted (for methods without votes the nearest labelled rows), most similar first:
+        `source` ("labeled" or "unlabeled"), `row` of that dataset, `similarity` (cosine). Columns that had these
+        names are kept as `given_...`.
 
         Args:
             only_selected: leave out the rows without a label; otherwise their label is -1 (multi-label: all 0) and a
                 column `reason` says why.
         """
         rows = np.flatnonzero(self.selected) if only_selected else np.arange(len(self.labels))
-        taken = {"label", "probabilities", "confidence", "label_source", "evidence", "reason"}
-        kept = [c for c in self._unlabeled.column_names if c not in taken]
-        base = self._unlabeled.select_columns(kept).select(rows)
+        base = self._unlabeled.select(rows)
+        base = base.rename_columns({c: f"given_{c}" for c in base.column_names if c in ADDED_COLUMNS})
         labels = self.labels[rows]
         count = len(self.label_names)
         label_feature = List(Value("int8"), length=count) if self.multi else ClassLabel(names=list(self.label_names))
@@ -121,8 +125,12 @@ class PseudoLabels:
             "evidence": EVIDENCE_FEATURE,
         }
         if not only_selected:
-            columns["reason"], features["reason"] = self.reasons, Value("string")
+            columns["reason"], features["reason"] = self.reasons[rows], Value("string")
         added = Dataset.from_dict({k: list(v) for k, v in columns.items()}, features=Features(features))
+        if not len(rows):  # concatenated, empty columns would get lost
+            return Dataset.from_dict(
+                {c: [] for c in (*base.features, *features)}, Features({**base.features, **features})
+            )
         return concatenate_datasets([base, added], axis=1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,9 +150,9 @@ class PseudoLabels:
 
     @property
     def expected_precision(self) -> float | None:
-        """Mean confidence of the labels given (multi-label: of the labels that are 1); None where there are none."""
+        """Mean confidence of the labels given (multi-label: of the cells that are 1); None where it is unknown."""
         given = self.labels == 1 if self.multi else self.selected
-        return float(self.confidence[given].mean()) if given.any() else None
+        return float(self.confidence[given].mean()) if given.any() and len(self.coverage.cut) else None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -155,7 +163,7 @@ class PseudoLabels:
     def __str__(self) -> str:
         threshold = f" at confidence {self.threshold:.2f}" if self.threshold else ""
         lines = [f"{self.method} on {self.encoder}: {self.selected.sum():,} of {len(self):,} rows labelled{threshold}"]
-        if self.expected_precision is not None:
+        if self.expected_precision is not None and len(self.coverage.cut):
             lines.append(f"expected precision of these labels: {100 * self.expected_precision:.1f} %")
         return "\n".join([*lines, *self.report["summary"]])
 
@@ -196,9 +204,8 @@ class Evidence:
 
 def _threshold_for(confidence: np.ndarray, precision: float) -> float:
     """Least threshold above which the mean confidence reaches `precision`; above all if none does."""
-    if not len(confidence):
-        return 1.0
-    ranked = np.sort(confidence.ravel())[::-1]
-    means = np.cumsum(ranked, dtype=np.float64) / np.arange(1, len(ranked) + 1)
-    reached = np.flatnonzero(means >= precision)
-    return float(ranked[reached[-1]]) if len(reached) else float(np.nextafter(ranked[0], 2))
+    ranked = np.sort(confidence)[::-1].astype(np.float64)
+    means = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    whole = np.append(np.diff(ranked) < 0, True)[: len(ranked)]  # equal confidences stand or fall together
+    reached = np.flatnonzero(whole & (means >= precision - 1e-9))
+    return float(ranked[reached[-1]]) if len(reached) else float(np.nextafter(np.float32(ranked.max(initial=1)), 2))

@@ -16,9 +16,13 @@ from torch import Tensor
 
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target
+from textpl.corpus import declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import ClassifierEncoder, Encoder, get_encoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
+from textpl.labels import arrow_column, infer_coding
+from textpl.relabeling.methods import METHODS
+from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import GRAPH_K, soft_labels
@@ -42,9 +46,9 @@ class HDLTeacher:
         k: neighbours; default: the method's.
         refresh: with `encoder="model"`: "epoch" relabels after every pass through the pool, a number after so many
             optimizer steps, None never.
-        class_prior: shares that the classes of the pool are known to have, see `textpl.label`.
+        class_prior: single-label: shares that the classes of the pool are known to have, see `textpl.label`.
         text_column: text column of `labeled`.
-        label_column: label column of `labeled`: class ids or multi-hot lists in the order of the model's labels.
+        label_column: label column of `labeled`: names or ids of the model's labels, or multi-hot lists.
         cache_dir: folder of the embeddings of a fixed encoder.
 
     Raises:
@@ -66,6 +70,10 @@ class HDLTeacher:
     ) -> None:
         if not (refresh in ("epoch", None) or (isinstance(refresh, int) and refresh > 0)):
             raise ValueError(f"refresh={refresh!r}: use 'epoch', a number of optimizer steps, or None.")
+        if method not in ("auto", *METHODS) or not (k is None or (isinstance(k, int) and k > 0)):
+            raise ValueError(
+                f"method={method!r}, k={k!r}: use 'auto' or one of {', '.join(METHODS)}, and a k from 1 on."
+            )
         self.labeled, self.encoder, self.method, self.k = labeled, encoder, method, k
         self.refresh, self.class_prior, self.cache_dir = refresh, class_prior, cache_dir
         self.text_column, self.label_column = text_column, label_column
@@ -76,6 +84,7 @@ class HDLTeacher:
         self._p = torch.zeros(len(run.pool), run.task.num_labels, dtype=torch.float16)
         self._labeled_at = torch.tensor(-1)
         self._targets, self._rows = self._read_labeled(run)
+        self._prior = resolve_prior(self.class_prior, self._targets, multi=isinstance(run.task, MultiLabel))
         if isinstance(self.encoder, str) and self.encoder == "model":
             self._tokens = run.pool.tokenize(self._rows, self.text_column)
             return
@@ -99,15 +108,13 @@ class HDLTeacher:
         column = run.label_column if self.labeled is None else self.label_column
         if column not in rows.column_names:
             raise ValueError(f"HDLTeacher: labeled has no column {column!r}; its columns are {rows.column_names}.")
-        labels = torch.as_tensor(np.asarray(rows[column]))
-        if (
-            not isinstance(run.task, MultiLabel)
-            and not 0 <= int(labels.min()) <= int(labels.max()) < run.task.num_labels
-        ):
-            raise ValueError(
-                f"HDLTeacher: labels of {column!r} are not ids of the model's {run.task.num_labels} labels."
-            )
-        return run.task.targets(labels).numpy(), rows
+        if not len(rows):
+            raise ValueError("HDLTeacher: labeled has no rows: there is nothing to label the pool from.")
+        where = f"HDLTeacher's labeled, column {column!r}"
+        names = declared_names({"labeled": rows}, column, run.label_names)
+        values = arrow_column(rows, column)
+        coding = infer_coding(values, where, label_names=names, problem_type=run.task.problem_type)
+        return run.task.targets(torch.from_numpy(coding.encode(values, where))).numpy(), rows
 
     def __call__(self, step: Step) -> Target:
         """Calibrated probabilities of the drawn rows; abstains where no labelled row was within reach."""
@@ -149,15 +156,12 @@ class HDLTeacher:
         return (run.reduce(everything.to(next(run.model.parameters()).device)) * run.world).cpu().numpy()
 
     def _label(self, vectors: np.ndarray, run: Run) -> None:
-        known, multi = len(self._targets), isinstance(run.task, MultiLabel)
-        vectors = unit_rows(vectors)
-        graph = neighbor_graph(vectors, max(self.k or 0, GRAPH_K), progress=False)
-        targets = np.zeros((len(vectors), run.task.num_labels), dtype=np.float32)
-        targets[:known] = self._targets
-        prior = resolve_prior(self.class_prior, self._targets, multi=multi)
-        problem = Problem(vectors, graph, targets, np.arange(len(vectors)) < known, multi, None if multi else prior)
+        multi = isinstance(run.task, MultiLabel)
+        nodes = Nodes.build(unit_rows(vectors), self._targets)
+        graph = neighbor_graph(nodes.vectors, max(self.k or 0, GRAPH_K), progress=False)
+        problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else self._prior)
         soft = soft_labels(problem, self.method, self.k, progress=False)
-        self._p.copy_(torch.from_numpy(soft.p[known:]))
+        self._p.copy_(torch.from_numpy(soft.p[nodes.of[len(self._targets) :]]))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The pool's labels and the step at which they were made."""

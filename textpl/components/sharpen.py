@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from textpl.tasks import Task
+from textpl.tasks import MultiLabel, Task
 
 
 def argmax(p: Tensor, task: Task) -> Tensor:
     """Hard target: one-hot of the most probable label, or 1[p >= 0.5] per label (Lee 2013, equation 14)."""
     return task.hard(p)
+
+
+def winner(p: Tensor, task: Task) -> Tensor:
+    """Arg-max for single-label; multi-label p as it is, since 0.5 is no cut for rare labels."""
+    return p if isinstance(task, MultiLabel) else task.hard(p)
 
 
 def keep(p: Tensor, task: Task) -> Tensor:

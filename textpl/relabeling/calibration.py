@@ -106,8 +106,9 @@ def _platt(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.
     slope, intercept = model.coef_[0, 0], model.intercept_[0]
     if slope <= 0 or spread <= 1e-9:  # more confident rows were not right more often: only the base rate is known
         slope, intercept = 0.0, logit(y.mean())
-    knots = expit(np.linspace(logit(EXTREME), logit(1 - EXTREME), CURVE_POINTS))
-    return knots, expit(intercept + slope * (_logit(knots) - center) / max(spread, 1e-9))
+    # Beyond the confidences seen, the curve stays flat: narrow ones make it steep, and nothing was seen out there.
+    points = np.linspace(z.min(), z.max(), CURVE_POINTS)
+    return expit(points), expit(intercept + slope * (points - center) / max(spread, 1e-9))
 
 
 def fit_temperature(p: np.ndarray, targets: np.ndarray) -> float:

@@ -45,12 +45,14 @@ class Trial:
     Attributes:
         method: its name.
         k: neighbours.
-        p: float32 (gold rows, labels), what it made of them; rows of 0 where it abstained.
-        score: accuracy, for multi-label macro F1 at cuts matched to the label rates; in [0, 1].
+        rows: int64 (held,), which of the gold rows: all but the only ones of their class, which nothing could find.
+        p: float32 (held, labels), what it made of them; rows of 0 where it abstained.
+        score: accuracy, for multi-label macro F1 at cuts matched to the label rates; in [0, 1], NaN without rows.
     """
 
     method: str
     k: int | None
+    rows: np.ndarray
     p: np.ndarray
     score: float
 
@@ -59,22 +61,23 @@ class Trial:
 
 
 def hold_out(problem: Problem, method: str, k: int | None, *, seed: int = 0) -> Trial:
-    """Label each gold row with its label, and those of a fifth of the others of its class, hidden.
+    """Label each gold row while its label, and that of about every fifth other one, is hidden.
 
     Args:
-        problem: needs two gold rows.
+        problem: what to label.
         method: key of `METHODS`.
         k: neighbours.
         seed: seed of the folds.
     """
     gold = np.flatnonzero(problem.gold)
-    folds = _folds(problem.targets[gold], problem.multi, seed)
-    p = np.zeros((len(gold), problem.num_labels), dtype=np.float32)
-    for fold in range(folds.max() + 1):
-        hidden = folds == fold
-        if hidden.any():
-            p[hidden] = run_method(problem.hide(gold[hidden]), method, k).p[gold[hidden]]
-    return Trial(method, k, p, _score(p, problem.targets[gold], problem.multi))
+    rows = _answerable(problem.targets[gold], problem.multi)
+    targets = problem.targets[gold[rows]]
+    folds = _folds(targets, problem.multi, seed)
+    p = np.zeros((len(rows), problem.num_labels), dtype=np.float32)
+    for fold in range(folds.max(initial=-1) + 1):
+        hidden = gold[rows[folds == fold]]
+        p[folds == fold] = run_method(problem.hide(hidden), method, k).p[hidden]
+    return Trial(method, k, rows, p, _score(p, targets, problem.multi) if len(rows) else float("nan"))
 
 
 def choose(
@@ -87,10 +90,10 @@ def choose(
     """Try all candidates and take the best one, or the first where none is clearly better.
 
     Clearly: by more than one standard error of the difference, from resampled gold rows. With fewer than 10 gold rows
-    per class (positives per label) only the first is tried.
+    per class (positives per label) on average only the first is tried.
 
     Args:
-        problem: needs two gold rows.
+        problem: what to label.
         among: (method, k) pairs, the default first.
         seed: seed of folds and resamples.
         progress: show a progress bar.
@@ -99,15 +102,15 @@ def choose(
         The chosen trial, and all of them.
     """
     gold = problem.targets[problem.gold]
-    if len(gold) < ROWS_PER_CLASS * problem.num_labels:
+    if gold.sum() < ROWS_PER_CLASS * problem.num_labels:
         among = among[:1]
     possible = list(dict.fromkeys((m, None if k is None else min(k, _most_voters(problem, m))) for m, k in among))
     bar = tqdm(possible, desc="trying methods", disable=not progress or len(possible) < 2)
     trials = [hold_out(problem, method, k, seed=seed) for method, k in bar]
     default, best = trials[0], max(trials, key=lambda trial: trial.score)
-    if best is default or best.score - default.score <= _standard_error(best, default, gold, problem.multi, seed):
-        return default, trials
-    return best, trials
+    held = gold[default.rows]
+    clearly = best.score - default.score > _standard_error(best, default, held, problem.multi, seed)
+    return (best if clearly else default), trials
 
 
 def _most_voters(problem: Problem, method: str) -> int:
@@ -123,8 +126,16 @@ def _folds(targets: np.ndarray, multi: bool, seed: int) -> np.ndarray:
     if not multi:
         order = order[np.argsort(targets[order].argmax(1), kind="stable")]
     folds = np.empty(len(targets), dtype=np.int64)
-    folds[order] = np.arange(len(targets)) % min(FOLDS, len(targets))
+    folds[order] = np.arange(len(targets)) % max(min(FOLDS, len(targets)), 1)
     return folds
+
+
+def _answerable(targets: np.ndarray, multi: bool) -> np.ndarray:
+    """Gold rows that another one can tell the label of, int64; multi-label: all, if there are two."""
+    if multi:
+        return np.arange(len(targets)) if len(targets) > 1 else np.zeros(0, dtype=np.int64)
+    classes = targets.argmax(1)
+    return np.flatnonzero(np.bincount(classes, minlength=targets.shape[1])[classes] > 1)
 
 
 def _score(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
@@ -136,6 +147,8 @@ def _score(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
 
 
 def _standard_error(a: Trial, b: Trial, targets: np.ndarray, multi: bool, seed: int) -> float:
+    if a is b:
+        return 0.0
     rng = np.random.default_rng(seed)
     differences = []
     for _ in range(RESAMPLES):

@@ -11,7 +11,6 @@ from textpl.embeddings.neighbors import search, unit_rows
 from textpl.relabeling.hdl import hdl, hdl_paper
 from textpl.relabeling.knn import knn, knn_dv
 from textpl.relabeling.linear import linear
-from textpl.relabeling.priors import project_to_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.propagation import label_propagation
 from textpl.relabeling.result import Relabeling
@@ -34,7 +33,7 @@ class Method:
 
 
 def run_method(problem: Problem, name: str, k: int | None = None) -> Relabeling:
-    """Label a problem by a method of `METHODS`; the result has the problem's class shares, if it states any.
+    """Label a problem by a method of `METHODS`; its prior plays no part yet, see `soft_labels`.
 
     Args:
         problem: what to label.
@@ -48,13 +47,7 @@ def run_method(problem: Problem, name: str, k: int | None = None) -> Relabeling:
         raise ValueError(f"method={name!r}: use 'auto' or one of {', '.join(METHODS)}.")
     method = METHODS[name]
     neighbors = min(method.k or 1, max(problem.graph.k, 1)) if k is None else k
-    result = method.label(problem, neighbors)
-    if problem.prior is None or problem.multi:
-        return result
-    p = result.p.copy()
-    rows = ~problem.gold
-    p[rows] = project_to_prior(p[rows], problem.prior)
-    return replace(result, p=p)
+    return method.label(problem, neighbors)
 
 
 def _direct_vote(problem: Problem, k: int) -> Relabeling:
@@ -77,7 +70,7 @@ def _graph_method(function: Callable[..., Relabeling]) -> Callable[[Problem, int
 
 def _linear_propagation(problem: Problem, k: int) -> Relabeling:
     graph = problem.graph.first(k)
-    vectors = unit_rows(smooth_vectors(problem.vectors, graph))
+    vectors = problem.remember(("smooth vectors", k), lambda: unit_rows(smooth_vectors(problem.vectors, graph)))
     result = linear(vectors, problem.targets, problem.gold, multi=problem.multi)
     p = smooth(result.p, graph)
     p[~result.labeled] = 0

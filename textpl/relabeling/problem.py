@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ class Problem:
         gold: bool (n,), rows whose targets are given.
         multi: multi-label.
         prior: class shares that the result must have (single-label), float64 (labels,); None leaves them free.
+        memory: what does not depend on labels and is wanted again while some of them are hidden.
     """
 
     vectors: np.ndarray
@@ -28,11 +31,18 @@ class Problem:
     gold: np.ndarray
     multi: bool = False
     prior: np.ndarray | None = None
+    memory: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
     def num_labels(self) -> int:
         """Number of labels."""
         return self.targets.shape[1]
+
+    def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make()` gives, made once for this problem and all that `hide` makes of it."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
 
     def hide(self, rows: np.ndarray) -> Problem:
         """The same problem without the labels of some gold rows: what hold-out estimates are made of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from textpl.relabeling.priors import project_to_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.result import Relabeling
 
+logger = logging.getLogger(__name__)
+
+# By so much the class shares may miss the prior before somebody is told.
+REACHED = 0.02
 # Neighbours in a graph that every candidate of "auto" can use.
 GRAPH_K = max(k for _, k in CANDIDATES if k is not None)
 
@@ -25,8 +30,7 @@ class SoftLabels:
     Attributes:
         p: float32 (n, labels), calibrated: single-label by a temperature (and the class prior, if the problem has one),
             multi-label cell by cell. 0 where a row could not be labelled.
-        held_out: float32 (gold rows, labels), the same of the gold rows without their own labels; no rows where there
-            were too few to hide any.
+        held_out: float32 (held, labels), the same of the gold rows `trial.rows` without their own labels.
         result: what the method gave, uncalibrated.
         trial: the method that was taken, on the gold rows.
         trials: all that were tried.
@@ -60,13 +64,13 @@ def soft_labels(
     result = run_method(problem, trial.method, trial.k)
     gold, hidden = problem.targets[problem.gold], trial.p
     if problem.multi:
-        calibration = calibrate(hidden.ravel(), gold[: len(hidden)].ravel() >= 0.5)
+        calibration = calibrate(hidden.ravel(), gold[trial.rows].ravel() >= 0.5)
         p, held_out = calibration.precision(result.p), calibration.precision(hidden)
     else:
-        temperature = fit_temperature(hidden, gold[: len(hidden)])
+        temperature = fit_temperature(hidden, gold[trial.rows])
         p, held_out = temper(result.p, temperature), temper(hidden, temperature)
-        if problem.prior is not None:
-            p[~problem.gold] = project_to_prior(p[~problem.gold], problem.prior)
+        if problem.prior is not None:  # not before: flat probabilities would all fall to the largest class
+            p[~problem.gold] = _projected(p[~problem.gold], problem.prior)
     p[~result.labeled] = 0
     p[problem.gold] = gold
     return SoftLabels(p, held_out, result, trial, trials)
@@ -80,7 +84,18 @@ def _trials(problem: Problem, method: str, k: int | None, seed: int, progress: b
             raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
         own = METHODS[method].k
         among = [(method, None if own is None else k or min(own, problem.graph.k))]
-    if problem.gold.sum() > 1:
-        return choose(problem, among, seed=seed, progress=progress)
-    nothing = Trial(*among[0], problem.targets[:0], float("nan"))  # no second row to hide the first from
-    return nothing, [nothing]
+    return choose(problem, among, seed=seed, progress=progress)
+
+
+def _projected(p: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    changed = project_to_prior(p, prior)
+    known = changed.any(axis=1)
+    reached = changed[known].mean(0) if known.any() else prior
+    if np.abs(reached - prior).max() > REACHED:
+        logger.warning(
+            "class_prior: the labels have the shares %s instead of %s, since too many rows give a class no probability "
+            "at all: use a method with softer votes, such as linear_propagation, or check the shares.",
+            np.round(reached, 3).tolist(),
+            np.round(prior, 3).tolist(),
+        )
+    return changed

@@ -1,0 +1,50 @@
+"""Equal embeddings are one node: a hidden row must not be found through its own copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from textpl.embeddings.neighbors import distinct_rows
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Distinct embeddings, and which rows have them; labelled rows come first.
+
+    Attributes:
+        vectors: float32 (nodes, d).
+        first: int64 (nodes,), the first row of each.
+        of: int64 (rows,), the node of each row.
+        targets: float32 (nodes, labels), mean of the labelled rows' targets; 0 where there is none.
+        gold: bool (nodes,), some labelled row is there. Never at a zero vector, which says nothing.
+        conflicts: int64, labelled rows that share a node with one of another label.
+    """
+
+    vectors: np.ndarray
+    first: np.ndarray
+    of: np.ndarray
+    targets: np.ndarray
+    gold: np.ndarray
+    conflicts: np.ndarray
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, targets: np.ndarray) -> Nodes:
+        """Find equal rows.
+
+        Args:
+            vectors: float32 (rows, d), labelled rows first.
+            targets: float32 (labelled rows, labels).
+        """
+        first, of = distinct_rows(vectors)
+        own = of[: len(targets)]
+        sums = np.zeros((len(first), targets.shape[1]), dtype=np.float32)
+        counts = np.zeros(len(first), dtype=np.float32)
+        np.add.at(sums, own, targets)
+        np.add.at(counts, own, 1)
+        nodes = vectors if len(first) == len(vectors) else vectors[first]
+        gold = (counts > 0) & np.asarray(nodes.any(1))
+        means = np.where(gold[:, None], sums / np.maximum(counts, 1)[:, None], 0).astype(np.float32)
+        conflicts = np.flatnonzero(gold[own] & (np.abs(means[own] - targets) > 1e-6).any(1))
+        return cls(nodes, first, of, means, gold, conflicts)
