@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,7 @@ ARMS = {
     **{f"{f.__name__}, k={k}": partial(by_hdl, f, k) for f in (hdl_paper, hdl) for k in (3, 5, 10, 20)},
     **{f"label_propagation, k={k}": partial(by_method, "label_propagation", k) for k in (15, 20)},
     "linear": partial(by_method, "linear", None),
+    "linear_smoothed, k=15": partial(by_method, "linear_smoothed", 15),
     "linear_propagation, k=15": partial(by_method, "linear_propagation", 15),
 }
 
@@ -195,19 +197,18 @@ def points(records, arm):
 
 
 def print_results(cells):
-    """Mean and standard deviation over seeds, one table per dataset."""
-    for name in dict.fromkeys(name for name, _ in cells):
-        mine = {budget: records for (n, budget), records in cells.items() if n == name}
-        print_row(name, *(f"{budget} per class" for budget in mine))
-        print_row("--", *("--:" for _ in mine))
-        means = {budget: {arm: points(records, arm).mean() for arm in ARMS} for budget, records in mine.items()}
+    """Mean and standard deviation over seeds; the best mean of each column in bold."""
+    columns = list(cells)
+    for some in (columns[:8], columns[8:]):
+        if not some:
+            continue
+        best = {column: max(ARMS, key=lambda arm: points(cells[column], arm).mean()) for column in some}
+        print_row("method", *(f"{name} {budget}" for name, budget in some))
+        print_row("--", *("--:" for _ in some))
         for arm in [*ARMS, "auto"]:
-            row = []
-            for budget, records in mine.items():
-                found = points(records, arm)
-                text = f"{found.mean():.1f} ± {found.std(ddof=min(1, len(found) - 1)):.1f}"
-                row.append(f"**{text}**" if arm == max(means[budget], key=means[budget].get) else text)
-            print_row(f"`{arm.split(',')[0]}`{arm[len(arm.split(',')[0]) :]}", *row)
+            found = {column: points(cells[column], arm) for column in some}
+            texts = {c: f"{x.mean():.1f} ± {x.std(ddof=min(1, len(x) - 1)):.1f}" for c, x in found.items()}
+            print_row(arm, *(f"**{text}**" if best[column] == arm else text for column, text in texts.items()))
         print()
 
 
@@ -220,7 +221,7 @@ def print_auto(cells):
         auto = points(records, "auto")
         gaps = np.max([points(records, arm) for arm in ARMS], axis=0) - auto
         judged += gaps.tolist() if budget >= JUDGED else []
-        chosen = ", ".join(r["auto"]["chosen"] for r in records)
+        chosen = ", ".join(f"{n} x {method}" for method, n in Counter(r["auto"]["chosen"] for r in records).items())
         lead = np.median(auto - points(records, "linear"))
         print_row(name, budget, chosen, " / ".join(f"{gap:.1f}" for gap in gaps), f"{lead:+.1f}")
     if judged:

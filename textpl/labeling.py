@@ -63,7 +63,7 @@ def label(
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
         unlabeled: rows with the same text column; labels in it are ignored.
         method: "auto" tries several on the labelled rows themselves; with fewer than 10 rows per class on average it
-            takes "linear_propagation" (multi-label: "linear") unseen. Or a key of
+            takes "linear_smoothed" (multi-label: "linear") unseen. Or a key of
             `textpl.relabeling.methods.METHODS`.
         encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), or an object with
             `name` and `encode(texts, *, progress=True)`.

@@ -68,11 +68,15 @@ def _graph_method(function: Callable[..., Relabeling]) -> Callable[[Problem, int
     return label
 
 
-def _linear_propagation(problem: Problem, k: int) -> Relabeling:
+def _linear_smoothed(problem: Problem, k: int) -> Relabeling:
     graph = problem.graph.first(k)
     vectors = problem.remember(("smooth vectors", k), lambda: unit_rows(smooth_vectors(problem.vectors, graph)))
-    result = linear(vectors, problem.targets, problem.gold, multi=problem.multi)
-    p = smooth(result.p, graph)
+    return linear(vectors, problem.targets, problem.gold, multi=problem.multi)
+
+
+def _linear_propagation(problem: Problem, k: int) -> Relabeling:
+    result = _linear_smoothed(problem, k)
+    p = smooth(result.p, problem.graph.first(k))
     p[~result.labeled] = 0
     p[problem.gold] = problem.targets[problem.gold]
     return replace(result, p=p)
@@ -84,7 +88,8 @@ METHODS = {
     "hdl_paper": Method(_graph_method(hdl_paper), 5, "hierarchical dynamic labeling as the paper has it"),
     "hdl": Method(_graph_method(hdl), 10, "HDL with votes discounted by their distance from gold"),
     "label_propagation": Method(_graph_method(label_propagation), 15, "diffusion over the whole graph"),
-    "linear_propagation": Method(_linear_propagation, 15, "logistic regression, averaged over the graph"),
+    "linear_smoothed": Method(_linear_smoothed, 15, "logistic regression on embeddings averaged over the graph"),
+    "linear_propagation": Method(_linear_propagation, 15, "the same, its predictions averaged over the graph as well"),
     "linear": Method(
         lambda problem, k: linear(problem.vectors, problem.targets, problem.gold, multi=problem.multi),
         None,

@@ -78,7 +78,8 @@ def soft_labels(
 
 def _trials(problem: Problem, method: str, k: int | None, seed: int, progress: bool) -> tuple[Trial, list[Trial]]:
     if method == "auto":
-        among = list(dict.fromkeys((m, None if own is None else k or own) for m, own in candidates(problem.multi)))
+        offered = candidates(problem.targets[problem.gold], problem.multi)
+        among = list(dict.fromkeys((m, None if own is None else k or own) for m, own in offered))
     else:
         if method not in METHODS:
             raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
