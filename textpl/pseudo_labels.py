@@ -103,7 +103,7 @@ class PseudoLabels:
                 column `reason` says why.
         """
         rows = np.flatnonzero(self.selected) if only_selected else np.arange(len(self.labels))
-        base = self._unlabeled.select(rows)
+        base = self._unlabeled.select(rows) if len(rows) < len(self) else self._unlabeled
         base = base.rename_columns({c: f"given_{c}" for c in base.column_names if c in ADDED_COLUMNS})
         labels = self.labels[rows]
         count = len(self.label_names)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.labeling import label
@@ -27,14 +29,16 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, say: Callable
         seed=split.seed,
     )
     found = found.rethreshold(wanted.confidence) if wanted.confidence else found
-    known = "".join(f", {value:.1f} % {name.replace('_', ' ')}" for name, value in against_gold(found).items())
+    right = against_gold(found, split)
+    known = "".join(f", {value:.1f} % {name.replace('_', ' ')}" for name, value in right.items())
     say(f"seed {split.seed}: {found.selected.sum():,} of {len(found):,} pool rows labelled by {found.method}{known}")
     return found
 
 
-def against_gold(found: PseudoLabels) -> dict[str, float]:
+def against_gold(found: PseudoLabels, split: Split) -> dict[str, float]:
     """Scores, in points, of the selected labels against the hidden ones; nothing where the pool has none."""
-    chosen = found.to_dataset()
-    if "gold" not in chosen.column_names or not len(chosen):
+    if "gold" not in split.pool.column_names or not found.selected.any():
         return {}
-    return {name: 100 * value for name, value in scores(label_array(chosen), label_array(chosen, "gold")).items()}
+    gold = label_array(split.pool, "gold")[found.selected].astype(np.int64)
+    given = found.labels[found.selected].clip(0).astype(np.int64)  # undecided cells count as not given
+    return {name: 100 * value for name, value in scores(given, gold).items()}

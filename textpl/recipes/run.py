@@ -136,7 +136,7 @@ def run_recipe(
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": [splits(s).report for s in chosen]},
     }
     if "label" in recipe.stages:
-        results["labels"] = [labels(s).to_dict() | against_gold(labels(s)) for s in chosen]
+        results["labels"] = [labels(s).to_dict() | against_gold(labels(s), splits(s)) for s in chosen]
     partial = out / "results.json.partial"
     partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(out / "results.json")
