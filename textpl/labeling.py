@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from textpl.corpus import check_text, declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
-from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
 from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Neighbours looked at by the diagnostics, and rows of evidence kept.
 DIAGNOSED_K, EVIDENCE_ROWS = 5, 5
 # Methods in which no row of the graph votes on another; kNN-DV's voters are the nearest labelled rows themselves.
-WITHOUT_VOTES = ("linear", "linear_propagation", "knn_dv")
+WITHOUT_VOTES = ("linear", "linear_smoothed", "linear_propagation", "knn_dv")
 
 
 def label(
@@ -173,14 +172,12 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
     """What was tried and measured."""
     trial, trials = soft.trial, soft.trials
     rows = np.flatnonzero(problem.gold)
-    ids, sims = search(problem.vectors[rows], problem.vectors[rows], min(DIAGNOSED_K + 1, len(rows)), progress=False)
-    others = _without_self(ids, sims)
     found = clusterability(
         problem.graph,
         problem.targets,
         problem.gold,
         k=min(DIAGNOSED_K, problem.graph.k),
-        gold_graph=others,
+        gold_graph=neighbor_graph(problem.vectors[rows], DIAGNOSED_K, progress=False),
         multi=problem.multi,
     )
     measure = "macro F1" if problem.multi else "accuracy"
@@ -206,15 +203,6 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
         "label_rates": dict(zip(coding.label_names, np.round(rates, 6).tolist(), strict=True)),
         "summary": summary,
     }
-
-
-def _without_self(ids: np.ndarray, sims: np.ndarray) -> NeighborGraph:
-    """Drop each row from its own neighbours: the last one where it is not among them."""
-    rows = np.arange(len(ids))[:, None]
-    drop = ids == rows
-    drop[~drop.any(1), -1] = True
-    shape = (len(ids), max(ids.shape[1] - 1, 0))
-    return NeighborGraph(ids[~drop].reshape(shape), sims[~drop].reshape(shape))
 
 
 def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.ndarray, **about: Any) -> PseudoLabels:
