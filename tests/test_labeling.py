@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from conftest import make_model, make_texts
 from datasets import ClassLabel, Dataset, Features, Value
 from typer.testing import CliRunner
 
 import textpl
 from textpl.cli import app
+from textpl.embeddings.encoders import ClassifierEncoder
 from textpl.labeling import label
 from textpl.pseudo_labels import EMPTY, UNREACHED, _threshold_for
 from textpl.relabeling.methods import METHODS
@@ -348,6 +350,16 @@ def test_lsa_needs_no_download_and_reads_chinese():
     result = label(data, unlabeled, encoder="lsa", progress=False)
     assert [result.label_names[i] for i in result.labels] == ["好"] * 5 + ["差"] * 5
     assert result.encoder == "lsa"
+
+
+def test_a_fine_tuned_classifier_can_be_the_encoder(tokenizer):
+    words, scores = make_texts(60, seed=3)
+    data = Dataset.from_dict({"text": words, "label": (scores > 0).astype(int).tolist()})
+    result = label(
+        data, data.remove_columns("label"), encoder=ClassifierEncoder(make_model(), tokenizer), progress=False
+    )
+    assert "BertForSequenceClassification" in result.encoder
+    assert (result.labels == (scores > 0)).mean() > 0.9 and (result.hops == 0).mean() > 0.9
 
 
 def test_the_command_line_labels_files(tmp_path):
