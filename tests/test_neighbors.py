@@ -311,3 +311,10 @@ def test_csls_lowers_the_largest_hub():
     graph = neighbor_graph(np.random.default_rng(0).standard_normal((800, 64)), 40, progress=False)
     most = [np.bincount(g.ids.ravel()).max() for g in (graph.first(10), csls(graph, 10))]
     assert most[1] < most[0]
+
+
+def test_recall_counts_only_neighbours_that_exist():
+    vectors = np.zeros((60, 8), dtype=np.float32)
+    vectors[:5] = np.random.default_rng(0).normal(size=(5, 8))
+    graph = neighbor_graph(vectors, 10, method="approximate", progress=False)
+    assert graph.recall == 1 and ((graph.ids[:5] >= 0).sum(1) == 4).all()

@@ -48,6 +48,7 @@ def label_files(
     for name, value in (("confidence", confidence), ("precision", precision)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}={value}: a share between 0 and 1, such as 0.95.")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     known = open_source(labeled)
     pool = known.splits.get("unlabeled") if unlabeled is None else _pool(open_source(unlabeled).splits)
     if pool is None:
@@ -56,10 +57,10 @@ def label_files(
     found = label(known.splits["train"], pool, **settings)
     if confidence is not None or precision is not None:
         found = found.rethreshold(confidence, precision=precision)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(found.to_dataset(only_selected=not keep_all), out)
+    # The labels last: where they are, the report is.
     report = out.with_name(out.name + ".report.json")
     report.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(found.to_dataset(only_selected=not keep_all), out)
     return found
 
 

@@ -152,7 +152,7 @@ class SemiSupervised(TrainerCallback, ExportableState):
         for slot in self._slots().values():
             if isinstance(slot, Preparable):
                 slot.prepare(self._run)
-        if args.load_best_model_at_end and hasattr(self.teacher, "finish"):
+        if args.load_best_model_at_end and getattr(self.teacher, "averages", hasattr(self.teacher, "finish")):
             logger.warning("At the end of training the averaged weights replace the best checkpoint's in the model.")
         if state.global_step > 0:
             # Keyed by class name; the Trainer stores a list where a class occurs more than once.
@@ -334,7 +334,9 @@ class SemiSupervised(TrainerCallback, ExportableState):
 
     def _identity(self) -> dict[str, str]:
         """By which a checkpoint's tensors are known to belong to this run, with these data and settings."""
-        slots = ", ".join(f"{name}={type(slot).__name__}" for name, slot in self._slots().items())
+        slots = ", ".join(
+            f"{name}={getattr(slot, 'identity', type(slot).__name__)}" for name, slot in self._slots().items()
+        )
         pool = self._run.pool
         return {
             "run": self._run_id,

@@ -6,6 +6,7 @@ top of it, so train, relabel the pool by neighbours in the trained space, go on 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,7 @@ class HDLTeacher:
         """Read the labelled rows; label the pool if the encoder is fixed."""
         self.prepared_tokens = 0
         self._p = torch.zeros(len(run.pool), run.task.num_labels, dtype=torch.float16)
+        self._known = torch.zeros(len(run.pool), dtype=torch.bool)
         self._labeled_at = torch.tensor(-1)
         self._targets, self._rows = self._read_labeled(run)
         self._prior = resolve_prior(self.class_prior, self._targets, multi=isinstance(run.task, MultiLabel))
@@ -116,6 +118,13 @@ class HDLTeacher:
         coding = infer_coding(values, where, label_names=names, problem_type=run.task.problem_type)
         return run.task.targets(torch.from_numpy(coding.encode(values, where))).numpy(), rows
 
+    @property
+    def identity(self) -> str:
+        """What a checkpoint of this teacher belongs to: settings and labels, once prepared."""
+        encoder = self.encoder if isinstance(self.encoder, str) else getattr(self.encoder, "name", "")
+        labels = hashlib.sha256(self._targets.tobytes()).hexdigest()[:16]
+        return f"HDLTeacher({self.method}, k={self.k}, {encoder}, prior {self._prior}, labels {labels})"
+
     def __call__(self, step: Step) -> Target:
         """Calibrated probabilities of the drawn rows; abstains where no labelled row was within reach."""
         if self._due(step):
@@ -125,7 +134,7 @@ class HDLTeacher:
             self._label(vectors, step.run)
             self._labeled_at.fill_(step.index)
         p = self._p[step.rows.cpu()].to(step.rows.device).float()
-        return p, p.any(1)
+        return p, self._known[step.rows.cpu()].to(step.rows.device)
 
     def _due(self, step: Step) -> bool:
         last = int(self._labeled_at)
@@ -161,13 +170,16 @@ class HDLTeacher:
         graph = neighbor_graph(nodes.vectors, max(self.k or 0, GRAPH_K), progress=False)
         problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else self._prior)
         soft = soft_labels(problem, self.method, self.k, progress=False)
-        self._p.copy_(torch.from_numpy(soft.p[nodes.of[len(self._targets) :]]))
+        own = nodes.of[len(self._targets) :]
+        self._p.copy_(torch.from_numpy(soft.p[own]))
+        self._known.copy_(torch.from_numpy(soft.result.labeled[own]))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The pool's labels and the step at which they were made."""
-        return {"p": self._p, "labeled_at": self._labeled_at}
+        return {"p": self._p, "known": self._known, "labeled_at": self._labeled_at}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take them back."""
         self._p.copy_(state["p"])
+        self._known.copy_(state["known"])
         self._labeled_at.copy_(state["labeled_at"])

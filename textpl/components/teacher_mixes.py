@@ -23,6 +23,17 @@ class _Pair:
         return {"first": self.first, "second": self.second}
 
     @property
+    def averages(self) -> bool:
+        """Whether one of them puts averaged weights into the model at the end."""
+        return any(getattr(part, "averages", hasattr(part, "finish")) for part in self._parts().values())
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint of this teacher belongs to."""
+        parts = ", ".join(str(getattr(part, "identity", type(part).__name__)) for part in self._parts().values())
+        return f"{type(self).__name__}({parts})"
+
+    @property
     def prepared_tokens(self) -> int:
         """Tokens that either teacher has read outside of the steps."""
         return sum(getattr(part, "prepared_tokens", 0) for part in self._parts().values())

@@ -60,7 +60,7 @@ def approximate_search(
         return ids, sims, 1.0
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(rows.live, min(max(recall_rows, 1), len(rows.live)), replace=False))
-    _, true = exact_search(
+    true = exact_search(
         rows, sample, rows, k, exclude=True, progress=progress, description="exact rows to measure recall"
     )
     device = get_device()
@@ -81,9 +81,12 @@ def approximate_search(
     return ids, sims, recall
 
 
-def _recall(ids: np.ndarray, sims: np.ndarray, true: np.ndarray) -> float:
-    """Share of neighbours at least as similar as the last true one; `true` holds sorted similarities."""
-    return float(((ids >= 0) & (sims >= true[:, -1:] - 1e-6)).mean())
+def _recall(ids: np.ndarray, sims: np.ndarray, true: tuple[np.ndarray, np.ndarray]) -> float:
+    """Share of the true neighbours (ids, sorted similarities) for which one at least as similar as the last was found."""
+    there = true[0] >= 0  # fewer than k where nearly all other rows are zero
+    last = np.where(there, true[1], np.inf).min(1, keepdims=True, initial=np.inf)
+    found = ((ids >= 0) & (sims >= last - 1e-6)).sum(1)
+    return float(np.minimum(found, there.sum(1)).sum() / max(there.sum(), 1))
 
 
 def _without_repeats(ids: np.ndarray) -> np.ndarray:

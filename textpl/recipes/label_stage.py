@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
@@ -15,8 +18,12 @@ from textpl.recipes.parsing import LoadedRecipe
 from textpl.splits import Split
 
 
-def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, say: Callable[[str], None]) -> PseudoLabels:
-    """Label the pool of a split as the recipe wants it, and say how good the labels are where that is known."""
+def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path, say: Callable[[str], None]) -> Dataset:
+    """The pool of a split with the labels that the recipe wants.
+
+    How they were made, and how good they are where that is known, is written to `report`: whoever resumes the run
+    reads there what was trained on.
+    """
     wanted = loaded.recipe.label
     found = label(
         split.labeled,
@@ -32,7 +39,10 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, say: Callable
     right = against_gold(found, split)
     known = "".join(f", {value:.1f} % {name.replace('_', ' ')}" for name, value in right.items())
     say(f"seed {split.seed}: {found.selected.sum():,} of {len(found):,} pool rows labelled by {found.method}{known}")
-    return found
+    partial = report.with_suffix(".partial")
+    partial.write_text(json.dumps(found.to_dict() | right, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(report)
+    return found.to_dataset()
 
 
 def against_gold(found: PseudoLabels, split: Split) -> dict[str, float]:

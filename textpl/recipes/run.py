@@ -24,8 +24,7 @@ from textpl.corpus import Corpus, read_corpus
 from textpl.inference import bf16_pays
 from textpl.labels import label_array
 from textpl.models import load_classifier, resolve_model
-from textpl.pseudo_labels import PseudoLabels
-from textpl.recipes.label_stage import against_gold, label_pool
+from textpl.recipes.label_stage import label_pool
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
 from textpl.recipes.progress import TrainingBar
 from textpl.reports.figures import comparison_figure
@@ -103,12 +102,10 @@ def run_recipe(
         trainer.add_callback(TrainingBar())
         return trainer
 
-    @functools.cache
-    def labels(seed: int) -> PseudoLabels:
-        return label_pool(loaded, corpus, splits(seed), say)
-
     def make_callback(seed: int) -> SemiSupervised:
-        pool = labels(seed).to_dataset() if "label" in recipe.stages else splits(seed).pool
+        pool = splits(seed).pool
+        if "label" in recipe.stages:
+            pool = label_pool(loaded, corpus, splits(seed), out / "seeds" / f"{seed}-labels.json", say)
         return recipe.method.build(pool, seed=seed, max_length=recipe.model.max_length)
 
     def keep_model(seed: int, trainer: Trainer) -> None:
@@ -136,7 +133,7 @@ def run_recipe(
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": [splits(s).report for s in chosen]},
     }
     if "label" in recipe.stages:
-        results["labels"] = [labels(s).to_dict() | against_gold(labels(s), splits(s)) for s in chosen]
+        results["labels"] = [json.loads((out / "seeds" / f"{s}-labels.json").read_text("utf-8")) for s in chosen]
     partial = out / "results.json.partial"
     partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(out / "results.json")

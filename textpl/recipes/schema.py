@@ -195,8 +195,14 @@ class Recipe(ft.Strictly):
     def _check(self) -> Self:
         if "label" not in self.stages and self.label != LabelSettings():
             raise ValueError("label: these settings have no effect without the stage: write stages: [label, train]")
+        learns = self.method.name == "distillation" and self.method.settings.get("column") == LEARN_LABELS["column"]
+        if "label" in self.stages and not learns:
+            raise ValueError(
+                f"method: {self.method.name} would not learn the labels of the stage label: leave the method out, or "
+                "write {name: distillation, column: probabilities, ...}"
+            )
         return self
 
 
 def _listed(stages: Any) -> list[Any]:
-    return stages if isinstance(stages, list) else []
+    return list(stages) if isinstance(stages, (list, tuple)) else []
