@@ -151,6 +151,7 @@ def test_readme_examples_run(tmp_path, monkeypatch, tokenizer):
     tokenizer.save_pretrained("tiny")
     training, labeling, comparing, composing = python_blocks()
     small = training.replace("sentence-transformers/all-MiniLM-L6-v2", "tiny").replace("max_steps=200", "max_steps=2")
+    small = small.replace("unlabeled).to", 'unlabeled, encoder="lsa").to')
     assert small.count("tiny") == 1 and "max_steps=2," in small
     scope = {}
     exec(small, scope)

@@ -82,7 +82,7 @@ def approximate_search(
 
 
 def _recall(ids: np.ndarray, sims: np.ndarray, true: tuple[np.ndarray, np.ndarray]) -> float:
-    """Share of the true neighbours (ids, sorted similarities) for which one at least as similar as the last was found."""
+    """Share of the true neighbours, (ids, sorted similarities), that were found, or others as similar."""
     there = true[0] >= 0  # fewer than k where nearly all other rows are zero
     last = np.where(there, true[1], np.inf).min(1, keepdims=True, initial=np.inf)
     found = ((ids >= 0) & (sims >= last - 1e-6)).sum(1)
