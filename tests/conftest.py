@@ -14,6 +14,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
+from textpl.embeddings.graph import NeighborGraph
+
 # Tiny models gain nothing from threads, and the suite then shares a machine well.
 torch.set_num_threads(1)
 
@@ -122,3 +124,12 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
+
+
+def brute_graph(vectors, k):
+    """The k most similar other rows by brute force."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    sims = unit @ unit.T
+    np.fill_diagonal(sims, -np.inf)
+    ids = np.argsort(-sims, axis=1, kind="stable")[:, :k]
+    return NeighborGraph(ids.astype(np.int32), np.take_along_axis(sims, ids, 1).astype(np.float32))

@@ -2,19 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import brute_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textpl.embeddings.graph import NeighborGraph
 from textpl.relabeling.clusterability import clusterability, propagation_threshold, vote_bound
-
-
-def brute_graph(vectors, k):
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    sims = unit @ unit.T
-    np.fill_diagonal(sims, -np.inf)
-    ids = np.argsort(-sims, axis=1, kind="stable")[:, :k]
-    return NeighborGraph(ids.astype(np.int32), np.take_along_axis(sims, ids, 1).astype(np.float32))
 
 
 def mixture(seed, n=600, classes=4, spread=1.0, gold=200, k=9):

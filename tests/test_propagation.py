@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import brute_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,15 +11,6 @@ from textpl.relabeling.priors import project_to_prior, resolve_prior
 from textpl.relabeling.propagation import class_weight, entropy_weight, label_propagation
 
 EXACT = {"iterations": 500, "tolerance": 1e-7}
-
-
-def brute_graph(vectors, k):
-    """The k most similar other rows by brute force."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    sims = unit @ unit.T
-    np.fill_diagonal(sims, -np.inf)
-    ids = np.argsort(-sims, axis=1, kind="stable")[:, :k]
-    return NeighborGraph(ids.astype(np.int32), np.take_along_axis(sims, ids, 1).astype(np.float32))
 
 
 def mixture(seed, sizes=(40, 40, 40), per_class=4, k=6, spread=0.5, dimensions=12):
