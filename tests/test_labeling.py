@@ -292,6 +292,7 @@ def test_evidence_is_among_the_neighbours_of_the_method(method):
     ("change", "message"),
     [
         ({"unlabeled": Dataset.from_dict({"text": []})}, "unlabeled has no rows"),
+        ({"labeled": Dataset.from_dict({})}, "labeled has no rows"),
         ({"unlabeled": Dataset.from_dict({"body": ["a"]})}, "no column 'text'"),
         ({"unlabeled": Dataset.from_dict({"text": ["a", None]})}, "row 1"),
         ({"labeled": Dataset.from_dict({"text": ["0 1"], "label": [None]})}, "label"),

@@ -211,6 +211,16 @@ class Stop(textpl.SemiSupervised.__mro__[1]):  # transformers.TrainerCallback
             raise KeyboardInterrupt
 
 
+def test_everything_a_teacher_knows_is_in_its_state(tmp_path, tokenizer):
+    one, other = HDLTeacher(method="linear"), HDLTeacher(method="knn_dv", refresh=2)
+    train(tmp_path, tokenizer, one)
+    train(tmp_path, tokenizer, other)
+    other._known[:7] = False
+    one.load_state_dict(other.state_dict())
+    for name in ("_p", "_known", "_labeled_at"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
+
+
 def test_two_processes_encode_a_share_each_and_agree(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}

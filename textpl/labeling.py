@@ -143,10 +143,10 @@ def _check_rows(dataset: Dataset, name: str, column: str) -> None:
             f"{name} must be a datasets.Dataset, not {type(dataset).__name__}: build one with Dataset.from_dict or "
             "Dataset.from_pandas."
         )
-    if column not in dataset.column_names:
-        raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
     if len(dataset) == 0:
         raise ValueError(f"{name} has no rows: there is nothing to {'learn from' if name == 'labeled' else 'label'}.")
+    if column not in dataset.column_names:
+        raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
 
 
 def _nodes(vectors: np.ndarray, targets: np.ndarray, encoder: str) -> Nodes:
