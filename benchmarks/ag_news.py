@@ -6,6 +6,7 @@ One run per call of `run`; finished runs are skipped, so the script can be stopp
         --arms labels_only adamatch --seeds 0 1 2 3 4
     python benchmarks/ag_news.py ... --rows dev --arms adamatch:threshold=0.8   # tuning: dev rows only
     python benchmarks/ag_news.py ... --arms "distillation:label_method=auto;ratio=3"   # label, then train
+    python benchmarks/ag_news.py ... --arms "SemiSupervised:label_method=auto;teacher=student_times_graph(0.5);..."
     python benchmarks/ag_news.py ... --table                                    # read the finished runs
 
 Split: `ag_news_l40_s{seed}.npz` with `lb` (40 balanced rows), `ulb` (20,000), `dev` (2,000), all rows of
@@ -30,6 +31,8 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 import textpl
 from textpl.components import align, losses, schedules, selection, sharpen, teachers, views
+from textpl.components.teacher_mixes import Blend, Then
+from textpl.components.teachers import ColumnTeacher, SelfTeacher
 from textpl.evaluation import bootstrap_difference, scores
 from textpl.inference import bf16_pays
 from textpl.models import load_classifier
@@ -92,7 +95,8 @@ def run(args, arm, seed):
             known = datasets.Dataset.from_dict({"text": labeled.text.tolist(), "label": labeled.label.tolist()})
             found = textpl.label(known, unlabeled, **label)
             unlabeled = found.to_dataset()
-            settings = {"column": "probabilities", "column_kind": "probabilities", "temperature": 1.0} | settings
+            if name == "distillation":
+                settings = {"column": "probabilities", "column_kind": "probabilities", "temperature": 1.0} | settings
             right = np.mean(np.array(unlabeled["label"]) == np.array(unlabeled["gold"]))
             print(f"{found.method}: {100 * right:.1f} % of the pool labelled right")
         make = textpl.SemiSupervised if name == "SemiSupervised" else textpl.METHODS[name].make
@@ -116,8 +120,15 @@ def eval_setting(text):
     if "(" in text:
         modules = (align, losses, schedules, selection, sharpen, teachers, views)
         scope = {name: value for module in modules for name, value in vars(module).items()}
+        scope["student_times_graph"] = student_times_graph
         return eval(text, scope)  # noqa: S307 - the user's own command line
     return yaml.safe_load(text)
+
+
+def student_times_graph(at):
+    """The pool's labels from embeddings; from the share `at` of the run on, the student's opinion times them."""
+    graph = ColumnTeacher("probabilities", kind="probabilities")
+    return Then(graph, Blend(SelfTeacher(), graph), at=at)
 
 
 def table(args):

@@ -2,6 +2,7 @@
 
     python benchmarks/relabeling.py --data ../shared/data
     python benchmarks/relabeling.py --data ../shared/data --datasets sst2 --budgets 25 --seeds 0
+    python benchmarks/relabeling.py --hubness csls            # the same on a graph corrected for hubs
     python benchmarks/relabeling.py --table                   # markdown tables of the finished cells
 
 A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset
@@ -34,6 +35,7 @@ import pandas as pd
 
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
+from textpl.embeddings.hubness import hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import decide, per_label, prior_thresholds
 from textpl.relabeling.clusterability import clusterability
@@ -103,7 +105,8 @@ def load(args, name):
     truth = np.zeros((len(frame), len(info["label_names"])), dtype=np.float32)
     for row, labels in enumerate(frame.labels if multi else frame.label):
         truth[row, labels] = 1
-    return vectors, neighbor_graph(vectors, GRAPH_K, progress=False), truth, multi, info["label_names"]
+    build = partial(hubless_graph, how=args.hubness) if args.hubness else neighbor_graph
+    return vectors, build(vectors, GRAPH_K, progress=False), truth, multi, info["label_names"]
 
 
 def quality(p, truth, multi, names):
@@ -254,14 +257,18 @@ def print_row(*columns):
 
 def main():
     """Run what is missing, then print the tables."""
+    global OUT
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--vectors", help="folder of DATASET-train.npy made elsewhere, instead of encoding")
     parser.add_argument("--datasets", nargs="+", choices=POOLS, default=list(POOLS))
     parser.add_argument("--budgets", nargs="+", type=int, help="labels per class; default: the dataset's")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--hubness", choices=["mutual", "csls"])
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
+    if args.hubness:
+        OUT = OUT.with_name(f"relabeling-{args.hubness}")
     OUT.mkdir(parents=True, exist_ok=True)
     if not args.table:
         run_missing(args)

@@ -157,7 +157,7 @@ def test_warning_only_below_the_threshold():
     assert tight.warning() is None
     assert "hdl_paper" in loose.warning()
     assert f"{loose.q:.3f}" in loose.warning()
-    assert loose.warning() in loose.summary()
+    assert f"{loose.q:.3f} (from edges" in loose.summary()
     assert "q*(k) = 0.835" in tight.summary()
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from conftest import make_model, make_texts
 from datasets import ClassLabel, Dataset, Features, Value
 from typer.testing import CliRunner
@@ -13,9 +17,13 @@ from typer.testing import CliRunner
 import textpl
 from textpl.cli import app
 from textpl.embeddings.encoders import ClassifierEncoder
+from textpl.label_files import _write
 from textpl.labeling import label
 from textpl.pseudo_labels import EMPTY, UNREACHED, _threshold_for
+from textpl.relabeling.hdl import hdl, hdl_paper
 from textpl.relabeling.methods import METHODS
+from textpl.relabeling.propagation import class_weight, entropy_weight, label_propagation
+from textpl.reports.figures import precision_figure
 
 CENTERS = np.random.default_rng(7).normal(size=(3, 16))
 
@@ -162,7 +170,7 @@ def multi_hot(rows):
     return np.stack([groups <= 1, groups >= 1], 1).astype(int)
 
 
-@pytest.mark.parametrize("method", ["auto", *METHODS])
+@pytest.mark.parametrize("method", ["auto", *METHODS, partial(hdl_paper, schedule="level", orphans="nearest")])
 def test_multi_label(method):
     rows, unlabeled = texts(12), pool()
     data = Dataset.from_dict({"text": rows, "label": multi_hot(rows).tolist()})
@@ -299,6 +307,8 @@ def test_evidence_is_among_the_neighbours_of_the_method(method):
         ({"labeled": ["not a dataset"]}, "must be a datasets.Dataset"),
         ({"method": "knnn"}, "use 'auto' or one of"),
         ({"k": 0}, "k=0"),
+        ({"hubness": "cls"}, "'mutual', 'csls' or None"),
+        ({"method": lambda graph, targets, gold, multi: targets}, "expected a textpl.relabeling.result.Relabeling"),
         ({"encoder": 3}, "encoder"),
         ({"class_prior": [0.5, 0.5]}, "3 shares"),
     ],
@@ -339,6 +349,107 @@ def test_auto_reports_what_it_tried(found):
     assert [entry["method"] for entry in few.report["tried"]] == ["linear_smoothed"]
     assert "each labelled while it" in str(found)
     json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (hdl, "hdl"),
+        (partial(hdl, rho=0.5, gamma=1.0, orphans="knn_dv"), "hdl(rho=0.5, gamma=1.0, orphans='knn_dv')"),
+        (partial(hdl_paper, second_stage="similarity"), "hdl_paper(second_stage='similarity')"),
+        (partial(hdl_paper, orphans="nearest", schedule="level"), "hdl_paper(orphans='nearest', schedule='level')"),
+        (partial(hdl, k=3, orphans="grow_k"), "hdl(k=3, orphans='grow_k')"),
+        (partial(label_propagation, alpha=0.9), "label_propagation(alpha=0.9)"),
+    ],
+)
+def test_a_function_is_a_method_too(method, name):
+    result = label(labeled_set(), pool(), method=method, encoder=Points(), progress=False)
+    assert result.method == name and (result.labels == gold_of(pool()["text"])).mean() > 0.95
+    assert {row["label_source"] for row in result.to_dataset()} == {name}
+    assert [entry["method"] for entry in result.to_dict()["tried"]] == [name]
+
+
+def test_a_function_gets_the_graph_of_the_method_of_its_name():
+    given = {"encoder": Points(spread=2.5), "progress": False}
+    for function in (hdl, hdl_paper, label_propagation):
+        named = label(labeled_set(), pool(), method=function.__name__, **given)
+        np.testing.assert_array_equal(label(labeled_set(), pool(), method=function, **given).labels, named.labels)
+    widths = []
+
+    def voted(graph, targets, gold, *, multi, to_gold):
+        widths.append((graph.k, to_gold[0].shape[1]))
+        assert gold[to_gold[0]].all()
+        return hdl(graph, targets, gold, multi=multi)
+
+    label(labeled_set(), pool(), method=voted, k=4, **given)
+    label(labeled_set(), pool(), method=voted, **given)
+    assert set(widths) == {(4, 4), (10, 10)}
+
+
+def test_orphans_are_labelled_by_the_policy_that_is_asked_for():
+    class TwoIslands(Points):
+        def encode(self, texts, *, progress=True):
+            near = super().encode(texts)
+            far = np.array([len(t) > 6 for t in texts])
+            mixed = np.concatenate([near * ~far[:, None], near * far[:, None]], 1)
+            return mixed + 0.05 * np.concatenate([near, near], 1)
+
+    rows = [f"{g} {10_000 + i}" for i in range(40) for g in range(3)]
+    far = Dataset.from_dict({"text": rows})
+    given = {"k": 5, "encoder": TwoIslands(), "progress": False}
+    assert not label(labeled_set(), far, method="hdl", **given).selected.any()
+    for orphans in ("nearest", "knn_dv"):
+        result = label(labeled_set(), far, method=partial(hdl, orphans=orphans), **given)
+        assert result.selected.all() and (result.labels == gold_of(rows)).mean() > 0.9
+
+
+@pytest.mark.parametrize("hubness", ["mutual", "csls"])
+def test_hubness_is_corrected_in_the_graph_that_all_use(hubness):
+    result = label(labeled_set(), pool(), hubness=hubness, encoder=Points(), progress=False)
+    assert hubness in result.report["graph"]["method"].lower() and result.report["graph"]["k"] == 20
+    assert (result.labels == gold_of(pool()["text"])).mean() > 0.95
+    voted = label(labeled_set(), pool(), method="hdl", hubness=hubness, encoder=Points(spread=2.5), progress=False)
+    similarities = np.where(voted._evidence.rows >= 0, voted._evidence.similarities, -1)
+    assert (np.diff(similarities, axis=1) <= 0).all()
+    tiny = Dataset.from_dict({"text": ["0 50", "1 50"]})
+    assert label(
+        labeled_set(1), tiny, method="linear", hubness=hubness, encoder=Points(), progress=False
+    ).selected.all()
+
+
+def test_to_dataset_is_what_its_rows_say(found):
+    strict = found.rethreshold(float(np.median(found.confidence)))
+    made, evidence, known = strict.to_dataset(), found._evidence, len(labeled_set())
+    assert made["text"][:] == [t for t, kept in zip(pool()["text"], strict.selected, strict=True) if kept]
+    for row, i in zip(made, np.flatnonzero(strict.selected), strict=True):
+        assert row["label"] == strict.labels[i] and row["confidence"] == strict.confidence[i]
+        np.testing.assert_array_equal(np.float32(row["probabilities"]), strict.probabilities[i])
+        voters = [j for j in evidence.rows[i] if j >= 0]
+        for entry, j in zip(row["evidence"], voters, strict=True):
+            assert entry["source"] == ("labeled" if j < known else "unlabeled")
+            assert entry["row"] == (j if j < known else j - known)
+
+
+def test_to_dataset_of_a_pool_that_is_a_selection_itself():
+    chosen = pool().shuffle(seed=1).select(range(50))
+    result = label(labeled_set(), chosen, method="linear", encoder=Points(spread=2.5), progress=False)
+    strict = result.rethreshold(float(np.median(result.confidence)))
+    made = strict.to_dataset()
+    assert 0 < len(made) < 50 and made["label"][:] == strict.labels[strict.selected].tolist()
+    assert made["text"][:] == [chosen["text"][i] for i in np.flatnonzero(strict.selected)]
+
+
+def test_weights_for_training_come_from_the_labels(found):
+    """The example in docs/labels_from_embeddings.md: Iscen's weights of rows and classes as a selection."""
+    balance = torch.from_numpy(class_weight(found.labels, 3))
+
+    def certainty(p, step):
+        return torch.from_numpy(entropy_weight(p.cpu().numpy())).to(p) * balance.to(p)[p.argmax(1)]
+
+    weights = certainty(torch.from_numpy(found.probabilities), None)
+    assert weights.shape == (len(found),) and (weights >= 0).all()
+    sure = np.argsort(found.confidence)
+    assert weights[sure[-20:]].mean() > weights[sure[:20]].mean()
 
 
 def test_lsa_needs_no_download_and_reads_chinese():
@@ -382,7 +493,8 @@ def test_the_command_line_labels_files(tmp_path):
         ]
         done = CliRunner().invoke(app, [*arguments, "--out", str(out)])
         assert done.exit_code == 0, done.output
-        assert "rows labelled" in done.output
+        assert "rows labelled" in done.output and "clusterability at k = 5" in done.output
+        assert (tmp_path / f"{name}.precision.png").read_bytes().startswith(b"\x89PNG")
         report = json.loads((tmp_path / f"{name}.report.json").read_text())
         assert report["selected"] == 16 and report["encoder"] == "lsa"
         again = CliRunner().invoke(app, [*arguments, "--out", str(out)])
@@ -393,6 +505,29 @@ def test_the_command_line_labels_files(tmp_path):
     bad = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "x.csv"), "--confidence", "95"])
     assert bad.exit_code == 1 and "between 0 and 1" in bad.output
     assert [made.features["label"].int2str(i) for i in made["label"]] == ["tea"] * 8 + ["rain"] * 8
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_files_hold_names_and_no_label_where_there_is_none(found, tmp_path, kind):
+    strict = found.rethreshold(float(np.median(found.confidence)))
+    strict = replace(strict, label_names=("a", "b", "c"))
+    _write(strict.to_dataset(only_selected=False), tmp_path / f"all.{kind}")
+    rows = pd.read_json(tmp_path / "all.jsonl", lines=True) if kind == "jsonl" else pd.read_csv(tmp_path / "all.csv")
+    wanted = [None if i < 0 else "abc"[i] for i in strict.labels]
+    assert [None if pd.isna(label) else label for label in rows.label] == wanted
+    voters = rows.evidence if kind == "jsonl" else rows.evidence.map(json.loads)
+    assert [v[0]["row"] for v in voters] == [e[0]["row"] for e in strict.to_dataset(only_selected=False)["evidence"]]
+    _write(found.rethreshold(confidence=1.0).to_dataset(), tmp_path / f"none.{kind}")
+    assert kind == "jsonl" or list(pd.read_csv(tmp_path / "none.csv").columns) == found.to_dataset().column_names
+
+
+def test_the_picture_shows_the_curve_and_the_threshold(found):
+    axes = precision_figure(found).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 100 * found.coverage.precision)
+    assert len(axes.lines) == 1
+    cut = float(np.median(found.confidence))
+    marked = precision_figure(found.rethreshold(cut)).axes[0]
+    assert f"{cut:.2f}" in marked.get_legend().get_texts()[-1].get_text()
 
 
 def test_public_name():

@@ -15,12 +15,22 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
-from textpl import METHODS, SemiSupervised, sources
+import textpl
+from textpl import (
+    METHODS,
+    CoTeaching,
+    EarlyLearning,
+    ForwardCorrection,
+    GeneralizedCrossEntropy,
+    SemiSupervised,
+    SymmetricCrossEntropy,
+    sources,
+)
 from textpl.components.schedules import cosine, linear
 from textpl.components.teachers import FrozenTeacher
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.evaluation import METRICS
-from textpl.recipes import field_types, method_settings, parsing, references, schema, yaml_text
+from textpl.recipes import field_types, loss_settings, method_settings, parsing, references, schema, yaml_text
 from textpl.recipes.parsing import RecipeError, bundled_recipes, load_recipe, locate, parse_recipe, to_yaml
 from textpl.recipes.schema import MethodSettings, Recipe, TrainSettings
 
@@ -147,7 +157,7 @@ def test_train_arguments():
 
 def test_train_settings_exist_in_transformers():
     theirs = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
-    ours = {name: field.default for name, field in TrainSettings.model_fields.items()}
+    ours = {name: field.default for name, field in TrainSettings.model_fields.items() if name != "labeled_loss"}
     chosen_here = {"max_steps", "num_train_epochs", "per_device_eval_batch_size", "learning_rate", "warmup_steps",
                    "lr_scheduler_type", "bf16", "logging_steps", "activation_checkpointing"}  # fmt: skip
     assert set(ours) <= set(theirs)
@@ -168,6 +178,7 @@ def test_every_setting_has_a_type():
     makers = [m.make for m in METHODS.values()] + [
         f for kind in method_settings.CHOICES.values() for f in kind.values()
     ]
+    makers += [getattr(textpl, name) for name in loss_settings.LABELED_LOSSES.values()]
     for make in makers:
         assert set(method_settings.arguments_model(make).model_fields) <= set(method_settings.ARGUMENTS), make
 
@@ -265,6 +276,20 @@ AT_LINE_4 = {
     "label: {method: hld}": "label.method: unknown method 'hld'; did you mean 'hdl'?",
     "label: {class_prior: gould}": "label.class_prior: expected none, gold, uniform",
     "label: {confidense: 0.5}": "label.confidense: unknown key; did you mean 'confidence'?",
+    "train: {labeled_loss: gcee}": "train.labeled_loss.name: unknown loss 'gcee'; did you mean 'gce'? Losses: forward",
+    "train: {labeled_loss: {q: 1}}": "train.labeled_loss.name: unknown loss None. Losses: forward_correction, gce",
+    "train: {labeled_loss: {name: gce, k: 1}}": "train.labeled_loss.k: unknown key. Valid keys: name, q",
+    "train: {labeled_loss: {name: sce, aa: 1}}": "train.labeled_loss.aa: unknown key; did you mean 'a'? Valid keys:",
+    "train: {labeled_loss: {name: gce, q: 2}}": "train.labeled_loss.q: expected 1 or less, found the number 2",
+    "train: {labeled_loss: co_teaching}": "train.labeled_loss.noise_rate: is missing",
+    "train: {labeled_loss: {name: co_teaching, noise_rate: [0.1, 1]}}": "noise_rate: expected a share from 0 to below",
+    "train: {labeled_loss: {name: co_teaching, noise_rate: 0.1, seed: 1}}": "labeled_loss.seed: unknown key. Valid",
+    "train: {labeled_loss: {name: forward_correction, transition: guess}}": "transition: expected estimate, or a list",
+    "train: {labeled_loss: {name: forward_correction, transition: [[1, 0], [1, 1]]}}": "Row 1 of the transition matrix",
+    "train: {labeled_loss: {name: forward_correction, transition: estimate, false_positive: 0.1}}": "finds all rates",
+    "train: {labeled_loss: 3}": "train.labeled_loss: expected a mapping of keys to values, found the number 3",
+    "train: {labeled_loss: gce, label_smoothing_factor: 0.1}": "label_smoothing_factor and labeled_loss exclude each",
+    "method: {name: none, threshold: 1}": "method: none takes no settings",
     # references
     "model: /models/x": "model.name: '/models/x' is no path inside the recipe's folder",
     "model: ~/x": "model.name: '~/x' is no path inside the recipe's folder",
@@ -297,6 +322,46 @@ def test_label_stage_learns_its_labels_unless_told_otherwise():
     assert changed.method.name == "distillation" and changed.method.settings["ratio"] == 3
     assert "fixmatch would not learn the labels" in refusal(BASE + "stages: [label, train]\nmethod: fixmatch\n")
     assert "no effect without the stage" in refusal(BASE + "label: {k: 5}")
+
+
+@pytest.mark.parametrize(
+    ("written", "built"),
+    [
+        ("gce", GeneralizedCrossEntropy()),
+        ("{name: gce, q: 0.3}", GeneralizedCrossEntropy(0.3)),
+        ("{name: sce, a: 1, b: 2}", SymmetricCrossEntropy(1.0, 2.0)),
+        ("{name: elr, lam: 1, start: 0.2}", EarlyLearning(1.0, start=0.2)),
+        ("{name: co_teaching, noise_rate: [0.1, 0.2], missing_rate: 0.1}", CoTeaching([0.1, 0.2], missing_rate=0.1)),
+        ("{name: forward_correction, transition: [[0.9, 0.1], [0, 1]]}", ForwardCorrection([[0.9, 0.1], [0, 1]])),
+        (
+            "{name: forward_correction, false_positive: 0.1, false_negative: [0.1, 0.2]}",
+            ForwardCorrection(false_positive=0.1, false_negative=[0.1, 0.2]),
+        ),
+    ],
+)
+def test_labeled_losses(written, built):
+    recipe = parse(BASE + f"train: {{labeled_loss: {written}}}")
+    loss = recipe.train.labeled_loss.build()
+    assert getattr(loss, "identity", loss) == getattr(built, "identity", built)
+    assert "labeled_loss" not in recipe.train.arguments(False)
+    assert parse(to_yaml(recipe)) == recipe
+
+
+def test_noise_is_estimated_where_the_recipe_says_so():
+    for written in ("forward_correction", "{name: forward_correction, transition: estimate}"):
+        recipe = parse(BASE + f"train: {{labeled_loss: {written}}}")
+        assert recipe.train.labeled_loss.estimates and parse(to_yaml(recipe)) == recipe
+        loss = recipe.train.labeled_loss.build(false_positive=0.2)
+        assert loss.identity == ForwardCorrection(false_positive=0.2).identity
+
+
+def test_a_recipe_without_a_method_tries_a_loss():
+    recipe = parse(BASE + "method: none\ntrain: {labeled_loss: gce}")
+    assert recipe.method == MethodSettings(name="none") and parse(to_yaml(recipe)) == recipe
+    assert "method: none leaves nothing to compare" in refusal(BASE + "method: none")
+    assert "write tsa: null" in refusal(BASE + "method: uda\ntrain: {labeled_loss: gce}")
+    assert parse(BASE + "method: {name: uda, tsa: null}\ntrain: {labeled_loss: gce}").method.settings == {"tsa": None}
+    assert "none would not learn the labels" in refusal(BASE + "stages: [label, train]\nmethod: none")
 
 
 @pytest.mark.parametrize("text", AT_LINE_4)

@@ -100,6 +100,25 @@ def test_the_pool_is_labelled_from_embeddings_first(folder):
     assert "pool rows labelled by linear" in done.output
 
 
+def test_a_loss_for_wrong_labels_in_every_training(folder):
+    loss = "train: {labeled_loss: {name: elr, lam: 1.0}, "
+    (folder / "recipe.yaml").write_text(RECIPE.replace("train: {", loss))
+    done = run(folder, "--seeds", "0")
+    assert done.exit_code == 0, done.output
+    assert json.loads((folder / "out" / "results.json").read_text())["method"]["name"] == "softmatch"
+
+
+def test_a_loss_for_wrong_labels_against_the_plain_one(folder):
+    loss = "train: {labeled_loss: {name: co_teaching, noise_rate: 0.2}, "
+    (folder / "recipe.yaml").write_text(RECIPE.replace("train: {", loss).replace("{name: softmatch}", "none"))
+    done = run(folder, "--seeds", "0")
+    assert done.exit_code == 0, done.output
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert results["method"]["name"] == "co_teaching"
+    assert results["cost"]["baseline"]["steps"] == 2 * results["cost"]["method"]["steps"], "two networks are two runs"
+    assert results["cost"]["method"]["token_passes"] > 0
+
+
 def test_hdl_after_fixmatch(folder):
     (folder / "recipe.yaml").write_text(RECIPE.replace("{name: softmatch}", "{name: hdl, start: 0.3, relabel: linear}"))
     done = run(folder, "--seeds", "0")

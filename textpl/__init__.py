@@ -10,7 +10,13 @@ __version__ = "0.1.0"
 # Name -> module. Nothing heavy is imported before it is used: `textpl --help` answers at once.
 _PUBLIC = {
     "SemiSupervised": "textpl.callbacks.semi_supervised",
+    "NoisyLabels": "textpl.callbacks.noisy_labels",
     "attach": "textpl.callbacks.attach",
+    "ForwardCorrection": "textpl.components.noise_losses",
+    "GeneralizedCrossEntropy": "textpl.components.noise_losses",
+    "SymmetricCrossEntropy": "textpl.components.noise_losses",
+    "EarlyLearning": "textpl.components.noise_losses_early",
+    "CoTeaching": "textpl.components.noise_losses_peer",
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
@@ -30,11 +36,17 @@ _PUBLIC = {
 
 __all__ = [
     "METHODS",
+    "CoTeaching",
     "Comparison",
+    "EarlyLearning",
+    "ForwardCorrection",
+    "GeneralizedCrossEntropy",
     "HDLTeacher",
     "Method",
+    "NoisyLabels",
     "PseudoLabels",
     "SemiSupervised",
+    "SymmetricCrossEntropy",
     "__version__",
     "adamatch",
     "attach",
@@ -51,9 +63,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from textpl.callbacks.attach import attach
+    from textpl.callbacks.noisy_labels import NoisyLabels
     from textpl.callbacks.semi_supervised import SemiSupervised
     from textpl.comparison import Comparison, compare
     from textpl.components.neighbor_teacher import HDLTeacher
+    from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
+    from textpl.components.noise_losses_early import EarlyLearning
+    from textpl.components.noise_losses_peer import CoTeaching
     from textpl.labeling import label
     from textpl.methods import (
         METHODS,

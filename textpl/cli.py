@@ -87,6 +87,7 @@ def label(
     ] = None,
     k: Annotated[int | None, typer.Option(help="Neighbours; default: the method's.")] = None,
     class_prior: Annotated[str, typer.Option(help="none, gold, uniform, or shares such as 0.7,0.3.")] = "none",
+    hubness: Annotated[str | None, typer.Option(help="mutual or csls: against texts that are near everything.")] = None,
     confidence: Annotated[float | None, typer.Option(help="Keep rows of at least this confidence.")] = None,
     precision: Annotated[float | None, typer.Option(help="Keep the most rows of this expected precision.")] = None,
     keep_all: Annotated[bool, typer.Option("--all", help="Write the rows without a label too, with a reason.")] = False,
@@ -112,6 +113,7 @@ def label(
             method=method,
             k=k,
             class_prior=_prior(class_prior),
+            hubness=hubness,
             text_column=text,
             label_column=label_column,
             seed=seed,
@@ -122,7 +124,9 @@ def label(
         raise typer.Exit(1) from error
     console.print(str(found), highlight=False, markup=False)
     _print_coverage(console, found)
-    console.print(f"  labels: {out}", highlight=False)
+    console.print("\n".join(found.report["neighborhoods"]), highlight=False, markup=False, soft_wrap=True)
+    files = {"labels": out} | _draw_precision(found, out)
+    console.print("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()), highlight=False)
 
 
 def _prior(text: str) -> str | list[float]:
@@ -148,6 +152,17 @@ def _print_coverage(console: object, found: PseudoLabels) -> None:
         )
     if len(curve.cut):
         console.print(table)  # type: ignore[attr-defined]
+
+
+def _draw_precision(found: PseudoLabels, out: Path) -> dict[str, Path]:
+    """The picture beside the labels; none where no labelled row could be held out."""
+    if not len(found.coverage.cut):
+        return {}
+    from textpl.reports.figures import precision_figure
+
+    picture = out.with_name(out.name + ".precision.png")
+    precision_figure(found).savefig(picture, dpi=150)
+    return {"picture": picture}
 
 
 def _spread(count: int, most: int) -> list[int]:

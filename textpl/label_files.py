@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, List, Value
+import numpy as np
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, List
 
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
@@ -84,13 +86,19 @@ def _named(dataset: Dataset) -> Dataset:
     feature = dataset.features["label"]
     if not isinstance(feature, ClassLabel):
         return dataset
-    names = [None if i in (None, -1) else feature.names[i] for i in dataset["label"]]
-    columns = {c: names if c == "label" else dataset[c][:] for c in dataset.column_names}
-    return Dataset.from_dict(columns, Features({**dataset.features, "label": Value("string")}))
+    ids = np.asarray(dataset["label"][:], dtype=np.int64)
+    return _rewritten(dataset, {"label": pa.array(feature.names).take(pa.array(ids, mask=ids < 0))})
 
 
 def _flat(dataset: Dataset) -> Dataset:
     """Lists as JSON text: csv knows no other."""
     nested = [name for name, feature in dataset.features.items() if isinstance(feature, List)]
-    columns = {name: [json.dumps(value) for value in dataset[name]] for name in nested}
-    return Dataset.from_dict({name: columns.get(name, dataset[name][:]) for name in dataset.column_names})
+    return _rewritten(dataset, {n: pa.array([json.dumps(v) for v in dataset[n]], pa.string()) for n in nested})
+
+
+def _rewritten(dataset: Dataset, columns: dict[str, pa.Array]) -> Dataset:
+    """With other values in some columns; the rest is not touched, a million rows would take minutes."""
+    table = dataset.with_format("arrow")[:].replace_schema_metadata(None)
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    return Dataset(table)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from datasets import Dataset
@@ -14,13 +15,14 @@ from numpy.typing import ArrayLike
 from textpl.corpus import check_text, declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
+from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
 from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
 from textpl.relabeling.calibration import calibrate, precision_coverage
 from textpl.relabeling.clusterability import clusterability
-from textpl.relabeling.methods import METHODS
+from textpl.relabeling.methods import GraphFunction, find_method, function_name
 from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Neighbours looked at by the diagnostics, and rows of evidence kept.
 DIAGNOSED_K, EVIDENCE_ROWS = 5, 5
+# Methods that let voted labels vote in full.
+UNDISCOUNTED = ("hdl_paper", "knn")
 # Methods in which no row of the graph votes on another; kNN-DV's voters are the nearest labelled rows themselves.
 WITHOUT_VOTES = ("linear", "linear_smoothed", "linear_propagation", "knn_dv")
 
@@ -38,7 +42,7 @@ def label(
     labeled: Dataset,
     unlabeled: Dataset,
     *,
-    method: str = "auto",
+    method: str | GraphFunction = "auto",
     encoder: str | Encoder | Any = DEFAULT_ENCODER,
     text_column: str = "text",
     label_column: str = "label",
@@ -46,6 +50,7 @@ def label(
     k: int | None = None,
     class_prior: Literal["none", "gold", "uniform"] | ArrayLike = "none",
     neighbors: Literal["auto", "exact", "approximate"] = "auto",
+    hubness: Hubness | None = None,
     cache_dir: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -63,16 +68,20 @@ def label(
         unlabeled: rows with the same text column; labels in it are ignored.
         method: "auto" tries several on the labelled rows themselves; with fewer than 10 rows per class on average it
             takes "linear_smoothed" (multi-label: "linear") unseen. Or a key of
-            `textpl.relabeling.methods.METHODS`.
+            `textpl.relabeling.methods.METHODS`, or a function called as `function(graph, targets, gold, multi=...)`:
+            `functools.partial(hdl_paper, orphans="nearest", schedule="level")` is `hdl_paper` with other settings (it
+            is given `to_gold` too), any that returns a `textpl.relabeling.result.Relabeling` will do.
         encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), or an object with
             `name` and `encode(texts, *, progress=True)`.
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
-        k: neighbours; default: the method's.
+        k: neighbours in the graph that the method sees; default: the method's.
         class_prior: the shares that the classes of the pool are known to have (single-label: the result is made to
             agree; multi-label: rates at which labels are cut, "none" takes the labelled rows').
         neighbors: exact or approximate search; "auto" is exact for pools that allow it.
+        hubness: against texts that are neighbours of very many others: "mutual" keeps neighbours only where each has
+            the other in its list, "csls" ranks them by their similarity beyond what both have with everything.
         cache_dir: folder of cached embeddings; default: beside the datasets cache.
         seed: of folds and approximate search.
         progress: show progress bars.
@@ -82,12 +91,14 @@ def label(
 
     Raises:
         ValueError: for missing columns, texts or labels (the row is named), an empty dataset, fewer than two distinct
-            embeddings, an unknown method, or a k below 1.
+            embeddings, an unknown method or hubness correction, a k below 1, or a function that returns no Relabeling.
     """
-    if method != "auto" and method not in METHODS:
-        raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
+    if method != "auto":
+        find_method(method)  # refused before the encoding, not after it
     if k is not None and k < 1:
         raise ValueError(f"k={k}: at least one neighbour is needed.")
+    if hubness not in (None, *get_args(Hubness)):
+        raise ValueError(f"hubness={hubness!r}: use {', '.join(map(repr, get_args(Hubness)))} or None.")
     coding, targets = _read_labels(labeled, label_column, label_names)
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
@@ -96,7 +107,8 @@ def label(
     vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress))
     nodes = _nodes(vectors, targets, coder.name)
     multi = coding.problem_type == MULTI
-    graph = neighbor_graph(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
+    build = neighbor_graph if hubness is None else partial(hubless_graph, how=hubness)
+    graph = build(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
     prior = resolve_prior(class_prior, targets, multi=multi)
     problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else prior)
     soft = soft_labels(problem, method, k, seed=seed, progress=progress)
@@ -108,7 +120,7 @@ def label(
         soft,
         rates,
         label_names=coding.label_names,
-        method=soft.trial.method,
+        method=soft.trial.name,
         encoder=coder.name,
         report=report,
         _unlabeled=unlabeled,
@@ -191,17 +203,18 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
     if problem.prior is not None:
         shares = ", ".join(f"{n} {share:.3g}" for n, share in zip(coding.label_names, problem.prior, strict=True))
         summary.append(f"class shares as given: {shares}")
-    warning = found.warning() if trial.method in ("hdl_paper", "knn") else None
+    warning = found.warning() if function_name(trial.method) in UNDISCOUNTED else None
     if warning:
         logger.warning("%s", warning)
     return {
         "tried": [
-            {"method": t.method, "k": t.k, measure.replace(" ", "_"): t.score if len(t.rows) else None} for t in trials
+            {"method": t.name, "k": t.k, measure.replace(" ", "_"): t.score if len(t.rows) else None} for t in trials
         ],
         "clusterability": found.to_dict(),
         "graph": {"method": problem.graph.method, "k": problem.graph.k, "recall": problem.graph.recall},
         "label_rates": dict(zip(coding.label_names, np.round(rates, 6).tolist(), strict=True)),
         "summary": summary,
+        "neighborhoods": found.summary().splitlines(),
     }
 
 
@@ -263,9 +276,9 @@ def _evidence(nodes: Nodes, problem: Problem, soft: SoftLabels, own: np.ndarray)
     graph = problem.graph.first(min(soft.trial.k or 1, problem.graph.k)) if problem.graph.k else problem.graph
     ids, sims = graph.ids[own], graph.sims[own]
     voted = (ids >= 0) & (order[ids] >= 0) & (order[ids] < order[own][:, None])
-    if soft.trial.method in WITHOUT_VOTES:
+    if function_name(soft.trial.method) in WITHOUT_VOTES:
         voted[:] = False
-    chosen = np.argsort(~voted, axis=1, kind="stable")[:, :EVIDENCE_ROWS]
+    chosen = np.argsort(np.where(voted, -sims, 2), axis=1, kind="stable")[:, :EVIDENCE_ROWS]
     ids = _padded(np.where(np.take_along_axis(voted, chosen, 1), np.take_along_axis(ids, chosen, 1), -1), -1)
     sims = _padded(np.where(ids[:, : chosen.shape[1]] >= 0, np.take_along_axis(sims, chosen, 1), 0), 0)
     alone = np.flatnonzero((ids < 0).all(1) & (hops >= 0))

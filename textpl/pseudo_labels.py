@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
 
 from textpl.relabeling.calibration import PrecisionCoverage
 
 # Columns of the resulting dataset.
 ADDED_COLUMNS = ("label", "probabilities", "confidence", "label_source", "evidence", "reason")
+# Parts of a report that say in words what is elsewhere in it as numbers.
+IN_WORDS = ("summary", "neighborhoods")
 # Why a row has no label.
 UNREACHED = "no labelled row can be reached through its neighbours"
 EMPTY = "its embedding is zero: the text is empty or has no known word"
@@ -102,36 +105,35 @@ class PseudoLabels:
             only_selected: leave out the rows without a label; otherwise their label is -1 (multi-label: all 0) and a
                 column `reason` says why.
         """
-        rows = np.flatnonzero(self.selected) if only_selected else np.arange(len(self.labels))
-        base = self._unlabeled.select(rows) if len(rows) < len(self) else self._unlabeled
+        base = self._unlabeled
         base = base.rename_columns({c: f"given_{c}" for c in base.column_names if c in ADDED_COLUMNS})
-        labels = self.labels[rows]
+        whole = concatenate_datasets([base, self._added(reasons=not only_selected)], axis=1)
+        return whole if not only_selected or self.selected.all() else whole.select(np.flatnonzero(self.selected))
+
+    def _added(self, *, reasons: bool) -> Dataset:
+        """The new columns of all rows; as Arrow arrays, since Python objects of a million rows take a minute."""
         count = len(self.label_names)
         label_feature = List(Value("int8"), length=count) if self.multi else ClassLabel(names=list(self.label_names))
         floats = List(Value("float32"), length=count)
-        source = np.where(self.hops[rows] == 0, "labeled", self.method)
-        columns: dict[str, Any] = {
-            "label": np.maximum(labels, 0) if self.multi else labels,
-            "probabilities": self.probabilities[rows],
-            "confidence": self.confidence[rows],
-            "label_source": np.where(self.selected[rows], source, ""),
-            "evidence": self._evidence.of(rows),
+        source = np.where(self.selected, np.where(self.hops == 0, 1, 2), 0)
+        columns = {
+            "label": _lists(np.maximum(self.labels, 0)) if self.multi else pa.array(self.labels),
+            "probabilities": _lists(self.probabilities),
+            "confidence": _lists(self.confidence) if self.multi else pa.array(self.confidence),
+            "label_source": _texts(source, ["", "labeled", self.method]),
+            "evidence": self._evidence.lists(),
         }
-        features = {
+        features: dict[str, Any] = {
             "label": label_feature,
             "probabilities": floats,
             "confidence": floats if self.multi else Value("float32"),
             "label_source": Value("string"),
             "evidence": EVIDENCE_FEATURE,
         }
-        if not only_selected:
-            columns["reason"], features["reason"] = self.reasons[rows], Value("string")
-        added = Dataset.from_dict({k: list(v) for k, v in columns.items()}, features=Features(features))
-        if not len(rows):  # concatenated, empty columns would get lost
-            return Dataset.from_dict(
-                {c: [] for c in (*base.features, *features)}, Features({**base.features, **features})
-            )
-        return concatenate_datasets([base, added], axis=1)
+        if reasons:
+            columns["reason"], features["reason"] = pa.array(self.reasons), Value("string")
+        schema = Features(features).arrow_schema
+        return Dataset(pa.table([columns[name].cast(schema.field(name).type) for name in features], schema=schema))
 
     def to_dict(self) -> dict[str, Any]:
         """What was done and found, without the rows, as plain data."""
@@ -144,7 +146,7 @@ class PseudoLabels:
             "threshold": self.threshold,
             "expected_precision": self.expected_precision,
             "label_names": list(self.label_names),
-            **{key: value for key, value in self.report.items() if key != "summary"},
+            **{key: value for key, value in self.report.items() if key not in IN_WORDS},
             "precision_coverage": curve,
         }
 
@@ -168,7 +170,8 @@ class PseudoLabels:
         return "\n".join([*lines, *self.report["summary"]])
 
 
-EVIDENCE_FEATURE = List({"source": Value("string"), "row": Value("int64"), "similarity": Value("float32")})
+EVIDENCE_FIELDS = {"source": Value("string"), "row": Value("int64"), "similarity": Value("float32")}
+EVIDENCE_FEATURE = List(EVIDENCE_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -186,20 +189,24 @@ class Evidence:
     similarities: np.ndarray
     labeled: int
 
-    def of(self, rows: np.ndarray) -> list[list[dict[str, Any]]]:
-        """As plain data, for some rows of the unlabelled dataset."""
-        return [
-            [
-                {
-                    "source": "labeled" if j < self.labeled else "unlabeled",
-                    "row": int(j if j < self.labeled else j - self.labeled),
-                    "similarity": float(s),
-                }
-                for j, s in zip(self.rows[i], self.similarities[i], strict=True)
-                if j >= 0
-            ]
-            for i in rows
-        ]
+    def lists(self) -> pa.ListArray:
+        """As a column of `EVIDENCE_FEATURE`."""
+        there = self.rows >= 0
+        ids = self.rows[there]
+        labeled = ids < self.labeled
+        source = _texts(labeled.astype(np.int64), ["unlabeled", "labeled"])
+        row = pa.array(np.where(labeled, ids, ids - self.labeled))
+        voters = pa.StructArray.from_arrays([source, row, pa.array(self.similarities[there])], list(EVIDENCE_FIELDS))
+        ends = np.concatenate([[0], there.sum(1).cumsum()])
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), voters)
+
+
+def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _texts(codes: np.ndarray, names: list[str]) -> pa.StringArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names)).cast(pa.string())
 
 
 def _threshold_for(confidence: np.ndarray, precision: float) -> float:

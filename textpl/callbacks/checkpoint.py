@@ -1,4 +1,4 @@
-"""The slots' tensors inside the Trainer's checkpoint folders."""
+"""The tensors of callbacks inside the Trainer's checkpoint folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+# One file for each kind of callback; a Trainer may hold one of each.
 FILE = "textpl.safetensors"
+LABELS_FILE = "textpl_labels.safetensors"
 
 
 def is_being_written(args: TrainingArguments, state: TrainerState) -> bool:
@@ -23,8 +25,14 @@ def is_being_written(args: TrainingArguments, state: TrainerState) -> bool:
     return folder.is_dir() and not (folder / TRAINER_STATE_NAME).exists()
 
 
-def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor], identity: dict[str, str]) -> None:
-    """Write `tensors` into the checkpoint of this step, all or nothing; `identity` says whose they are.
+def save(
+    args: TrainingArguments,
+    state: TrainerState,
+    tensors: dict[str, Tensor],
+    identity: dict[str, str],
+    name: str = FILE,
+) -> None:
+    """Write `tensors` into the file `name` of this step's checkpoint, all or nothing; `identity` says whose they are.
 
     Raises:
         FileNotFoundError: if the Trainer keeps its checkpoints elsewhere, as in a hyperparameter search.
@@ -35,13 +43,13 @@ def save(args: TrainingArguments, state: TrainerState, tensors: dict[str, Tensor
             f"{folder} does not exist, so the Trainer saves elsewhere (a hyperparameter search?) and the run could not "
             "be resumed: set save_strategy='no' there."
         )
-    partial = folder / f"{FILE}.partial"
-    flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    partial = folder / f"{name}.partial"
+    flat = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     save_file(flat, partial, metadata={"format": "1", "step": str(state.global_step), **identity})
-    os.replace(partial, folder / FILE)
+    os.replace(partial, folder / name)
 
 
-def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str]) -> dict[str, Tensor]:
+def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str], name: str = FILE) -> dict[str, Tensor]:
     """Read back what `save` wrote for the step that training resumes from.
 
     No Trainer event carries the checkpoint's path, so it is looked for under `args.resume_from_checkpoint`, then
@@ -50,7 +58,8 @@ def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str])
     Args:
         args: the Trainer's arguments.
         state: the Trainer's state, `global_step` being the step resumed from.
-        identity: run, pool and slots that the tensors must belong to.
+        identity: run, data and slots that the tensors must belong to.
+        name: the file.
 
     Raises:
         ValueError: if there is none, or only that of another step, run, pool or method.
@@ -59,7 +68,7 @@ def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str])
     folders = [Path(named)] if isinstance(named, str) else []
     folders.append(_folder(args, state))
     for folder in folders:
-        file = folder / FILE
+        file = folder / name
         if file.exists():
             with safe_open(file, "pt") as opened:
                 stored = opened.metadata() or {}
@@ -68,11 +77,11 @@ def load(args: TrainingArguments, state: TrainerState, identity: dict[str, str])
                         if stored.get(key) != value:
                             raise ValueError(
                                 f"The checkpoint in {folder} was made with another {key} ({stored.get(key)}) than this "
-                                f"callback ({value}): resume with the unlabelled data and settings it was started with."
+                                f"callback ({value}): resume with the data and settings it was started with."
                             )
-                    return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                    return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     raise ValueError(
-        f"No {FILE} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped in the middle "
+        f"No {name} of step {state.global_step} in {' or '.join(map(str, folders))}: the run was stopped in the middle "
         "of a save, was trained without this callback, or lies elsewhere. Resume from an earlier "
         "checkpoint, or name the folder: TrainingArguments(resume_from_checkpoint=...). It is not resumed without its "
         "state, which would silently be another run."

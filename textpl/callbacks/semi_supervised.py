@@ -13,7 +13,6 @@ them there is summed with the supervised gradient, clipped and stepped once. One
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ExportableState
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from textpl.callbacks import checkpoint, setup
+from textpl.callbacks.attachable import Attachable
 from textpl.callbacks.labeled_hook import LabeledHook
 from textpl.callbacks.monitor import Monitor
+from textpl.components.labeled import LabeledLoss
 from textpl.components.losses import cross_entropy
 from textpl.components.schedules import Schedule, as_schedule
 from textpl.components.sharpen import argmax
-from textpl.components.step import Preparable, Run, Stateful, Step
+from textpl.components.step import Run, Step
 from textpl.components.teachers import SelfTeacher, Teacher
 from textpl.components.views import View
 from textpl.inference import chunked, longest_input, trim
@@ -46,10 +46,9 @@ Align = Callable[[Tensor, Step], Tensor]
 Select = Callable[[Tensor, Step], Tensor]
 Sharpen = Callable[[Tensor, Task], Tensor]
 Loss = Callable[[Tensor, Tensor, Task], Tensor]
-LabeledLoss = Callable[[Tensor, Tensor, Step], Tensor]
 
 
-class SemiSupervised(TrainerCallback, ExportableState):
+class SemiSupervised(Attachable):
     """Adds the gradient of a loss on unlabelled text to every optimizer step of a stock Trainer.
 
     Put it in with `textpl.attach(trainer, SemiSupervised(pool, ...))`. `Trainer(callbacks=[...])` works too, without
@@ -67,7 +66,8 @@ class SemiSupervised(TrainerCallback, ExportableState):
         loss: student logits and target to loss per row or cell.
         weight: weight of the unlabelled loss, a number or a schedule of the share of training done. While it is 0
             the pool is not touched: `linear(1.0, start=0.2, end=0.4)` warms up on the labels at no cost.
-        labeled_loss: replaces the supervised loss in training (needs `attach`).
+        labeled_loss: replaces the supervised loss in training (needs `attach`). Labelled rows with a column
+            `label_weight` are weighted with or without it, see `NoisyLabels`.
         ratio: pool rows per labelled row.
         text_column: name of the text column.
         max_length: longest pool row in tokens; default: the longest labelled row.
@@ -77,6 +77,8 @@ class SemiSupervised(TrainerCallback, ExportableState):
         ValueError: at once for settings out of range; at the start of training for data, model or Trainer settings
             that do not fit, with the remedy.
     """
+
+    state_file = checkpoint.FILE
 
     def __init__(
         self,
@@ -99,37 +101,16 @@ class SemiSupervised(TrainerCallback, ExportableState):
             raise ValueError(f"ratio={ratio!r}: pool rows per labelled row, a whole number >= 1.")
         if max_length is not None and max_length < 2:
             raise ValueError(f"max_length={max_length!r}: at least 2 tokens, or None for the longest labelled row.")
+        super().__init__(labeled_loss)
         self.unlabeled = unlabeled
         self.teacher = teacher or SelfTeacher()
         self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
-        self.view, self.weight, self.labeled_loss = view, as_schedule(weight), labeled_loss
+        self.view, self.weight = view, as_schedule(weight)
         self.ratio, self.text_column, self.max_length, self.seed = ratio, text_column, max_length, seed
         self.step: Step | None = None
-        self._attached_args: TrainingArguments | None = None
-        self._run_id = ""
-        self._training: tuple[TrainingArguments, TrainerState] | None = None
-        self._saved_step = -1
         self._hook: LabeledHook | None = None
         self._batches: Iterator[PoolBatch] | None = None
         self._next = -1
-
-    def mark_attached(self, args: TrainingArguments) -> None:
-        """Remember the Trainer (by its arguments) that `textpl.attach` has made exact."""
-        self._attached_args = args
-
-    def attached_to(self, args: TrainingArguments) -> bool:
-        """Whether that Trainer is this one."""
-        return self._attached_args is args
-
-    def state(self) -> dict[str, Any]:
-        """What the Trainer stores in `trainer_state.json`: by it a checkpoint's tensors are known to be its own.
-
-        Being asked is also the one sign that the Trainer gives between making a checkpoint's folder and deleting older
-        ones. The tensors are saved then: after a kill in between, every checkpoint that is left can be resumed from.
-        """
-        if self._training is not None and checkpoint.is_being_written(*self._training):
-            self._save(*self._training)
-        return {"args": {}, "attributes": {"run_id": self._run_id}}
 
     # ---- events, in the order in which the Trainer fires them ----
 
@@ -149,26 +130,17 @@ class SemiSupervised(TrainerCallback, ExportableState):
         self._close_batches()
         self._hook = LabeledHook.install(self._run, owner=state)
         self.monitor = Monitor(self._run, selects=self.select is not None)
-        for slot in self._slots().values():
-            if isinstance(slot, Preparable):
-                slot.prepare(self._run)
         if args.load_best_model_at_end and getattr(self.teacher, "averages", hasattr(self.teacher, "finish")):
             logger.warning("At the end of training the averaged weights replace the best checkpoint's in the model.")
-        if state.global_step > 0:
-            # Keyed by class name; the Trainer stores a list where a class occurs more than once.
-            stored = state.stateful_callbacks.get(type(self).__name__, {})
-            self._run_id = stored.get("attributes", {}).get("run_id", "") if isinstance(stored, dict) else ""
-            self._load_state(checkpoint.load(args, state, self._identity()))
-        else:
-            self._run_id = uuid.uuid4().hex
+        self._start(args, state)
         self.step = self._step(state.global_step)
-        self._training, self._saved_step = (args, state), -1
 
     def _prepare_run(
         self, args: TrainingArguments, state: TrainerState, model: Any, dataset: Any, tokenizer: Any
     ) -> Run:
         task = setup.find_task(model, dataset)
-        labels = setup.label_array(dataset, task)
+        labels = setup.label_array(dataset, task, soft=self.labeled_loss is not None)
+        self._labels = setup.labels_identity(labels)
         wanted = setup.longest_row(dataset) if self.max_length is None else self.max_length
         with args.main_process_first(desc="tokenising the pool"):
             pool = Pool(
@@ -180,20 +152,8 @@ class SemiSupervised(TrainerCallback, ExportableState):
                 pad_token_id=setup.pad_token_id(tokenizer, model),
                 seed=int(np.random.SeedSequence([self.seed, args.seed]).generate_state(1)[0]),
             )
-        return Run(
-            task=task,
-            model=model,
-            total_steps=state.max_steps,
-            pool=pool,
-            labeled_prior=setup.labeled_prior(labels, task),
-            label_names=[str(model.config.id2label[i]) for i in range(task.num_labels)],
-            reduce=setup.process_mean(args.world_size),
-            precision=setup.precision_of(args),
-            world=args.world_size,
-            rank=args.process_index,
-            labeled=dataset,
-            label_column=setup.label_key(dataset),
-        )
+        prior = setup.labeled_prior(labels, task)
+        return setup.make_run(args, state, model, dataset, task, pool=pool, labeled_prior=prior)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -220,6 +180,7 @@ class SemiSupervised(TrainerCallback, ExportableState):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move what follows the weights: EMA teacher, statistics of the labelled batches."""
+        super().on_step_end(args, state, control, **kwargs)
         self._hook.flush()  # type: ignore[union-attr]
         if hasattr(self.teacher, "after_step"):
             self.teacher.after_step(self._run)
@@ -233,11 +194,6 @@ class SemiSupervised(TrainerCallback, ExportableState):
         logs.update(values)
         if state.log_history:
             state.log_history[-1].update(values)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Save the slots' tensors in the checkpoint folder, unless `state` has."""
-        if args.should_save and self._saved_step != state.global_step:
-            self._save(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -325,37 +281,10 @@ class SemiSupervised(TrainerCallback, ExportableState):
 
     # ---- state ----
 
-    def _save(self, args: TrainingArguments, state: TrainerState) -> None:
-        checkpoint.save(args, state, self._state(), self._identity())
-        self._saved_step = state.global_step
+    def _parts(self) -> dict[str, Any]:
+        slots = {"teacher": self.teacher, "align": self.align, "select": self.select}
+        return {"labeled": self._hook, **slots, "labeled_loss": self.labeled_loss}
 
-    def _slots(self) -> dict[str, Any]:
-        return {"teacher": self.teacher, "align": self.align, "select": self.select}
-
-    def _identity(self) -> dict[str, str]:
-        """By which a checkpoint's tensors are known to belong to this run, with these data and settings."""
-        slots = ", ".join(
-            f"{name}={getattr(slot, 'identity', type(slot).__name__)}" for name, slot in self._slots().items()
-        )
+    def _data_identity(self) -> dict[str, str]:
         pool = self._run.pool
-        return {
-            "run": self._run_id,
-            "pool": f"{pool.tokens.fingerprint}, seed {pool.seed}, {self._rows} rows",
-            "slots": slots,
-        }
-
-    def _state(self) -> dict[str, Tensor]:
-        parts = {"labeled": self._hook, **self._slots()}
-        return {
-            f"{name}.{key}": tensor
-            for name, part in parts.items()
-            if isinstance(part, Stateful)
-            for key, tensor in part.state_dict().items()
-        }
-
-    def _load_state(self, state: dict[str, Tensor]) -> None:
-        state = {key: tensor.to(self._device) for key, tensor in state.items()}
-        for name, part in {"labeled": self._hook, **self._slots()}.items():
-            if isinstance(part, Stateful):
-                prefix = f"{name}."
-                part.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        return {"pool": f"{pool.tokens.fingerprint}, seed {pool.seed}, {self._rows} rows", **self._labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,12 @@ from torch.utils.data import IterableDataset
 from transformers import TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
+from textpl.components.step import Run
+from textpl.tasks import MultiLabel, SingleLabel, Task, infer_problem_type, make_task
 
 LABEL_KEYS = ("labels", "label", "label_ids")
+# Soft labels that were stored in half precision need not sum to 1 exactly.
+SUM_TOLERANCE = 1e-2
 
 
 def check_supported(args: TrainingArguments, state: TrainerState, model: Any, dataset: Any) -> None:
@@ -87,14 +91,21 @@ def find_task(model: Any, dataset: Any) -> Task:
     return make_task(model.config.problem_type, model.config.num_labels)
 
 
-def label_array(dataset: Any, task: Task) -> np.ndarray:
+def label_array(dataset: Any, task: Task, *, soft: bool = False) -> np.ndarray:
     """Labels of the labelled rows: int64 (rows,) or float (rows, labels).
+
+    Args:
+        dataset: the labelled rows.
+        task: what they are labels of.
+        soft: allow a distribution over the labels in place of a class id.
 
     Raises:
         ValueError: if a label is out of range or multi-hot labels have another width; the row is named.
     """
     labels = np.asarray(read_column(dataset, label_key(dataset)))
-    if isinstance(task, MultiLabel):
+    if soft and labels.shape[1:] == (task.num_labels,) and isinstance(task, SingleLabel):
+        wrong = ~((labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= SUM_TOLERANCE))
+    elif isinstance(task, MultiLabel):
         if labels.ndim != 2 or labels.shape[1] != task.num_labels:
             raise ValueError(
                 f"Labels of shape {labels.shape}: this model needs multi-hot rows of {task.num_labels} numbers."
@@ -119,9 +130,33 @@ def labeled_prior(labels: np.ndarray, task: Task) -> Tensor:
     """Share of labelled rows with each label, one row per label added; float32 (labels,)."""
     if isinstance(task, MultiLabel):
         prior = (labels.sum(0) + 1) / (len(labels) + 2)
+    elif labels.ndim == 2:  # soft labels
+        prior = (labels.sum(0) + 1) / (len(labels) + task.num_labels)
     else:
         prior = (np.bincount(labels, minlength=task.num_labels) + 1) / (len(labels) + task.num_labels)
     return torch.as_tensor(prior, dtype=torch.float32)
+
+
+def labels_identity(labels: np.ndarray) -> dict[str, str]:
+    """By which the labelled rows of a resumed run are known to be those it was started with."""
+    return {"labelled set": f"{len(labels)} rows, {hashlib.sha256(labels.tobytes()).hexdigest()[:16]}"}
+
+
+def make_run(args: TrainingArguments, state: TrainerState, model: Any, dataset: Any, task: Task, **rest: Any) -> Run:
+    """The run as the Trainer describes it; `rest` are `pool` and `labeled_prior`."""
+    return Run(
+        task=task,
+        model=model,
+        total_steps=state.max_steps,
+        label_names=[str(model.config.id2label[i]) for i in range(task.num_labels)],
+        reduce=process_mean(args.world_size),
+        precision=precision_of(args),
+        world=args.world_size,
+        rank=args.process_index,
+        labeled=dataset,
+        label_column=label_key(dataset),
+        **rest,
+    )
 
 
 def longest_row(dataset: Any) -> int:

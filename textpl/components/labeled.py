@@ -1,19 +1,73 @@
-"""Losses that replace the supervised one in training: called as `labeled_loss(logits, labels, step) -> scalar`.
+"""Losses that replace the supervised one in training: called as `labeled_loss(logits, labels, batch)`.
 
-The scalar is the mean over the micro-batch; `textpl.attach` scales it for gradient accumulation. Evaluation
-always keeps the plain loss.
+They give the loss of each row (cell, for multi-label), which `textpl.attach` averages exactly over the whole optimizer
+step, with the `label_weight` column if there is one; or the mean over the micro-batch as a scalar, where the loss
+itself decides which rows count. Evaluation always keeps the plain loss.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from textpl.components.step import Step
-from textpl.tasks import SingleLabel
+from textpl.components.step import Run, Step
+from textpl.tasks import TINY, SingleLabel, Task
+
+
+@dataclass
+class LabeledBatch:
+    """What a labelled loss may know of the micro-batch it is asked about.
+
+    Attributes:
+        run: the run it belongs to (`run.pool` is None where there is no pool).
+        index: number of optimizer steps done before this one.
+        rows: rows of the training set, int64 (rows,).
+        inputs: the model's inputs, each (rows, tokens).
+        weight: of each row, or of each cell for multi-label; None where all count the same.
+        total: sum of the weights over the whole optimizer step; without weights the number of rows (cells).
+    """
+
+    run: Run
+    index: int
+    rows: Tensor
+    inputs: dict[str, Any]
+    weight: Tensor | None
+    total: Tensor
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """This micro-batch's part of the weighted mean over the whole optimizer step.
+
+        Divided by the sum of the weights: masking cells (weight 0) does not shrink the gradient of the others.
+        """
+        weighted = losses if self.weight is None else self.weight * losses
+        return weighted.sum() / self.total.clamp_min(TINY)
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return self.run.task
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1)."""
+        return self.index / max(self.run.total_steps, 1)
+
+
+LabeledLoss = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+def as_targets(labels: Tensor, task: Task) -> Tensor:
+    """Target distribution (rows, labels) of class ids (rows,), multi-hot or soft labels (rows, labels)."""
+    return task.targets(labels) if labels.ndim == 1 else labels.float()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, batch: LabeledBatch) -> Tensor:
+    """The plain loss of each row (cell), against hard or soft labels: what weights alone need."""
+    return batch.task.cross_entropy(logits, as_targets(labels, batch.task))
 
 
 @dataclass(frozen=True)
@@ -47,7 +101,7 @@ class TrainingSignalAnnealing:
         alpha = {"linear": t, "log": 1 - math.exp(-5 * t), "exp": math.exp(5 * (t - 1))}[self.schedule]
         return alpha * (1 - 1 / classes) + 1 / classes
 
-    def __call__(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor, step: Step | LabeledBatch) -> Tensor:
         """Mean loss over the rows (cells) that stay."""
         task = step.task
         y = task.targets(labels)

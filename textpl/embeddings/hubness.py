@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 from textpl.embeddings.graph import NeighborGraph
+from textpl.embeddings.neighbors import neighbor_graph
+
+Hubness = Literal["mutual", "csls"]
+# So many times more neighbours are searched than are kept: many are thrown away.
+SPARE = 3
+
+
+def hubless_graph(vectors: np.ndarray, k: int, *, how: Hubness, **settings: Any) -> NeighborGraph:
+    """The graph of up to k neighbours per row after a correction for hubs, chosen among three times as many.
+
+    When to use: a few texts are neighbours of everything, and their labels with them. Measured, it does not help the
+    methods that are best anyway (docs/labels_from_embeddings.md).
+
+    Args:
+        vectors: real numbers of shape (n, d).
+        k: neighbours per row; n - 1 if that is less.
+        how: "mutual" or "csls".
+        settings: of `neighbor_graph`.
+    """
+    wide = neighbor_graph(vectors, SPARE * k, **settings)
+    k = min(k, wide.k)
+    return csls(wide, k) if how == "csls" else mutual(wide).first(k)
 
 
 def mutual(graph: NeighborGraph) -> NeighborGraph:

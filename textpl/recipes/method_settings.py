@@ -1,4 +1,4 @@
-"""Settings of methods, schedules and views, checked against the functions that take them.
+"""Settings of methods, schedules, views and losses, checked against the functions that take them.
 
 `textpl.methods` is imported (with torch) when a method is validated.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from textpl.callbacks.semi_supervised import SemiSupervised
 
 DEFAULT_METHOD = "adamatch"
+# In place of a method: no pool, labels only. What is compared is the loss for the labelled rows.
+NO_METHOD = "none"
 # Parameters of methods, schedules and views that are not the recipe's to set.
 RESERVED = ("unlabeled", "labeled", "encoder", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
@@ -94,6 +96,16 @@ ARGUMENTS: dict[str, Any] = {
     "ema": bool,
     "relabel": ft.RelabelingMethod,
     "k": ft.Count | None,
+    # Of losses for labelled rows.
+    "q": ft.AboveZero,
+    **dict.fromkeys(("a", "b", "lam"), ft.NonNegative),
+    "beta": ft.BelowOne,
+    "warm_up": ft.Share,
+    **dict.fromkeys(("noise_rate", "missing_rate"), ft.Rate),
+    **dict.fromkeys(("false_positive", "false_negative"), ft.Rate),
+    "transition": Annotated[
+        Literal["estimate"] | ft.Matrix, ft.told_as("estimate, or a list of rows of shares, one row per label")
+    ],
     "refresh": Annotated[Literal["epoch"] | ft.Count | None, ft.told_as("epoch, a number of steps, or null")],
 }
 
@@ -109,8 +121,8 @@ def arguments_model(function: Callable[..., Any]) -> type[ft.Strictly]:
 class MethodSettings(ft.Strictly):
     """A method of `textpl.METHODS` and those of its settings that differ from its defaults.
 
-    Written flat, `MethodSettings(name="uda", threshold=0.7)`; a plain string is the name. Schedules and views in
-    `settings` are built objects.
+    Written flat, `MethodSettings(name="uda", threshold=0.7)`; a plain string is the name, and "none" stands for labels
+    only. Schedules and views in `settings` are built objects.
     """
 
     name: str = DEFAULT_METHOD
@@ -127,6 +139,10 @@ class MethodSettings(ft.Strictly):
             return given
         flat = {"name": given} if isinstance(given, str) else dict(given)
         name = flat.pop("name", DEFAULT_METHOD)
+        if name == NO_METHOD:
+            if flat:
+                raise ValueError("none takes no settings: nothing is learnt from unlabelled text")
+            return {"name": name}
         if name not in list(METHODS):  # a list, as a name from YAML need not be hashable
             text = f"unknown method {name!r}{ft.nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
             problem = PydanticCustomError("unknown_method", text)
@@ -151,6 +167,13 @@ class MethodSettings(ft.Strictly):
                 fields = {f.name: v for f in dataclasses.fields(value) if (v := getattr(value, f.name)) != f.default}
                 settings[key] = {names[type(value)]: fields}
         return {"name": self.name, **settings} if settings else self.name
+
+    def value(self, name: str) -> Any:
+        """A setting as given or by default; None if the method has no such setting."""
+        from textpl.methods import METHODS
+
+        defaults = {} if self.name == NO_METHOD else METHODS[self.name].defaults
+        return self.settings.get(name, defaults.get(name))
 
     def build(self, unlabeled: Any, *, seed: int, max_length: int | None = None) -> SemiSupervised:
         """The callback of this method for one pool, with a column `text`; see `SemiSupervised`."""

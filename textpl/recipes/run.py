@@ -17,7 +17,9 @@ from datasets import Dataset, disable_progress_bars, enable_progress_bars
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from textpl.callbacks.semi_supervised import SemiSupervised
+from textpl.callbacks.attach import attach
+from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.setup import labeled_prior
 from textpl.comparison import Comparison, compare
 from textpl.corpus import Corpus, read_corpus
@@ -25,11 +27,14 @@ from textpl.inference import bf16_pays
 from textpl.labels import label_array
 from textpl.models import load_classifier, resolve_model
 from textpl.recipes.label_stage import label_pool
+from textpl.recipes.loss_settings import LossSettings
+from textpl.recipes.method_settings import NO_METHOD
+from textpl.recipes.noise_stage import estimate_noise
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
 from textpl.recipes.progress import TrainingBar
 from textpl.reports.figures import comparison_figure
 from textpl.splits import Split, make_split
-from textpl.tasks import make_task
+from textpl.tasks import Task, make_task
 
 REPORTED_VERSIONS = ("textpl", "torch", "transformers", "datasets", "accelerate", "numpy")
 
@@ -44,6 +49,9 @@ def run_recipe(
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Train, compare and write `model/`, `results.json`, `recipe.yaml` and `comparison.png` into `out`.
+
+    `train.labeled_loss` is the loss of the labelled rows in every training. With `method: none` it is what is tried:
+    labels-only then has the plain loss.
 
     Args:
         loaded: the recipe.
@@ -68,8 +76,11 @@ def run_recipe(
     model_name = str(loaded.locate(recipe.model.name))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = recipe.train.arguments(bf16_pays(device))
+    labels_only = recipe.method.name == NO_METHOD
+    loss = recipe.train.labeled_loss
+    tried = loss.name if labels_only and loss is not None else recipe.method.name
     say(
-        f"{loaded.name}: {recipe.method.name} on {corpus.source}, {task.num_labels} labels, model "
+        f"{loaded.name}: {tried} on {corpus.source}, {task.num_labels} labels, model "
         f"{resolve_model(model_name)}, {'bfloat16 autocast' if settings.get('bf16') else 'full precision'}"
     )
 
@@ -100,9 +111,11 @@ def run_recipe(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(TrainingBar())
-        return trainer
+        return trainer if loss is None or labels_only else attach(trainer, _noisy_labels(loss, split, task))
 
-    def make_callback(seed: int) -> SemiSupervised:
+    def make_callback(seed: int) -> Attachable:
+        if loss is not None and labels_only:
+            return _noisy_labels(loss, splits(seed), task)
         pool = splits(seed).pool
         if "label" in recipe.stages:
             pool = label_pool(loaded, corpus, splits(seed), out / "seeds" / f"{seed}-labels.json", say)
@@ -119,7 +132,7 @@ def run_recipe(
         make_trainer,
         make_callback,
         chosen,
-        name=recipe.method.name,
+        name=tried,
         metric=recipe.compare.metric,
         match=recipe.compare.match,
         thresholds=recipe.compare.threshold,
@@ -192,6 +205,10 @@ def _split(corpus: Corpus, recipe: Any, seed: int) -> Split:
         pool=wanted.pool,
         test=wanted.test,
     )
+
+
+def _noisy_labels(loss: LossSettings, split: Split, task: Task) -> NoisyLabels:
+    return NoisyLabels(loss.build(**(estimate_noise(split, task) if loss.estimates else {})))
 
 
 def _encode(dataset: Dataset, tokenizer: Any, max_length: int) -> Dataset:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from textpl.recipes import field_types as ft
-from textpl.recipes.method_settings import MethodSettings
+from textpl.recipes.loss_settings import LossSettings
+from textpl.recipes.method_settings import NO_METHOD, MethodSettings
 from textpl.recipes.references import check_hub_settings
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -72,7 +73,7 @@ class ModelSettings(ft.Strictly):
 
 
 class TrainSettings(ft.Strictly):
-    """The training arguments a recipe may set; see `transformers.TrainingArguments`."""
+    """The training arguments a recipe may set; see `transformers.TrainingArguments`. `labeled_loss` is textpl's."""
 
     max_steps: ft.Count | None = 200
     num_train_epochs: ft.Positive | None = None
@@ -98,6 +99,7 @@ class TrainSettings(ft.Strictly):
     fp16: bool = False
     logging_steps: ft.Positive = 0.1  # below 1: a share of the run
     dataloader_num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    labeled_loss: LossSettings | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -113,11 +115,13 @@ class TrainSettings(ft.Strictly):
                 raise ValueError(f"{name}={value} is neither a share below 1 nor a whole number of steps")
         if self.fp16 and self.bf16 is True:
             raise ValueError("fp16 and bf16 exclude each other")
+        if self.labeled_loss is not None and self.label_smoothing_factor > 0:
+            raise ValueError("label_smoothing_factor and labeled_loss exclude each other")
         return self
 
     def arguments(self, auto_bf16: bool) -> dict[str, Any]:
         """Keywords of `TrainingArguments`; `auto_bf16` is what `bf16: auto` means on this machine."""
-        values = {name: value for name, value in self if value is not None}
+        values = {name: value for name, value in self if value is not None and name != "labeled_loss"}
         if self.bf16 == "auto":
             values["bf16"] = auto_bf16 and not self.fp16
         return values
@@ -201,7 +205,18 @@ class Recipe(ft.Strictly):
                 f"method: {self.method.name} would not learn the labels of the stage label: leave the method out, or "
                 "write {name: distillation, column: probabilities, ...}"
             )
+        self._check_labeled_loss()
         return self
+
+    def _check_labeled_loss(self) -> None:
+        if self.train.labeled_loss is None:
+            if self.method.name == NO_METHOD:
+                raise ValueError("method: none leaves nothing to compare: name a loss, train: {labeled_loss: ...}")
+        elif self.method.value("tsa") is not None:
+            raise ValueError(
+                f"method: {self.method.name} anneals the loss of the labelled rows, which train.labeled_loss would "
+                "replace: write tsa: null"
+            )
 
 
 def _listed(stages: Any) -> list[Any]:

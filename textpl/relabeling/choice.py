@@ -9,7 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from textpl.evaluation import decide, prior_thresholds, scores
-from textpl.relabeling.methods import run_method
+from textpl.relabeling.methods import GraphFunction, described, run_method
 from textpl.relabeling.problem import Problem
 
 FOLDS = 5
@@ -52,29 +52,34 @@ class Trial:
     """One candidate on the gold rows, each labelled while its own label was hidden.
 
     Attributes:
-        method: its name.
+        method: its name, or the function itself.
         k: neighbours.
         rows: int64 (held,), which of the gold rows: all but the only ones of their class, which nothing could find.
         p: float32 (held, labels), what it made of them; rows of 0 where it abstained.
         score: accuracy, for multi-label macro F1 at cuts matched to the label rates; in [0, 1], NaN without rows.
     """
 
-    method: str
+    method: str | GraphFunction
     k: int | None
     rows: np.ndarray
     p: np.ndarray
     score: float
 
+    @property
+    def name(self) -> str:
+        """The method's name with its settings."""
+        return described(self.method)
+
     def __str__(self) -> str:
-        return self.method + ("" if self.k is None else f" (k={self.k})")
+        return self.name + ("" if self.k is None else f" (k={self.k})")
 
 
-def hold_out(problem: Problem, method: str, k: int | None, *, seed: int = 0) -> Trial:
+def hold_out(problem: Problem, method: str | GraphFunction, k: int | None, *, seed: int = 0) -> Trial:
     """Label each gold row while its label, and that of about every fifth other one, is hidden.
 
     Args:
         problem: what to label.
-        method: key of `METHODS`.
+        method: key of `METHODS`, or a function on the graph.
         k: neighbours.
         seed: seed of the folds.
     """
@@ -91,7 +96,7 @@ def hold_out(problem: Problem, method: str, k: int | None, *, seed: int = 0) -> 
 
 def choose(
     problem: Problem,
-    among: Sequence[tuple[str, int | None]],
+    among: Sequence[tuple[str | GraphFunction, int | None]],
     *,
     seed: int = 0,
     progress: bool = True,
@@ -119,7 +124,7 @@ def choose(
     return (best if clearly else default), trials
 
 
-def _most_voters(problem: Problem, method: str) -> int:
+def _most_voters(problem: Problem, method: str | GraphFunction) -> int:
     """Neighbours that a row can have while a fold of the gold rows is hidden."""
     gold = int(problem.gold.sum())
     return max(gold - -(-gold // FOLDS), 1) if method == "knn_dv" else max(problem.graph.k, 1)

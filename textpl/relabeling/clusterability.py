@@ -101,7 +101,7 @@ class Clusterability:
         if len(lift):
             lines.append(f"lift of a label by a neighbour that has it: {lift.min():.1f} to {lift.max():.1f}")
         lines.append(f"rows without a gold neighbour: {self.no_gold_neighbor:.1%}; without a path: {self.orphans:.1%}")
-        return "\n".join([*lines, *filter(None, [self.warning()])])
+        return "\n".join(lines)
 
 
 def propagation_threshold(k: int) -> float:

@@ -112,8 +112,8 @@ def hdl_paper(
     one) and counts as labelled from then on. Nothing is discounted, so errors feed on themselves: below a neighbour
     agreement of about .89 (k = 3), .84 (5), .78 (9) it can fall to chance. `hdl` does not.
 
-    That there is a second stage, which tries each candidate's label out, is documented; its score is not. The
-    readings differ little:
+    That there is a second stage, which tries each candidate's label out, is documented; its score is not. "gain" and
+    "similarity" are equally good, the other readings a little worse (docs/labels_from_embeddings.md):
 
     - "gain": most open rows that list the candidate as a neighbour, that is, most evidence released,
     - "next_level": whether a row would come to have L + 1 labelled neighbours,

@@ -10,7 +10,7 @@ import numpy as np
 
 from textpl.relabeling.calibration import calibrate, fit_temperature, temper
 from textpl.relabeling.choice import CANDIDATES, Trial, candidates, choose
-from textpl.relabeling.methods import METHODS, run_method
+from textpl.relabeling.methods import GraphFunction, find_method, run_method
 from textpl.relabeling.priors import project_to_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.result import Relabeling
@@ -44,13 +44,18 @@ class SoftLabels:
 
 
 def soft_labels(
-    problem: Problem, method: str = "auto", k: int | None = None, *, seed: int = 0, progress: bool = True
+    problem: Problem,
+    method: str | GraphFunction = "auto",
+    k: int | None = None,
+    *,
+    seed: int = 0,
+    progress: bool = True,
 ) -> SoftLabels:
     """Label a problem and calibrate the result on its own gold rows, each labelled while its own label was hidden.
 
     Args:
         problem: what to label.
-        method: "auto", or a key of `METHODS`.
+        method: "auto", a key of `METHODS`, or a function on the graph (see `textpl.relabeling.methods`).
         k: neighbours, at most as many as the graph has; default: the method's.
         seed: seed of the folds.
         progress: show a progress bar.
@@ -76,14 +81,15 @@ def soft_labels(
     return SoftLabels(p, held_out, result, trial, trials)
 
 
-def _trials(problem: Problem, method: str, k: int | None, seed: int, progress: bool) -> tuple[Trial, list[Trial]]:
+def _trials(
+    problem: Problem, method: str | GraphFunction, k: int | None, seed: int, progress: bool
+) -> tuple[Trial, list[Trial]]:
+    among: list[tuple[str | GraphFunction, int | None]]
     if method == "auto":
         offered = candidates(problem.targets[problem.gold], problem.multi)
         among = list(dict.fromkeys((m, None if own is None else k or own) for m, own in offered))
     else:
-        if method not in METHODS:
-            raise ValueError(f"method={method!r}: use 'auto' or one of {', '.join(METHODS)}.")
-        own = METHODS[method].k
+        own = find_method(method).k
         among = [(method, None if own is None else k or min(own, problem.graph.k))]
     return choose(problem, among, seed=seed, progress=progress)
 

@@ -1,4 +1,4 @@
-"""The picture of a comparison: every seed's pair, the interval, and how self-labelling went."""
+"""Pictures: a comparison with every seed's pair and the interval; how precise labels from embeddings are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
+    from textpl.pseudo_labels import PseudoLabels
 
 # Okabe & Ito's palette: told apart by colour-blind readers.
 GREY, BLUE, ORANGE, GREEN = "#666666", "#0072B2", "#D55E00", "#009E73"
@@ -22,6 +23,30 @@ def comparison_figure(comparison: Comparison) -> Figure:
     _draw_labels(labels, comparison)
     figure.suptitle(comparison.interval.sentence(), fontsize=11)
     return figure
+
+
+def precision_figure(found: PseudoLabels) -> Figure:
+    """Precision against coverage on the labelled rows, each with its own label hidden; and where the threshold cuts."""
+    figure = Figure(figsize=(5, 3.8), layout="constrained")
+    axes, curve = figure.subplots(), found.coverage
+    kept = 100 * curve.coverage
+    axes.fill_between(kept, 100 * curve.low, 100 * curve.high, color=BLUE, alpha=0.15, linewidth=0, label="95 %")
+    axes.plot(kept, 100 * curve.precision, color=BLUE, marker="o", markersize=4, label="precision")
+    if found.threshold:
+        above = kept[curve.cut >= found.threshold].max(initial=0)
+        axes.axvline(above, color=ORANGE, linewidth=1, label=f"confidence of at least {found.threshold:.2f}")
+    axes.set_xlim(0, 102)
+    axes.set_ylim(None, 102)
+    axes.set_xlabel(f"{'labels' if found.multi else 'rows'} kept, the most confident first, %")
+    axes.set_ylabel("of these right, %")
+    axes.set_title(f"{_shortened(found.method)}, {_shortened(found.encoder)}", fontsize=10)
+    axes.legend(frameon=False, fontsize=9, loc="best")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _shortened(name: str, most: int = 40) -> str:
+    return name if len(name) <= most else name[: most - 1] + "\u2026"
 
 
 def _draw_scores(axes: Any, comparison: Comparison) -> None:

@@ -1,0 +1,107 @@
+"""How often labels are missing or spurious, from the rows where the model is surest.
+
+Where some rows surely carry a label, those of them on which it is not given have lost it: the ratio #without / #with
+among the highest probabilities is an upper bound of the odds that a label is missing, tight where a class has a region
+that is pure (the anchor assumption of Elkan and Noto 2008 and of "Best Bin" estimates in positive-unlabelled learning).
+The same from below bounds the odds that a label is spurious.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_BIN = 30  # cells in the smallest top bin
+LOWEST = 1e-4  # odds below this cannot be told from none
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Estimated rates of errors.
+
+    Attributes:
+        missing: odds missing : given of a label that is right, the same for all labels: the purest class tells, a
+            hard one only bounds it.
+        spurious: float64 (labels,), odds spurious : not given of a label that is not right.
+        with_others: `missing` among rows that carry another label.
+    """
+
+    missing: float
+    spurious: np.ndarray
+    with_others: float
+
+    def share_spurious(self, labels: np.ndarray) -> float:
+        """Estimated spurious labels, as a share of the given ones."""
+        given = labels.sum(0, dtype=np.float64)
+        return float((self.spurious * (len(labels) - given)).sum() / max(given.sum(), 1))
+
+
+def floors(q: np.ndarray, labels: np.ndarray) -> Floors:
+    """Estimate error rates from calibrated probabilities of the *given* labels.
+
+    Args:
+        q: float32 (rows, labels), P(label is given | evidence).
+        labels: 0/1 (rows, labels).
+    """
+    given = labels.sum(0, dtype=np.int64)
+    total = labels.sum(1, dtype=np.int64)
+    count = labels.shape[1]
+    missing, accompanied, companions = np.full(count, np.inf), np.full(count, np.inf), np.zeros(count, np.int64)
+    low = np.zeros(count)
+    for k in range(count):
+        order = np.argsort(q[:, k], kind="stable")
+        there = labels[order, k]
+        missing[k] = _top(there[::-1], int(given[k]))
+        low[k] = _bottom(there)
+        more = total[order] > there
+        companions[k] = int((there[more]).sum())
+        accompanied[k] = _top(there[more][::-1], int(companions[k]))
+    return Floors(_purest(missing, given), _spurious(low, given, len(labels)), _purest(accompanied, companions))
+
+
+def _top(there: np.ndarray, given: int) -> float:
+    """Least #0 / #1, plus a standard error, over the cells of highest probability; infinite where it cannot be told."""
+    smallest = max(MIN_BIN, int(0.2 * given))
+    largest = min(len(there), max(2 * smallest, 3 * given))
+    if given == 0 or smallest > largest:
+        return np.inf
+    ones = np.cumsum(there[:largest], dtype=np.float64)[smallest - 1 :]
+    zeros = np.arange(smallest, largest + 1) - ones
+    return float(((zeros + np.sqrt(zeros + 1)) / np.maximum(ones, 1)).min())
+
+
+def _bottom(there: np.ndarray) -> float:
+    """Least #1 / #0, plus a standard error, over the cells of lowest probability."""
+    smallest, largest = max(len(there) // 10, min(200, len(there))), max(int(0.7 * len(there)), min(200, len(there)))
+    ones = np.cumsum(there[:largest], dtype=np.float64)[smallest - 1 :]
+    zeros = np.arange(smallest, largest + 1) - ones
+    return float(((ones + np.sqrt(ones + 1)) / np.maximum(zeros, 1)).min()) if len(ones) else 0.0
+
+
+def _purest(odds: np.ndarray, given: np.ndarray) -> float:
+    """The least of the labels that are frequent enough to tell: 100 rows, or as many as the second most frequent."""
+    frequent = given >= min(100, np.sort(given)[-2:].min())
+    return max(float(odds[frequent].min(initial=np.inf)), LOWEST) if np.isfinite(odds[frequent]).any() else LOWEST
+
+
+def _spurious(low: np.ndarray, given: np.ndarray, rows: int) -> np.ndarray:
+    """Odds of a spurious label, w_k, with log w_k = a + b log(odds of label k), b in [0, 1].
+
+    b is 1 where spurious labels follow frequency and 0 where every cell flips alike; a comes from the purest fifth of
+    the labels, weighted by their rows. Labels that are never or always given say nothing and get 0.
+    """
+    told = (given > 0) & (given < rows)
+    spurious = np.zeros(len(given))
+    if not told.any():
+        return spurious
+    x, y = np.log(given[told] / (rows - given[told])), np.log(low[told] + 1e-7)
+    weights = np.sqrt(given[told])
+    dx = x - np.average(x, weights=weights)
+    variance = np.average(dx**2, weights=weights)
+    slope = float(np.clip(np.average(dx * y, weights=weights) / max(variance, 1e-9), 0, 1))
+    left = y - slope * x
+    order = np.argsort(left)
+    reached = np.cumsum(given[told][order]) >= 0.2 * given[told].sum()
+    spurious[told] = np.exp(left[order][np.argmax(reached)] + slope * x)
+    return spurious

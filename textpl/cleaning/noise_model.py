@@ -1,0 +1,119 @@
+"""How labels go wrong in a multi-label corpus, and which evidence may be believed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from textpl.cleaning.evidence import logit, row_context
+from textpl.cleaning.floors import Floors, floors
+from textpl.cleaning.fusion import FLOOR, Fusion
+from textpl.cleaning.swaps import confusions
+
+Noise = Literal["auto", "missing", "spurious", "swap"]
+# Evidence is believed where it leaves this share of the missing rate; below it, it explains the errors away.
+HOLDS = 0.55
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """P(label is given) and the rates at which right labels become given ones.
+
+    Attributes:
+        text: float32 (rows, labels), by the text and its neighbours.
+        best: float32 (rows, labels), by all evidence that holds.
+        rates: of lost and added labels.
+        rate_by_text: missing odds when nothing is known of the row's other labels: lost labels and replaced ones.
+        swap_rate: odds at which a right label is replaced by a wrong one.
+        places: float32 (labels, labels), what stands in whose place (`swaps.confusions`).
+        kept: whether rows seem always to keep a label, so that lone labels say nothing about the missing rate.
+        context: which evidence about the row's other labels held: "none", "pairs" (which labels go together) or
+            "counts" (and how many there are).
+    """
+
+    text: np.ndarray
+    best: np.ndarray
+    rates: Floors
+    rate_by_text: float
+    swap_rate: float
+    places: np.ndarray
+    kept: bool
+    context: str
+
+
+def plain_model(labels: np.ndarray, probabilities: np.ndarray) -> NoiseModel:
+    """The model of probabilities that are taken as they are."""
+    q = np.clip(probabilities, FLOOR, 1 - FLOOR)
+    rates = floors(q, labels)
+    return NoiseModel(q, q, rates, rates.missing, 0.0, confusions(q, labels), False, "none")
+
+
+def noise_model(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    votes: list[np.ndarray],
+    *,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> NoiseModel:
+    """Weigh the evidence and read the rates off it.
+
+    The row's other labels help where errors come alone: who has most of a row knows what is missing. They mislead
+    where the noise itself ties labels together: a label in the wrong place explains the absence of the right one, and
+    where every row keeps a label, a lone one is certain. Either shows in the missing rate, which then nearly vanishes
+    among the surest cells once the other labels are known. What vanishes by knowing *which* labels are there is put
+    down to swaps; it is squared in relation to the whole rate, because a little vanishes in any corpus.
+
+    Args:
+        labels: 0/1 int8 (rows, labels).
+        probabilities: float32 (rows, labels), out of sample.
+        votes: shares of neighbours, each float32 (rows, labels).
+        groups: int (rows,), duplicates share a number.
+        seed: of the folds.
+    """
+    fuse = Fusion(labels, groups=groups, seed=seed)
+    prior = logit(labels.mean(0))
+    features = np.stack([logit(evidence) - prior for evidence in (probabilities, *votes)], 2)
+    text = fuse(features)
+    alone = floors(text, labels)
+    # What each label is by the text alone stands for the others: the given ones are noisy themselves.
+    odds = text / (1 - text)
+    truth = np.where(labels == 1, 1 - np.minimum(alone.spurious / odds, 1), np.minimum(alone.missing * odds, 1))
+    others = (truth - probabilities).astype(np.float32)
+    paired = fuse(features, others)
+    paired_rates = floors(paired, labels)
+    counted = fuse(np.concatenate([features, row_context(truth, probabilities)], 2), others)
+    counted_rates = floors(counted, labels)
+    if counted_rates.missing >= HOLDS * alone.missing:
+        best, rates, context = counted, counted_rates, "counts"
+    else:
+        best, rates, context = paired, paired_rates, "pairs"
+    vanished = max(1 - rates.missing / alone.missing, 0.0)
+    kept = context == "pairs" and rates.missing >= HOLDS * alone.missing
+    swap_rate = vanished**2 * alone.missing
+    return NoiseModel(text, best, rates, alone.missing, swap_rate, confusions(text, labels), kept, context)
+
+
+def told(model: NoiseModel, noise: Noise) -> NoiseModel:
+    """The model under what the user knows about the errors."""
+    rates = model.rates
+    if noise == "missing":
+        kept = model.context == "pairs"
+        return replace(model, rates=replace(rates, spurious=np.zeros_like(rates.spurious)), swap_rate=0.0, kept=kept)
+    if noise == "spurious":
+        return replace(model, rates=replace(rates, missing=0.0, with_others=0.0), swap_rate=0.0)
+    if noise == "swap":
+        return replace(model, swap_rate=model.rate_by_text, kept=False)
+    return model
+
+
+def check_noise(noise: str) -> None:
+    """Refuse what is no kind of noise.
+
+    Raises:
+        ValueError: with the kinds there are.
+    """
+    if noise not in get_args(Noise):
+        raise ValueError(f"noise={noise!r}: use one of {', '.join(map(repr, get_args(Noise)))}.")
