@@ -21,6 +21,9 @@ _PUBLIC = {
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
     "PseudoLabels": "textpl.pseudo_labels",
+    "find_label_issues": "textpl.clean",
+    "LabelReport": "textpl.label_report",
+    "out_of_fold_probabilities": "textpl.out_of_fold",
     "HDLTeacher": "textpl.components.neighbor_teacher",
     "METHODS": "textpl.methods",
     "Method": "textpl.methods",
@@ -42,6 +45,7 @@ __all__ = [
     "ForwardCorrection",
     "GeneralizedCrossEntropy",
     "HDLTeacher",
+    "LabelReport",
     "Method",
     "NoisyLabels",
     "PseudoLabels",
@@ -52,10 +56,12 @@ __all__ = [
     "attach",
     "compare",
     "distillation",
+    "find_label_issues",
     "fixmatch",
     "hdl",
     "label",
     "mean_teacher",
+    "out_of_fold_probabilities",
     "pseudo_label",
     "softmatch",
     "uda",
@@ -65,11 +71,13 @@ if TYPE_CHECKING:
     from textpl.callbacks.attach import attach
     from textpl.callbacks.noisy_labels import NoisyLabels
     from textpl.callbacks.semi_supervised import SemiSupervised
+    from textpl.clean import find_label_issues
     from textpl.comparison import Comparison, compare
     from textpl.components.neighbor_teacher import HDLTeacher
     from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
     from textpl.components.noise_losses_early import EarlyLearning
     from textpl.components.noise_losses_peer import CoTeaching
+    from textpl.label_report import LabelReport
     from textpl.labeling import label
     from textpl.methods import (
         METHODS,
@@ -83,6 +91,7 @@ if TYPE_CHECKING:
         softmatch,
         uda,
     )
+    from textpl.out_of_fold import out_of_fold_probabilities
     from textpl.pseudo_labels import PseudoLabels
 
 

@@ -56,13 +56,33 @@ def out_of_sample(
     for part in tqdm(np.unique(fold), desc="out-of-sample probabilities", unit="fold", disable=not progress):
         inside = torch.from_numpy(fold != part)
         z[~inside] = x[~inside] @ _fit(x[inside], t[inside], multi)
-    if multi:
-        p = torch.sigmoid(z).numpy()
-        q = Fusion(labels.astype(np.int8), groups=groups, seed=seed)((logit(p) - logit(targets.mean(0)))[:, :, None])
-    else:
-        p = torch.softmax(z, 1).numpy()
-        q = temper(p, fit_temperature(p, targets))
-    return np.where(targets.any(0), q, 0).astype(np.float32)
+    return calibrated(z.numpy(), labels, groups=groups, seed=seed)
+
+
+def calibrated(
+    logits: np.ndarray, labels: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0
+) -> np.ndarray:
+    """Probabilities from out-of-sample logits.
+
+    Args:
+        logits: float (rows, labels).
+        labels: int64 (rows,), a softmax and a temperature; or 0/1 (rows, labels), Platt scaling per label, shrunk to a
+            common slope and cross-fitted.
+        groups: int (rows,), duplicates share a number.
+        seed: of the folds.
+
+    Returns:
+        float32 (rows, labels); 0 for labels that are never given.
+    """
+    z = torch.from_numpy(np.asarray(logits, dtype=np.float32))
+    if labels.ndim == 2:
+        share = logit(labels.mean(0))
+        scores = logit(torch.sigmoid(z).numpy()) - share
+        p = Fusion(labels.astype(np.int8), groups=groups, seed=seed)(scores[:, :, None])
+        return np.where(labels.any(0), p, 0).astype(np.float32)
+    p = torch.softmax(z, 1).numpy()
+    targets = np.eye(p.shape[1], dtype=np.float32)[labels]
+    return np.where(targets.any(0), temper(p, fit_temperature(p, targets)), 0).astype(np.float32)
 
 
 def stratified_folds(targets: np.ndarray, groups: np.ndarray | None, folds: int, seed: int) -> np.ndarray:

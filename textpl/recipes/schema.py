@@ -13,8 +13,8 @@ from textpl.recipes import field_types as ft
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.method_settings import NO_METHOD, MethodSettings
 from textpl.recipes.references import check_hub_settings
+from textpl.recipes.stage_settings import DEFAULT_MODEL, CleanSettings, LabelSettings, NoiseSettings, check_stages
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 # The method where the pool comes labelled: soft labels as they are, they are calibrated already.
 LEARN_LABELS = {
     "name": "distillation", "column": "probabilities", "column_kind": "probabilities", "temperature": 1.0
@@ -29,6 +29,7 @@ class DataSettings(ft.Strictly):
     revision: ft.Line | None = None
     text: ft.Line | None = None
     label: ft.Line | None = None
+    truth: ft.Line | None = None  # column with the right labels, where `label` is known to be noisy
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -135,30 +136,6 @@ class CompareSettings(ft.Strictly):
     threshold: Annotated[ft.Between | Literal["prior"], ft.told_as("prior, or a number between 0 and 1")] = "prior"
 
 
-class LabelSettings(ft.Strictly):
-    """How the stage `label` labels the pool from embeddings; arguments of `textpl.label`."""
-
-    method: ft.RelabelingMethod = "auto"
-    encoder: ft.EncoderName = DEFAULT_MODEL
-    k: ft.Count | None = None
-    class_prior: Annotated[
-        Literal["none", "gold", "uniform"] | ft.Shares,
-        ft.told_as("none, gold, uniform, or a list, one share per label"),
-    ] = "none"
-    confidence: ft.Share = 0.0  # rows below it stay out of the pool
-
-
-def _stages(stages: tuple[str, ...]) -> tuple[str, ...]:
-    for stage in stages:
-        if stage == "clean":
-            raise ValueError("stage 'clean' is not there yet: for now there are label and train")
-        if stage not in ("label", "train"):
-            raise ValueError(f"unknown stage {stage!r}: there are label and train")
-    if stages not in (("train",), ("label", "train")):
-        raise ValueError("write [train], or [label, train] to label the pool from embeddings first")
-    return stages
-
-
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
         raise ft.expected("one or more different whole numbers from 0 to 2**32 - 1")
@@ -179,24 +156,60 @@ class Recipe(ft.Strictly):
     data: DataSettings
     split: SplitSettings
     model: ModelSettings = ModelSettings()
-    stages: Annotated[ft.Texts, AfterValidator(_stages)] = ("train",)
+    stages: Annotated[ft.Texts, AfterValidator(check_stages)] = ("train",)
     label: LabelSettings = LabelSettings()
+    clean: CleanSettings = CleanSettings()
+    noise: NoiseSettings | None = None
     method: MethodSettings = Field(default_factory=MethodSettings)
     train: TrainSettings = TrainSettings()
     seeds: Annotated[ft.Numbers, AfterValidator(_seeds)] = (0, 1, 2)
     compare: CompareSettings = CompareSettings()
 
+    @property
+    def has_pool(self) -> bool:
+        """Whether anything is learnt from unlabelled text."""
+        return self.method.name != NO_METHOD
+
+    @property
+    def tried(self) -> str:
+        """Name of what is compared with its absence."""
+        if "clean" in self.stages:
+            return "cleaned labels"
+        loss = self.train.labeled_loss
+        return self.method.name if self.has_pool or loss is None else loss.name
+
+    @property
+    def question(self) -> str:
+        """What the comparison answers."""
+        if self.has_pool:
+            return "Did the unlabelled text help?"
+        return "Did the cleaning help?" if "clean" in self.stages else "Did the loss help?"
+
+    @property
+    def baseline(self) -> str:
+        """Name of the side without it."""
+        return "noisy labels" if "clean" in self.stages else "labels only"
+
     @model_validator(mode="before")
     @classmethod
-    def _labels_are_learned(cls, given: Any) -> Any:
-        """After the stage `label` the method is, unless named, to learn its soft labels."""
-        method = (
-            given.get("method", {}) if isinstance(given, dict) and "label" in _listed(given.get("stages")) else None
-        )
-        return given | {"method": LEARN_LABELS | method} if isinstance(method, dict) and "name" not in method else given
+    def _method_of_the_stages(cls, given: Any) -> Any:
+        """What the method is unless named: after `label` to learn its soft labels, after `clean` none."""
+        stages = _listed(given.get("stages")) if isinstance(given, dict) else []
+        method = given.get("method", {}) if stages else None
+        if "label" in stages and isinstance(method, dict) and "name" not in method:
+            return given | {"method": LEARN_LABELS | method}
+        return given | {"method": NO_METHOD} if "clean" in stages and "method" not in given else given
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_label()
+        self._check_clean()
+        if self.noise is not None and self.data.truth is not None:
+            raise ValueError("noise: is put into right labels, but data.truth says that they are noisy: write one")
+        self._check_labeled_loss()
+        return self
+
+    def _check_label(self) -> None:
         if "label" not in self.stages and self.label != LabelSettings():
             raise ValueError("label: these settings have no effect without the stage: write stages: [label, train]")
         learns = self.method.name == "distillation" and self.method.settings.get("column") == LEARN_LABELS["column"]
@@ -205,13 +218,31 @@ class Recipe(ft.Strictly):
                 f"method: {self.method.name} would not learn the labels of the stage label: leave the method out, or "
                 "write {name: distillation, column: probabilities, ...}"
             )
-        self._check_labeled_loss()
-        return self
+
+    def _check_clean(self) -> None:
+        loss = self.train.labeled_loss
+        estimates = loss is not None and loss.estimates
+        if "clean" not in self.stages:
+            # The noise is estimated from the same embeddings.
+            if self.clean != CleanSettings(encoder=self.clean.encoder if estimates else DEFAULT_MODEL):
+                raise ValueError("clean: these settings have no effect without the stage: write stages: [clean, train]")
+        elif self.has_pool:
+            raise ValueError(f"method: {self.method.name} needs a pool, but the stage clean is of labelled rows: none")
+        elif estimates:
+            raise ValueError(
+                "transition: estimate is of the labels as they are given, not of cleaned ones: name another loss or "
+                "leave the stage clean out"
+            )
+        elif self.train.label_smoothing_factor > 0:
+            raise ValueError("label_smoothing_factor takes the place that the weights of cleaned labels need: leave it")
 
     def _check_labeled_loss(self) -> None:
         if self.train.labeled_loss is None:
-            if self.method.name == NO_METHOD:
-                raise ValueError("method: none leaves nothing to compare: name a loss, train: {labeled_loss: ...}")
+            if not self.has_pool and "clean" not in self.stages:
+                raise ValueError(
+                    "method: none leaves nothing to compare: name a loss, train: {labeled_loss: ...}, or write "
+                    "stages: [clean, train]"
+                )
         elif self.method.value("tsa") is not None:
             raise ValueError(
                 f"method: {self.method.name} anneals the loss of the labelled rows, which train.labeled_loss would "

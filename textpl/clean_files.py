@@ -1,0 +1,400 @@
+"""`textpl clean` on files and Hub data: read labels however they are written, examine them, write what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, List, Value
+
+from textpl.clean import find_label_issues
+from textpl.cleaning.apply import Plan, check_thresholds
+from textpl.cleaning.inputs import name_variants, split_labels
+from textpl.corpus import declared_names
+from textpl.label_columns import held_out
+from textpl.label_report import LabelReport
+from textpl.labels import arrow_column, infer_coding, refuse
+from textpl.review_formats import read_review
+from textpl.sources import open_source
+
+DELIMITERS = (";", "|", ",")
+MADE_COLUMN = "labels"  # of several multi-hot columns
+INPUTS = "inputs.json"  # what a report was made from; written last, so a report without it is unfinished
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with labels in one column.
+
+    Attributes:
+        dataset: the rows; labels that were text or several columns are lists now.
+        text_column: its text.
+        label_column: its labels.
+        given: int8 (rows, labels) or int64 (rows,).
+        label_names: name of every label.
+        split: what the rows are called.
+        notes: how the labels were understood, for the user to see.
+    """
+
+    dataset: Dataset
+    text_column: str
+    label_column: str
+    given: np.ndarray
+    label_names: tuple[str, ...]
+    split: str
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Same texts, labels and names: same 16 hex digits."""
+        digest = hashlib.sha256(repr((self.given.shape, self.label_names)).encode())
+        digest.update(np.ascontiguousarray(self.given).tobytes())
+        for text in arrow_column(self.dataset, self.text_column).to_pylist():
+            digest.update(f"{text}\0".encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What `clean_files` found and wrote.
+
+    Attributes:
+        report: after review.
+        plan: what was done to the labels.
+        files: what it is -> where it lies.
+    """
+
+    report: LabelReport
+    plan: Plan
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """What was found and done, in a few lines."""
+        # The report's own line about apply() is of its default thresholds.
+        found = [line for line in self.report.summary().splitlines() if not line.startswith("apply():")]
+        return "\n".join([*found, f"In {self.files['cleaned corpus']}: {self.plan.summary()}"])
+
+
+def clean_files(
+    data: str,
+    out: Path,
+    *,
+    text: str = "text",
+    labels: str = "label",
+    delimiter: str | None = None,
+    merge_variants: bool = False,
+    split: str | None = None,
+    allow_test: bool = False,
+    test: str | None = None,
+    pred_probs: Path | None = None,
+    relabel: float | None = None,
+    drop: float | None = None,
+    downweight: float | None = None,
+    budget: int = 500,
+    review: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    **settings: Any,
+) -> Cleaned:
+    """Examine the labels of one source and write a cleaned corpus, the report, and cells for a person to review.
+
+    Writes `out`/cleaned/train.parquet (or another split's name), `out`/report and `out`/review.csv; a report that is
+    there and was made from the same data is used again, and a queue that is there stays (the next is review-2.csv).
+
+    Args:
+        data: folder, file or Hub id.
+        out: folder to write.
+        text: name of the text column.
+        labels: a column of ids or names, of lists of either, or of strings that hold several; or several columns of 0
+            and 1, separated by commas.
+        delimiter: between labels of one string; "" for one label per string. None: found.
+        merge_variants: merge names that differ only in case, spaces or character width.
+        split: of a folder or of Hub data; default train.
+        allow_test: clean held-out data.
+        test: folder, file or Hub id with rows that must not be in `data`.
+        pred_probs: .npy, .npz, .csv or .parquet, out-of-sample, (rows, labels).
+        relabel: see `LabelReport.apply`, as for `drop` and `downweight`.
+        drop: likewise.
+        downweight: likewise.
+        budget: cells in the review queue.
+        review: file with decisions, see `textpl.review_formats.read_review`.
+        say: gets one line about each thing that the user should know while it is done.
+        settings: of `find_label_issues`; None for those that were not said.
+
+    Raises:
+        FileExistsError: if `out` holds something else, or a report on other data or by other settings.
+        ValueError: for data that cannot be read and all that `find_label_issues` refuses.
+    """
+    check_thresholds(relabel, drop, downweight)
+    if budget < 1:
+        raise ValueError(f"--budget {budget}: at least 1 cell.")
+    decisions = None if review is None else read_review(review)
+    rows = read_labelled(data, text, labels, delimiter=delimiter, merge_variants=merge_variants, split=split)
+    for note in rows.notes:
+        say(note)
+    if (name := held_out(rows.dataset, rows.split)) and not allow_test:
+        problem = f"{name!r} looks like held-out data: cleaning it by a model makes that model's scores look too good"
+        raise ValueError(f"{problem}. Clean the training rows (--split), or say --allow-test.")
+    report = _examined(rows, out, test, pred_probs, {k: v for k, v in settings.items() if v is not None}, say)
+    if decisions is not None:
+        report = report.apply_review(decisions)
+        report.save(out / "report")
+    todo = report.plan(relabel, drop, downweight)
+    cleaned = report.apply(relabel, drop, downweight, allow_test=allow_test)
+    files = {
+        "cleaned corpus": out / "cleaned" / f"{split or 'train'}.parquet",
+        "cells to review": _free(out / "review.csv"),
+        "all numbers": out / "report",
+    }
+    _write(cleaned, files["cleaned corpus"], rows)
+    report.review_queue(budget).to_csv(files["cells to review"])
+    return Cleaned(report, todo, files)
+
+
+def read_labelled(
+    source: str,
+    text: str,
+    labels: str,
+    *,
+    delimiter: str | None = None,
+    merge_variants: bool = False,
+    split: str | None = None,
+) -> Labelled:
+    """Read one split and its labels: see `clean_files` for the arguments.
+
+    Raises:
+        FileNotFoundError: for a missing source or split.
+        ValueError: for columns that are not there, and labels that cannot be read; row and remedy are named.
+    """
+    raw = open_source(source, splits=None if split is None else {"train": split})
+    dataset, notes = raw.splits["train"], []
+    if len(dataset) == 0:
+        raise ValueError(f"{source} has no rows.")
+    columns = [labels] if labels in dataset.column_names else [name.strip() for name in labels.split(",")]
+    if missing := [name for name in (text, *columns) if name not in dataset.column_names]:
+        remedy = "Say --text COLUMN and --labels COLUMN (or COLUMN,COLUMN,... of 0 and 1)"
+        raise ValueError(f"{source} has no column {', '.join(map(repr, missing))}, but {dataset.column_names}. {remedy}.")
+    names, column = raw.info.get("label_names"), columns[0]
+    if len(columns) > 1:
+        dataset, column = _one_column(dataset, columns)
+        names = columns
+        notes.append(f"{len(columns)} columns of 0 and 1 are {len(columns)} labels, now in column {column!r}.")
+    else:
+        dataset, one_each = _split_strings(dataset, column, delimiter, names, notes)
+        dataset = _merged(dataset, column, merge_variants, notes)
+        names = sorted(pc.unique(arrow_column(dataset, column)).to_pylist()) if one_each and not names else names
+    values, where = arrow_column(dataset, column), f"column {column!r}"
+    declared = declared_names({"train": dataset}, column, names)
+    coding = infer_coding(values, where, label_names=declared, problem_type=None)
+    given = coding.encode(values, where)
+    file = Path(source).expanduser()
+    called = split or (file.stem if file.is_file() else "train")
+    given = given.astype(np.int8) if given.ndim == 2 else given
+    return Labelled(dataset, text, column, given, coding.label_names, called, tuple(notes))
+
+
+def find_delimiter(values: Sequence[str]) -> str | None:
+    """What stands between the labels of strings that hold several; None where each seems to hold one.
+
+    It is a delimiter if, of the different strings that have it, at least half have a part that is met in another one.
+    """
+    distinct = set(values)
+    for delimiter in DELIMITERS:
+        parts = [{part.strip() for part in value.split(delimiter)} - {""} for value in distinct]
+        met = Counter(part for some in parts for part in some)
+        joined = [some for some, value in zip(parts, distinct, strict=True) if delimiter in value]
+        if joined and 2 * sum(any(met[part] > 1 for part in some) for some in joined) >= len(joined):
+            return delimiter
+    return None
+
+
+def read_probabilities(path: Path, label_names: Sequence[str], rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Probabilities from a file, in the order of the labels, and the names of all labels that it knows.
+
+    Args:
+        path: .npy; .npz with one array or one called "pred_probs"; .csv or .parquet, with the labels' names as
+            headings in any order (other columns of numbers between 0 and 1 are labels that were never given, the rest
+            is ignored) or without such headings in the order of the labels.
+        label_names: of the labels given.
+        rows: how many there must be; tells whether a .csv has headings.
+
+    Raises:
+        ValueError: for another kind of file, or one that has no such array.
+    """
+    names = tuple(label_names)
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False), names
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as stored:
+            key = stored.files[0] if len(stored.files) == 1 else "pred_probs"
+            if key not in stored.files:
+                raise ValueError(f"{path} holds the arrays {stored.files}: call one of them pred_probs.")
+            return stored[key], names
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{path}: probabilities are read from .npy, .npz, .csv and .parquet files.")
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    if path.suffix == ".csv" and len(table) == rows - 1:
+        table = pd.read_csv(path, header=None)
+    table.columns = [str(name) for name in table.columns]
+    numbers = [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
+    if set(names) <= set(numbers):
+        shares = [name for name in numbers if name not in names and table[name].between(0, 1).all()]
+        names = (*names, *shares)
+        numbers = list(names)
+    return table[numbers].to_numpy(np.float32), names
+
+
+def _examined(
+    rows: Labelled,
+    out: Path,
+    test: str | None,
+    pred_probs: Path | None,
+    settings: dict[str, Any],
+    say: Callable[[str], None],
+) -> LabelReport:
+    """The report in `out` if it is of these rows, else a new one."""
+    said = {**settings, **({} if test is None else {"test": test})}
+    names = rows.label_names
+    if pred_probs is not None:
+        settings["pred_probs"], names = read_probabilities(pred_probs, names, len(rows.given))
+        said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
+    folder = out / "report"
+    if (folder / INPUTS).exists():
+        known = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+        if known["data"] != rows.fingerprint():
+            problem = "is about other texts or labels"
+        elif other := [name for name, value in said.items() if known["settings"].get(name) != value]:
+            problem = f"was made with another {', '.join(other)}"
+        else:
+            say(f"Using the report in {folder}; nothing is computed anew.")
+            return LabelReport.load(folder, rows.dataset)
+        raise FileExistsError(f"the report in {folder} {problem}: choose another --out, or the same settings.")
+    if out.exists() and (others := sorted({path.name for path in out.iterdir()} - {"report"})):
+        raise FileExistsError(f"{out} is not empty ({', '.join(others[:5])}): choose another --out.")
+    folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    if test is not None:
+        held = open_source(test).splits
+        settings["test"] = held.get("test", held["train"])
+    report = find_label_issues(
+        rows.dataset, text_column=rows.text_column, label_column=rows.label_column, label_names=list(names), **settings
+    )
+    report.split = rows.split
+    report.save(folder)
+    told = {"data": rows.fingerprint(), "settings": said}
+    (folder / INPUTS).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def _one_column(dataset: Dataset, columns: Sequence[str]) -> tuple[Dataset, str]:
+    """Columns of 0 and 1 as lists in a new column, and its name."""
+    cells = np.zeros((len(dataset), len(columns)), np.int8)
+    for k, name in enumerate(columns):
+        arrow, remedy = arrow_column(dataset, name), "Write 0 or 1 (or true and false) in every row"
+        known = pa.types.is_integer(arrow.type) or pa.types.is_floating(arrow.type) or pa.types.is_boolean(arrow.type)
+        values = arrow.cast(pa.float64() if not pa.types.is_boolean(arrow.type) else pa.int8()) if known else arrow
+        bad = ~pc.fill_null(pc.is_in(values, value_set=pa.array([0, 1], values.type)), False).to_numpy() if known else [True]
+        if len(rows := np.flatnonzero(bad)):
+            refuse(f"column {name!r}", rows, f"the value is {arrow[int(rows[0])].as_py()!r}", remedy)
+        cells[:, k] = values.to_numpy()
+    made = MADE_COLUMN
+    while made in dataset.column_names:
+        made += "_"
+    array = pa.FixedSizeListArray.from_arrays(pa.array(cells.ravel()), len(columns))
+    return dataset.add_column(made, array, feature=List(Value("int8"), length=len(columns))), made
+
+
+def _split_strings(
+    dataset: Dataset, column: str, delimiter: str | None, names: Sequence[str] | None, notes: list[str]
+) -> tuple[Dataset, bool]:
+    """With lists where strings held several labels; and whether each string was said to be one label."""
+    arrow = arrow_column(dataset, column)
+    if not (pa.types.is_string(arrow.type) or pa.types.is_large_string(arrow.type)):
+        if delimiter:
+            raise ValueError(f"--delimiter {delimiter!r}: column {column!r} holds {arrow.type}, not strings.")
+        return dataset, False
+    if delimiter == "":
+        return dataset, True
+    if arrow.null_count:
+        refuse(f"column {column!r}", np.flatnonzero(pc.is_null(arrow).to_numpy()), "no label", "Give one, or drop the row")
+    values = arrow.to_pylist()
+    filled = [value for value in values if value.strip()]
+    in_brackets = bool(filled) and all(value.lstrip().startswith(("[", "(", "{")) for value in filled)
+    if delimiter is None and not in_brackets:
+        if names and set(values) <= set(names):
+            return dataset, False
+        delimiter = find_delimiter(values)
+        if delimiter is None:
+            return dataset, False
+        notes.append(f'Labels in column {column!r} are separated by {delimiter!r} (--delimiter "" if each is one label).')
+    lists: list[list[str]] | list[list[int]] = split_labels(values, delimiter)
+    if names or _multi_hot(lists):
+        lists = _as_ids(lists)
+    kind = "int64" if any(isinstance(value, int) for row in lists for value in row) else "string"
+    if delimiter is None:
+        notes.append(f"Labels in column {column!r} are lists written as text; they are lists now.")
+    return _replaced(dataset, column, pa.array(lists, pa.list_(getattr(pa, kind)())), List(Value(kind))), False
+
+
+def _multi_hot(lists: Sequence[Sequence[str]]) -> bool:
+    return len({len(row) for row in lists}) == 1 and len(lists[0]) > 1 and {v for row in lists for v in row} <= {"0", "1"}
+
+
+def _as_ids(lists: list[list[str]]) -> list[list[str]] | list[list[int]]:
+    """Numbers where all are numbers."""
+    if all(value.isdecimal() for row in lists for value in row):
+        return [[int(value) for value in row] for row in lists]
+    return lists
+
+
+def _merged(dataset: Dataset, column: str, merge: bool, notes: list[str]) -> Dataset:
+    """With one name for those that differ in case, spaces or width only, if wanted; else a note."""
+    arrow = arrow_column(dataset, column)
+    listed = hasattr(arrow.type, "value_type")
+    names = pc.list_flatten(arrow) if listed else arrow
+    if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):
+        return dataset
+    variants = name_variants(name for name in names.to_pylist() if name is not None)
+    if not variants:
+        return dataset
+    shown = ", ".join(f"{name!r} into {kept!r}" for name, kept in list(variants.items())[:5])
+    if not merge:
+        notes.append(f"{len(variants)} labels differ from others only in case, spaces or width: merge {shown} by --merge-variants.")
+        return dataset
+    notes.append(f"Merged {len(variants)} labels: {shown}.")
+    values: list[Any] = arrow.to_pylist()
+    if listed:
+        values = [row and list(dict.fromkeys(variants.get(name, name) for name in row)) for row in values]
+        return _replaced(dataset, column, pa.array(values, pa.list_(pa.string())), List(Value("string")))
+    return _replaced(dataset, column, pa.array([variants.get(v, v) for v in values], pa.string()), Value("string"))
+
+
+def _replaced(dataset: Dataset, column: str, values: pa.Array, feature: Any) -> Dataset:
+    """With other values in one column; the other columns stay where they are."""
+    order = dataset.column_names
+    return dataset.remove_columns([column]).add_column(column, values, feature=feature).select_columns(order)
+
+
+def _write(dataset: Dataset, path: Path, rows: Labelled) -> None:
+    path.parent.mkdir(exist_ok=True)
+    info = {"task": "multi" if rows.given.ndim == 2 else "single", "label_names": list(rows.label_names)}
+    (path.parent / "info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial = path.with_name(path.name + ".partial")
+    dataset.to_parquet(str(partial))
+    os.replace(partial, path)
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the first of -2, -3, ... that is not there: a queue may hold somebody's decisions."""
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found

@@ -1,0 +1,91 @@
+"""The stage `clean` of a recipe: the labelled rows are cleaned before a model is trained on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from textpl.clean import find_label_issues
+from textpl.corpus import Corpus
+from textpl.evaluation import scores
+from textpl.label_report import LabelReport
+from textpl.labels import label_array
+from textpl.recipes.noisy_corpus import TRUTH
+from textpl.recipes.parsing import LoadedRecipe
+from textpl.splits import Split
+
+
+def find_issues(loaded: LoadedRecipe, corpus: Corpus, split: Split) -> LabelReport:
+    """What is wrong with the labelled rows of a split; columns other than text and label play no part."""
+    wanted = loaded.recipe.clean
+    return find_label_issues(
+        split.labeled.select_columns(["text", "label"]),
+        encoder=str(loaded.locate(wanted.encoder)),
+        label_names=list(corpus.label_names),
+        noise=wanted.noise,
+        seed=split.seed,
+        progress=False,
+    )
+
+
+def clean_rows(loaded: LoadedRecipe, corpus: Corpus, split: Split, file: Path, say: Callable[[str], None]) -> Dataset:
+    """The labelled rows of a split with corrected labels and weights.
+
+    What was found, and how good it is where the right labels are known, is written to `file`: whoever resumes the run
+    reads there what was trained on.
+    """
+    wanted = loaded.recipe.clean
+    report = find_issues(loaded, corpus, split)
+    rows = report.apply(wanted.relabel, wanted.drop, wanted.downweight)
+    right = against_truth(report, rows, split)
+    say(f"seed {split.seed}: {report.plan(wanted.relabel, wanted.drop, wanted.downweight).summary()}{_told(right)}")
+    partial = file.with_suffix(".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    content = {"seed": split.seed, **report.to_dict(), **({"against_truth": right} if right else {})}
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(file)
+    return rows
+
+
+def against_truth(report: LabelReport, rows: Dataset, split: Split) -> dict[str, Any]:
+    """How good the cleaning is, in points; nothing where the right labels are not known.
+
+    Args:
+        report: of the labelled rows.
+        rows: them after cleaning.
+        split: them before; with a column `true_label` where that is known.
+
+    Returns:
+        dict: `errors` (wrong cells, or rows), `flagged`, `precision` and `recall` of the flags, and scores of the
+            labels `given`, and `cleaned` of those that are left with a weight.
+    """
+    if TRUTH not in split.labeled.column_names:
+        return {}
+    truth = label_array(split.labeled, TRUTH).astype(np.int64)
+    given, flagged = report.given.astype(np.int64), report.flagged
+    wrong = given != truth
+    hit = int((wrong & flagged).sum())
+    weight, cleaned = np.asarray(rows["label_weight"][:]), label_array(rows).astype(np.int64)
+    # A masked cell of a multi-label corpus teaches nothing: it counts as right.
+    seen = cleaned[weight > 0] if weight.ndim == 1 else np.where(weight > 0, cleaned, truth)
+    return {
+        "errors": int(wrong.sum()),
+        "flagged": int(flagged.sum()),
+        "precision": 100 * hit / max(int(flagged.sum()), 1),
+        "recall": 100 * hit / max(int(wrong.sum()), 1),
+        "given": {name: 100 * value for name, value in scores(given, truth).items()},
+        "cleaned": {
+            name: 100 * value for name, value in scores(seen, truth[weight > 0] if weight.ndim == 1 else truth).items()
+        },
+    }
+
+
+def _told(right: dict[str, Any]) -> str:
+    if not right:
+        return ""
+    return f". Of the flags {right['precision']:.1f} % are errors, {right['recall']:.1f} % of all {right['errors']:,}"
