@@ -6,7 +6,9 @@ One run per call of `run`; finished runs are skipped, so the script can be stopp
         --arms labels_only adamatch --seeds 0 1 2 3 4
     python benchmarks/ag_news.py ... --rows dev --arms adamatch:threshold=0.8   # tuning: dev rows only
     python benchmarks/ag_news.py ... --arms "distillation:label_method=auto;ratio=3"   # label, then train
-    python benchmarks/ag_news.py ... --arms "SemiSupervised:label_method=auto;teacher=student_times_graph(0.5);..."
+    python benchmarks/ag_news.py ... --arms "SemiSupervised:label_method=auto;ratio=3;steps_factor=1.6;\
+        teacher=student_times_graph(0.5);align=AlignToPrior('uniform', horizon=0.2);sharpen=(keep);\
+        loss=DistillationLoss(1.0)"                                            # a second round with the student
     python benchmarks/ag_news.py ... --table                                    # read the finished runs
 
 Split: `ag_news_l40_s{seed}.npz` with `lb` (40 balanced rows), `ulb` (20,000), `dev` (2,000), all rows of
@@ -60,7 +62,7 @@ def make_dataset(frame, tokenizer):
 def run(args, arm, seed):
     """Train one arm on one split; returns the record that is stored."""
     name, _, settings = arm.partition(":")
-    settings = {k: eval_setting(v) for k, v in (s.split("=", 1) for s in settings.split(";") if s)}
+    settings = {k.strip(): eval_setting(v) for k, v in (s.split("=", 1) for s in settings.split(";") if s)}
     steps = int(args.steps * settings.pop("steps_factor", 1))
     rate = settings.pop("lr", args.lr)
     label = {k.removeprefix("label_"): settings.pop(k) for k in list(settings) if k.startswith("label_")}

@@ -102,7 +102,7 @@ def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
     subprocess.run(command, capture_output=True, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
+    wanted = ["py.typed", "recipes/bundled/quickstart.yaml", "reports/templates/cleaning.html"]
     wanted += [
         f"data/{corpus}/{file}"
         for corpus in ("sentiment", "sentiment_zh", "tickets")

@@ -269,10 +269,16 @@ AT_LINE_4 = {
     "method: distillation": "method: distillation needs exactly one of teacher and column",
     "method: {name: distillation, teacher: []}": "method.teacher: expected a Hub id or folder, or a list of these",
     "method: {name: distillation, teacher: ../x}": "method.teacher: '../x' leads out of the recipe's folder",
-    "stages: [clean, train]": "stages: stage 'clean' is not there yet: for now there are label and train",
-    "stages: [tran]": "stages: unknown stage 'tran': there are label and train",
-    "stages: []": "stages: write [train], or [label, train]",
-    "stages: [train, label]": "stages: write [train], or [label, train]",
+    "stages: [tran]": "stages: unknown stage 'tran': there are label, clean and train",
+    "stages: []": "stages: write [train], [label, train] to label the pool",
+    "stages: [train, label]": "stages: write [train], [label, train] to label the pool",
+    "stages: [clean, label, train]": "or [clean, train] to clean the labelled rows first",
+    "clean: {nois: missing}": "clean.nois: unknown key; did you mean 'noise'?",
+    "clean: {noise: swaps}": "clean.noise: expected 'auto', 'missing', 'spurious' or 'swap', found the text 'swaps'",
+    "clean: {relabel: 0.5, drop: 0.9}": "clean: drop=0.9 never acts, because relabel=0.5 comes before it",
+    "noise: {kind: mising, rate: 0.3}": "noise.kind: expected 'missing', 'spurious', 'swap' or 'symmetric', found",
+    "noise: {kind: missing}": "noise.rate: is missing",
+    "noise: {kind: missing, rate: 1}": "noise.rate: expected less than 1, found the number 1",
     "label: {method: hld}": "label.method: unknown method 'hld'; did you mean 'hdl'?",
     "label: {class_prior: gould}": "label.class_prior: expected none, gold, uniform",
     "label: {confidense: 0.5}": "label.confidense: unknown key; did you mean 'confidence'?",
@@ -322,6 +328,29 @@ def test_label_stage_learns_its_labels_unless_told_otherwise():
     assert changed.method.name == "distillation" and changed.method.settings["ratio"] == 3
     assert "fixmatch would not learn the labels" in refusal(BASE + "stages: [label, train]\nmethod: fixmatch\n")
     assert "no effect without the stage" in refusal(BASE + "label: {k: 5}")
+
+
+def test_clean_stage_needs_no_pool():
+    recipe = parse(BASE + "stages: [clean, train]\nclean: {encoder: lsa, noise: missing, drop: 0.9}\n")
+    assert recipe.method.name == "none" and not recipe.has_pool and parse(to_yaml(recipe)) == recipe
+    assert (recipe.tried, recipe.baseline) == ("cleaned labels", "noisy labels")
+    with_loss = parse(BASE + "stages: [clean, train]\ntrain: {labeled_loss: gce}")
+    assert with_loss.tried == "cleaned labels" and with_loss.question == "Did the cleaning help?"
+    assert "fixmatch needs a pool" in refusal(BASE + "stages: [clean, train]\nmethod: fixmatch")
+    assert "no effect without the stage" in refusal(BASE + "clean: {noise: missing}")
+    estimate = "train: {labeled_loss: forward_correction}"
+    assert "as they are given" in refusal(BASE + "stages: [clean, train]\n" + estimate)
+    assert "weights of cleaned labels" in refusal(BASE + "stages: [clean, train]\ntrain: {label_smoothing_factor: 0.1}")
+    assert parse(BASE + "method: none\nclean: {encoder: lsa}\n" + estimate).question == "Did the loss help?"
+
+
+def test_noise_is_put_in_where_the_labels_are_right():
+    recipe = parse(BASE + "noise: {kind: swap, rate: 0.2, encoder: lsa}\n")
+    assert recipe.noise.seed == 0 and parse(to_yaml(recipe)) == recipe
+    assert parse(BASE).question == "Did the unlabelled text help?" and parse(BASE).baseline == "labels only"
+    noisy = BASE.replace("ag_news}", "ag_news, truth: gold}")
+    assert parse(noisy).data.truth == "gold"
+    assert "says that they are noisy" in refusal(noisy + "noise: {kind: swap, rate: 0.2}")
 
 
 @pytest.mark.parametrize(
@@ -565,7 +594,8 @@ def test_our_own_recipes(path):
     loaded = load_recipe(path)
     assert len(loaded.text.splitlines()) <= 30
     assert parse(to_yaml(loaded.recipe), folder=loaded.folder) == loaded.recipe
-    loaded.recipe.method.build([], seed=0, max_length=loaded.recipe.model.max_length)
+    if loaded.recipe.has_pool:
+        loaded.recipe.method.build([], seed=0, max_length=loaded.recipe.model.max_length)
 
 
 # ---- properties ----

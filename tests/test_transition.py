@@ -38,7 +38,7 @@ def test_trusted_rows():
     some = np.random.default_rng(1).choice(len(truth), 900, replace=False)
     estimate = transition_from_trusted(given[some], truth[some], 3)
     check(estimate, 0.025)
-    assert ((estimate.low <= T) & (T <= estimate.high)).sum() >= 8  # nine intervals at 95 %
+    assert ((estimate.low <= T) & (estimate.high >= T)).sum() >= 8  # nine intervals at 95 %
     few = transition_from_trusted(given[some[:40]], truth[some[:40]], 3)
     assert (few.high - few.low).mean() > (estimate.high - estimate.low).mean()
 
@@ -94,11 +94,11 @@ def test_posterior_counts_expected_errors():
 
 def test_many_classes_and_one_that_is_never_given():
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 199, 2000)
-    ids = rng.integers(0, 2000, (2000, 3)).astype(np.int32)
+    labels = rng.integers(0, 199, 500)
+    ids = rng.integers(0, 500, (500, 3)).astype(np.int32)
     found = [
         transition_from_clusterability(labels, NeighborGraph(ids, ids.astype(np.float32)), 200),
-        transition_from_anchors(labels, rng.dirichlet(np.ones(200), 2000)),
+        transition_from_anchors(labels, rng.dirichlet(np.ones(200), 500)),
         transition_from_posterior(labels, np.eye(200)[labels]),
         transition_from_trusted(labels[:50], labels[:50], 200),
     ]

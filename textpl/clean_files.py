@@ -20,6 +20,8 @@ from datasets import Dataset, List, Value
 from textpl.clean import find_label_issues
 from textpl.cleaning.apply import Plan, check_thresholds
 from textpl.cleaning.inputs import name_variants, split_labels
+from textpl.cleaning.noise_rates import RateEstimate, rates_from_posterior
+from textpl.cleaning.transition import TransitionEstimate, transition_from_posterior
 from textpl.corpus import declared_names
 from textpl.label_columns import held_out
 from textpl.label_report import LabelReport
@@ -70,11 +72,13 @@ class Cleaned:
     Attributes:
         report: after review.
         plan: what was done to the labels.
+        rates: how often each label is wrong.
         files: what it is -> where it lies.
     """
 
     report: LabelReport
     plan: Plan
+    rates: RateEstimate | TransitionEstimate
     files: dict[str, Path] = field(default_factory=dict)
 
     def summary(self) -> str:
@@ -127,7 +131,7 @@ def clean_files(
         budget: cells in the review queue.
         review: file with decisions, see `textpl.review_formats.read_review`.
         say: gets one line about each thing that the user should know while it is done.
-        settings: of `find_label_issues`; None for those that were not said.
+        settings: of `find_label_issues`; None for those that were not said, "none" for going without an encoder.
 
     Raises:
         FileExistsError: if `out` holds something else, or a report on other data or by other settings.
@@ -154,9 +158,10 @@ def clean_files(
         "cells to review": _free(out / "review.csv"),
         "all numbers": out / "report",
     }
-    _write(cleaned, files["cleaned corpus"], rows)
+    _write(cleaned, files["cleaned corpus"], "multi" if report.multi else "single", report.label_names)
     report.review_queue(budget).to_csv(files["cells to review"])
-    return Cleaned(report, todo, files)
+    estimate = rates_from_posterior if report.multi else transition_from_posterior
+    return Cleaned(report, todo, estimate(report.given, report.p_true), files)
 
 
 def read_labelled(
@@ -181,7 +186,9 @@ def read_labelled(
     columns = [labels] if labels in dataset.column_names else [name.strip() for name in labels.split(",")]
     if missing := [name for name in (text, *columns) if name not in dataset.column_names]:
         remedy = "Say --text COLUMN and --labels COLUMN (or COLUMN,COLUMN,... of 0 and 1)"
-        raise ValueError(f"{source} has no column {', '.join(map(repr, missing))}, but {dataset.column_names}. {remedy}.")
+        raise ValueError(
+            f"{source} has no column {', '.join(map(repr, missing))}, but {dataset.column_names}. {remedy}."
+        )
     names, column = raw.info.get("label_names"), columns[0]
     if len(columns) > 1:
         dataset, column = _one_column(dataset, columns)
@@ -201,17 +208,19 @@ def read_labelled(
     return Labelled(dataset, text, column, given, coding.label_names, called, tuple(notes))
 
 
-def find_delimiter(values: Sequence[str]) -> str | None:
+def find_delimiter(values: Sequence[str], known: Sequence[str] = ()) -> str | None:
     """What stands between the labels of strings that hold several; None where each seems to hold one.
 
-    It is a delimiter if, of the different strings that have it, at least half have a part that is met in another one.
+    It is a delimiter if, of the different strings that have it, at least half have a part that is met in another one or
+    that is known (a name, or its id).
     """
     distinct = set(values)
+    names = {*known, *map(str, range(len(known)))}
     for delimiter in DELIMITERS:
         parts = [{part.strip() for part in value.split(delimiter)} - {""} for value in distinct]
         met = Counter(part for some in parts for part in some)
         joined = [some for some, value in zip(parts, distinct, strict=True) if delimiter in value]
-        if joined and 2 * sum(any(met[part] > 1 for part in some) for some in joined) >= len(joined):
+        if joined and 2 * sum(any(met[part] > 1 or part in names for part in some) for some in joined) >= len(joined):
             return delimiter
     return None
 
@@ -263,6 +272,8 @@ def _examined(
     """The report in `out` if it is of these rows, else a new one."""
     said = {**settings, **({} if test is None else {"test": test})}
     names = rows.label_names
+    if settings.get("encoder") == "none":
+        settings["encoder"] = None
     if pred_probs is not None:
         settings["pred_probs"], names = read_probabilities(pred_probs, names, len(rows.given))
         said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
@@ -300,7 +311,11 @@ def _one_column(dataset: Dataset, columns: Sequence[str]) -> tuple[Dataset, str]
         arrow, remedy = arrow_column(dataset, name), "Write 0 or 1 (or true and false) in every row"
         known = pa.types.is_integer(arrow.type) or pa.types.is_floating(arrow.type) or pa.types.is_boolean(arrow.type)
         values = arrow.cast(pa.float64() if not pa.types.is_boolean(arrow.type) else pa.int8()) if known else arrow
-        bad = ~pc.fill_null(pc.is_in(values, value_set=pa.array([0, 1], values.type)), False).to_numpy() if known else [True]
+        bad = (
+            ~pc.fill_null(pc.is_in(values, value_set=pa.array([0, 1], values.type)), False).to_numpy()
+            if known
+            else [True]
+        )
         if len(rows := np.flatnonzero(bad)):
             refuse(f"column {name!r}", rows, f"the value is {arrow[int(rows[0])].as_py()!r}", remedy)
         cells[:, k] = values.to_numpy()
@@ -323,35 +338,32 @@ def _split_strings(
     if delimiter == "":
         return dataset, True
     if arrow.null_count:
-        refuse(f"column {column!r}", np.flatnonzero(pc.is_null(arrow).to_numpy()), "no label", "Give one, or drop the row")
+        refuse(
+            f"column {column!r}", np.flatnonzero(pc.is_null(arrow).to_numpy()), "no label", "Give one, or drop the row"
+        )
     values = arrow.to_pylist()
-    filled = [value for value in values if value.strip()]
-    in_brackets = bool(filled) and all(value.lstrip().startswith(("[", "(", "{")) for value in filled)
+    starts = {value.strip()[0] for value in values if value.strip()}
+    in_brackets = "[" in starts or (bool(starts) and starts <= set("({"))
     if delimiter is None and not in_brackets:
         if names and set(values) <= set(names):
             return dataset, False
-        delimiter = find_delimiter(values)
+        delimiter = find_delimiter(values, names or ())
         if delimiter is None:
             return dataset, False
-        notes.append(f'Labels in column {column!r} are separated by {delimiter!r} (--delimiter "" if each is one label).')
-    lists: list[list[str]] | list[list[int]] = split_labels(values, delimiter)
-    if names or _multi_hot(lists):
-        lists = _as_ids(lists)
-    kind = "int64" if any(isinstance(value, int) for row in lists for value in row) else "string"
-    if delimiter is None:
+        notes.append(f'Labels in column {column!r} are separated by {delimiter!r} (--delimiter "" if each is one).')
+    elif delimiter is None:
         notes.append(f"Labels in column {column!r} are lists written as text; they are lists now.")
-    return _replaced(dataset, column, pa.array(lists, pa.list_(getattr(pa, kind)())), List(Value(kind))), False
+    lists = split_labels(values, delimiter)
+    if all(value.isdecimal() for row in lists for value in row) and (names or _multi_hot(lists)):
+        ids = [[int(value) for value in row] for row in lists]
+        return _replaced(dataset, column, pa.array(ids, pa.list_(pa.int64())), List(Value("int64"))), False
+    return _replaced(dataset, column, pa.array(lists, pa.list_(pa.string())), List(Value("string"))), False
 
 
 def _multi_hot(lists: Sequence[Sequence[str]]) -> bool:
-    return len({len(row) for row in lists}) == 1 and len(lists[0]) > 1 and {v for row in lists for v in row} <= {"0", "1"}
-
-
-def _as_ids(lists: list[list[str]]) -> list[list[str]] | list[list[int]]:
-    """Numbers where all are numbers."""
-    if all(value.isdecimal() for row in lists for value in row):
-        return [[int(value) for value in row] for row in lists]
-    return lists
+    return (
+        len({len(row) for row in lists}) == 1 and len(lists[0]) > 1 and {v for row in lists for v in row} <= {"0", "1"}
+    )
 
 
 def _merged(dataset: Dataset, column: str, merge: bool, notes: list[str]) -> Dataset:
@@ -366,7 +378,8 @@ def _merged(dataset: Dataset, column: str, merge: bool, notes: list[str]) -> Dat
         return dataset
     shown = ", ".join(f"{name!r} into {kept!r}" for name, kept in list(variants.items())[:5])
     if not merge:
-        notes.append(f"{len(variants)} labels differ from others only in case, spaces or width: merge {shown} by --merge-variants.")
+        problem = f"{len(variants)} labels differ from others only in case, spaces or width"
+        notes.append(f"{problem}: --merge-variants merges {shown}.")
         return dataset
     notes.append(f"Merged {len(variants)} labels: {shown}.")
     values: list[Any] = arrow.to_pylist()
@@ -382,9 +395,9 @@ def _replaced(dataset: Dataset, column: str, values: pa.Array, feature: Any) -> 
     return dataset.remove_columns([column]).add_column(column, values, feature=feature).select_columns(order)
 
 
-def _write(dataset: Dataset, path: Path, rows: Labelled) -> None:
+def _write(dataset: Dataset, path: Path, task: str, names: Sequence[str]) -> None:
     path.parent.mkdir(exist_ok=True)
-    info = {"task": "multi" if rows.given.ndim == 2 else "single", "label_names": list(rows.label_names)}
+    info = {"task": task, "label_names": list(names)}
     (path.parent / "info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial = path.with_name(path.name + ".partial")
     dataset.to_parquet(str(partial))

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
     from textpl.pseudo_labels import PseudoLabels
+    from textpl.recipes.schema import Recipe
 
 app = typer.Typer(
     help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
@@ -49,7 +50,7 @@ def run(
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")
     ] = False,
 ) -> None:
-    """Train with and without the unlabelled text and say whether it helped."""
+    """Train with and without what the recipe tries (unlabelled text, cleaned labels, a loss): did it help?"""
     from rich.console import Console
 
     from textpl.recipes.parsing import load_recipe
@@ -71,7 +72,7 @@ def run(
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
         raise typer.Exit(1) from error
-    _print(console, comparison, folder)
+    _print(console, comparison, loaded.recipe, folder)
 
 
 @app.command()
@@ -129,6 +130,80 @@ def label(
     console.print("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()), highlight=False)
 
 
+@app.command()
+def clean(
+    data: Annotated[str, typer.Argument(help="Labelled texts: folder, csv, jsonl or parquet file, or Hub id.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    text: Annotated[str, typer.Option(help="Name of the text column.")] = "text",
+    labels: Annotated[
+        str,
+        typer.Option(help="Label column (one label, a list, or several in one string), or columns of 0 and 1: a,b,c."),
+    ] = "label",
+    delimiter: Annotated[
+        str | None, typer.Option(help='Between labels of one string; "" if each is one label. Default: found.')
+    ] = None,
+    merge_variants: Annotated[
+        bool, typer.Option("--merge-variants", help="Merge labels that differ in case, spaces or width only.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option(help="sentence-transformers id or folder, lsa, or none. Default: all-MiniLM-L6-v2.")
+    ] = None,
+    pred_probs: Annotated[
+        Path | None, typer.Option(help="Out-of-sample probabilities: .npy, .npz, .csv or .parquet. Default: computed.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="auto, or confident (as cleanlab).")] = None,
+    noise: Annotated[str | None, typer.Option(help="Several labels per row: auto, missing, spurious or swap.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test texts that must not be among these.")] = None,
+    relabel: Annotated[float | None, typer.Option(help="Correct what is wrong with at least this probability.")] = None,
+    drop: Annotated[float | None, typer.Option(help="Give it weight 0.")] = None,
+    downweight: Annotated[float | None, typer.Option(help="Give it weight 1 - probability.")] = None,
+    budget: Annotated[int, typer.Option(help="Cells in the review queue.")] = 500,
+    review: Annotated[
+        Path | None, typer.Option(help="A review queue with decisions: csv, jsonl, or from Argilla or Label Studio.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a folder or of Hub data. Default: train.")] = None,
+    allow_test: Annotated[bool, typer.Option("--allow-test", help="Clean held-out data.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of the folds. Default: 0.")] = None,
+) -> None:
+    """Find labels that are wrong or missing; write a cleaned corpus, a report and a queue for review."""
+    from rich.console import Console
+
+    from textpl.clean_files import clean_files
+    from textpl.reports.cleaning_page import cleaning_page
+
+    _log_to_terminal()
+    console = Console()
+    settings = {"encoder": encoder, "method": method, "noise": noise, "seed": seed}
+    try:
+        found = clean_files(
+            data,
+            out,
+            text=text,
+            labels=labels,
+            delimiter=delimiter,
+            merge_variants=merge_variants,
+            split=split,
+            allow_test=allow_test,
+            test=test,
+            pred_probs=pred_probs,
+            relabel=relabel,
+            drop=drop,
+            downweight=downweight,
+            budget=budget,
+            review=review,
+            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+            **settings,
+        )
+    except (ValueError, OSError, ImportError) as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    page = out / "report.html"
+    page.write_text(cleaning_page(found.report, found.plan, found.rates, title=f"Labels of {data}"), encoding="utf-8")
+    console.print(found.summary(), highlight=False, markup=False, soft_wrap=True)
+    for what, file in {"report": page, **found.files}.items():
+        console.print(f"  {what + ':':17s}{file}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _prior(text: str) -> str | list[float]:
     if text in ("none", "gold", "uniform"):
         return text
@@ -170,14 +245,14 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / max(most - 1, 1)) for i in range(most)}) if count else []
 
 
-def _print(console: object, comparison: Comparison, folder: Path) -> None:
+def _print(console: object, comparison: Comparison, recipe: Recipe, folder: Path) -> None:
     from rich.table import Table
 
     numbers = comparison.to_dict()
     table = Table(title=f"{comparison.metric.replace('_', ' ')} on the test rows, %")
     for heading in ("", "mean", "std", "seeds", "steps", "seconds per training"):
         table.add_column(heading, justify="left" if heading == "" else "right")
-    for name, side in (("labels only", "baseline"), (comparison.name, "method")):
+    for name, side in ((recipe.baseline, "baseline"), (comparison.name, "method")):
         values, cost = numbers[side], numbers["cost"][side]
         std = "" if values["std"] is None else f"{values['std']:.1f}"
         row = (
@@ -189,7 +264,7 @@ def _print(console: object, comparison: Comparison, folder: Path) -> None:
         )
         table.add_row(name, *row)
     console.print(table)  # type: ignore[attr-defined]
-    console.print(f"Did the unlabelled text help?  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
+    console.print(f"{recipe.question}  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
     for file, what in (("comparison.png", "picture"), ("results.json", "all numbers"), ("model", "classifier")):
         console.print(f"  {what + ':':12s} {folder / file}", highlight=False)  # type: ignore[attr-defined]
 

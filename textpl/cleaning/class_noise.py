@@ -7,8 +7,8 @@ import numpy as np
 from textpl.embeddings.graph import NeighborGraph
 
 SURE = 0.25  # share of the rows of each predicted class that count as sure of it
-# But at least so many: the wrongly labelled rows of a small class y see all of its labels, the others all but their own,
-# so that the former are the surest.
+# But at least so many: the wrongly labelled rows of a small class see all of its labels, the others all but their own,
+# so that the former look surest.
 SURE_ROWS = 30
 PSEUDO_ROWS = 5.0  # by so many rows the rate of a class is drawn to that of all classes
 FAR = 30  # neighbours from here on are far: their labels say what the region is like, not what the row is
@@ -24,8 +24,9 @@ STEPS = 60  # halvings of an interval of log-odds
 def anchor_transition(labels: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Transition matrix seen among the rows about which the fused model is surest (anchor points).
 
-    The surest quarter of the rows of each predicted class (30 rows at least), whose true label is taken to be the predicted one (Patrini
-    et al. 2017, arXiv 1609.03944, use one row per class). Rates of small classes are drawn to the common one.
+    The surest quarter of the rows of each predicted class (30 rows at least), whose true label is taken to be the
+    predicted one (Patrini et al. 2017, arXiv 1609.03944, use one row per class). Rates of small classes are drawn to
+    the common one.
 
     Args:
         labels: int64 (rows,), given.
@@ -67,8 +68,8 @@ def unexplained_share(labels: np.ndarray, graph: NeighborGraph, transition: np.n
     LOCALITY x skill of the votes, the share of g that is missing counts, relative to the most that can be. One
     standard error of d(1) is granted.
 
-    This rests on experience, not on proof: true labels that are random given the vector (overlapping Gaussians) look the
-    same. Of five clean text corpora none was given more than .03.
+    This rests on experience, not on proof: true labels that are random given the vector (overlapping Gaussians) look
+    the same. Of five clean text corpora none was given more than .03.
 
     Args:
         labels: int64 (rows,), given.
@@ -144,8 +145,8 @@ def denoised(fused: np.ndarray, transition: np.ndarray) -> np.ndarray:
 def noise_posterior(p_true: np.ndarray, transition: np.ndarray, labels: np.ndarray, errors: float) -> np.ndarray:
     """P(true y | x, given z), proportional to P(y | x) T[y, z], with the odds of an error scaled by one factor.
 
-    The factor is such that as many errors are expected as were counted. It leaves open where T comes from: on hard texts
-    labels are wrong more often than T, which is seen on sure ones, says.
+    The factor is such that as many errors are expected as were counted: labels of hard texts are wrong more often than
+    T says, which is seen on sure ones.
 
     Args:
         p_true: float (rows, labels).

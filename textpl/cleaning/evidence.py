@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from textpl.embeddings.graph import NeighborGraph
 
@@ -12,12 +13,19 @@ GRAPH_K = WIDE[0]
 BLOCK = 8192
 # A probability nearer to 0 or 1 says no more than this: float32 noise, not evidence.
 TINY = 1e-6
+SURE = 1e-5  # the same of what is multiplied with the rate of errors
 
 
 def logit(p: np.ndarray) -> np.ndarray:
     """Log-odds of p in float32, with p kept `TINY` away from 0 and 1."""
     p = np.clip(p, TINY, 1 - TINY).astype(np.float32)
-    return np.log(p) - np.log1p(-p)
+    return np.log(p / (1 - p))
+
+
+def odds_of(q: np.ndarray) -> np.ndarray:
+    """Odds of q in float32, with q kept `SURE` away from 0 and 1."""
+    q = np.clip(q, SURE, 1 - SURE).astype(np.float32, copy=False)
+    return q / (1 - q)
 
 
 def neighbor_votes(graph: NeighborGraph, labels: np.ndarray, k: int, temperature: float) -> np.ndarray:
@@ -41,17 +49,17 @@ def neighbor_votes(graph: NeighborGraph, labels: np.ndarray, k: int, temperature
         votes[:] = share
         return votes
     graph = graph.first(min(k, graph.k))
+    given = csr_array(labels, dtype=np.float32)
     for start in range(0, len(graph), BLOCK):
         ids, sims = graph.ids[start : start + BLOCK], graph.sims[start : start + BLOCK]
         weights = np.where(ids >= 0, np.exp((sims - sims[:, :1]) / temperature), 0).astype(np.float32)
-        found = labels[ids].astype(np.float32)
-        votes[start : start + BLOCK] = (np.einsum("nk,nkl->nl", weights, found) + share) / (
-            weights.sum(1, keepdims=True) + 1
-        )
+        ends = np.arange(len(ids) + 1) * ids.shape[1]
+        voters = csr_array((weights.ravel(), np.maximum(ids, 0).ravel(), ends), shape=(len(ids), len(labels)))
+        votes[start : start + BLOCK] = ((voters @ given).toarray() + share) / (weights.sum(1, keepdims=True) + 1)
     return votes
 
 
-def row_context(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def row_context(truth: np.ndarray, probabilities: np.ndarray) -> list[np.ndarray]:
     """What the *other* labels of a row say about each of its cells.
 
     Args:
@@ -59,10 +67,19 @@ def row_context(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         probabilities: float32 (rows, labels), the classifier's.
 
     Returns:
-        float32 (rows, labels, 3): log of how many other labels the text does not explain, log of how many other
-        labels there are (both + 0.05), and the chance that there is none.
+        Three float32 arrays (rows, labels): log of how many other labels the text does not explain, log of how many
+        other labels there are (both + 0.05), and the chance that there is none.
     """
-    unexplained = truth * (1 - probabilities)
-    none = np.log1p(-np.clip(truth, 0, 0.999))
-    others = [x.sum(1, keepdims=True) - x for x in (unexplained, truth, none)]
-    return np.stack([np.log(0.05 + others[0]), np.log(0.05 + others[1]), np.exp(others[2])], 2).astype(np.float32)
+    parts = truth * (1 - probabilities), truth, np.log1p(-np.clip(truth, 0, 0.999))
+    unexplained, number, none = (_of_others(part.astype(np.float32, copy=False)) for part in parts)
+    return [_log_of_count(unexplained), _log_of_count(number), np.exp(none, out=none)]
+
+
+def _of_others(values: np.ndarray) -> np.ndarray:
+    """The sum of the other cells of the row."""
+    return values.sum(1, keepdims=True) - values
+
+
+def _log_of_count(number: np.ndarray) -> np.ndarray:
+    # A difference of sums may be a little below 0.
+    return np.log(np.maximum(number, 0) + np.float32(0.05))

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 MIN_BIN = 30  # cells in the smallest top bin
+# What a text does not tell of a label it does not tell of the label's errors, and both bounds are far above the rates.
+CHANCE = 3.0  # standard deviations
+TELLS = 1.5  # odds among the highest probabilities : odds among all
 LOWEST = 1e-4  # odds below this cannot be told from none
 
 
@@ -22,8 +25,8 @@ class Floors:
 
     Attributes:
         missing: odds missing : given of a label that is right, the same for all labels: the purest class tells, a
-            hard one only bounds it.
-        spurious: float64 (labels,), odds spurious : not given of a label that is not right.
+            hard one only bounds it. `LOWEST` where no label is told by its text.
+        spurious: float64 (labels,), odds spurious : not given of a label that is not right; 0 where no label is told.
         with_others: `missing` among rows that carry another label.
     """
 
@@ -45,19 +48,42 @@ def floors(q: np.ndarray, labels: np.ndarray) -> Floors:
         labels: 0/1 (rows, labels).
     """
     given = labels.sum(0, dtype=np.int64)
-    total = labels.sum(1, dtype=np.int64)
+    total = labels.sum(1, dtype=np.int32)
     count = labels.shape[1]
     missing, accompanied, companions = np.full(count, np.inf), np.full(count, np.inf), np.zeros(count, np.int64)
-    low = np.zeros(count)
+    low, told = np.zeros(count), np.zeros(count, dtype=bool)
     for k in range(count):
-        order = np.argsort(q[:, k], kind="stable")
-        there = labels[order, k]
+        there, others = _by_probability(q[:, k], labels[:, k], total)
+        told[k] = _tells(there, int(given[k]))
         missing[k] = _top(there[::-1], int(given[k]))
         low[k] = _bottom(there)
-        more = total[order] > there
-        companions[k] = int((there[more]).sum())
-        accompanied[k] = _top(there[more][::-1], int(companions[k]))
-    return Floors(_purest(missing, given), _spurious(low, given, len(labels)), _purest(accompanied, companions))
+        more = there[others]
+        companions[k] = int(more.sum())
+        accompanied[k] = _top(more[::-1], int(companions[k]))
+    told &= missing * given * TELLS <= len(labels) - given
+    missing[~told], accompanied[~told] = np.inf, np.inf
+    spurious = _spurious(low, given, len(labels), told)
+    return Floors(_purest(missing, given), spurious, _purest(accompanied, companions))
+
+
+def _tells(there: np.ndarray, given: int) -> bool:
+    """Whether probabilities tell a label: more are given among as many of the highest than chance explains."""
+    share = given / len(there)
+    found = there[len(there) - given :].sum()
+    return bool(found - given * share > CHANCE * np.sqrt(given * share * (1 - share)))
+
+
+def _by_probability(q: np.ndarray, there: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A label, and whether its row carries another one, in the order of q, both bool (rows,).
+
+    Sorts the bits of q with the two below them: as fast as sorting numbers, and ties do not depend on the order of the
+    rows. Among equal q the given ones come first, which is the careful way at either end.
+    """
+    key = (np.clip(q, 0, 1).astype(np.float32) + np.float32(0)).view(np.uint32) << np.uint32(2)  # + 0: no -0.0
+    key |= (there == 0).astype(np.uint32) << np.uint32(1)
+    key |= total > there
+    key.sort()
+    return (key & np.uint32(2)) == 0, (key & np.uint32(1)) == 1
 
 
 def _top(there: np.ndarray, given: int) -> float:
@@ -85,16 +111,19 @@ def _purest(odds: np.ndarray, given: np.ndarray) -> float:
     return max(float(odds[frequent].min(initial=np.inf)), LOWEST) if np.isfinite(odds[frequent]).any() else LOWEST
 
 
-def _spurious(low: np.ndarray, given: np.ndarray, rows: int) -> np.ndarray:
+def _spurious(low: np.ndarray, given: np.ndarray, rows: int, told: np.ndarray) -> np.ndarray:
     """Odds of a spurious label, w_k, with log w_k = a + b log(odds of label k), b in [0, 1].
 
     b is 1 where spurious labels follow frequency and 0 where every cell flips alike; a comes from the purest fifth of
-    the labels, weighted by their rows. Labels that are never or always given say nothing and get 0.
+    the labels, weighted by their rows. Labels that their texts do not tell follow the others; those that are never or
+    always given, and all where no label is told, get 0.
     """
-    told = (given > 0) & (given < rows)
+    some = (given > 0) & (given < rows)
+    told = told & some
     spurious = np.zeros(len(given))
     if not told.any():
         return spurious
+    odds = np.log(given[some] / (rows - given[some]))
     x, y = np.log(given[told] / (rows - given[told])), np.log(low[told] + 1e-7)
     weights = np.sqrt(given[told])
     dx = x - np.average(x, weights=weights)
@@ -103,5 +132,5 @@ def _spurious(low: np.ndarray, given: np.ndarray, rows: int) -> np.ndarray:
     left = y - slope * x
     order = np.argsort(left)
     reached = np.cumsum(given[told][order]) >= 0.2 * given[told].sum()
-    spurious[told] = np.exp(left[order][np.argmax(reached)] + slope * x)
+    spurious[some] = np.exp(left[order][np.argmax(reached)] + slope * odds)
     return spurious

@@ -7,10 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from textpl.cleaning.evidence import logit, row_context
+from textpl.cleaning.evidence import logit, odds_of, row_context
 from textpl.cleaning.floors import Floors, floors
-from textpl.cleaning.fusion import FLOOR, Fusion
-from textpl.cleaning.swaps import confusions
+from textpl.cleaning.fusion import Fusion
 
 Noise = Literal["auto", "missing", "spurious", "swap"]
 # Evidence is believed where it leaves this share of the missing rate; below it, it explains the errors away.
@@ -27,7 +26,6 @@ class NoiseModel:
         rates: of lost and added labels.
         rate_by_text: missing odds when nothing is known of the row's other labels: lost labels and replaced ones.
         swap_rate: odds at which a right label is replaced by a wrong one.
-        places: float32 (labels, labels), what stands in whose place (`swaps.confusions`).
         kept: whether rows seem always to keep a label, so that lone labels say nothing about the missing rate.
         context: which evidence about the row's other labels held: "none", "pairs" (which labels go together) or
             "counts" (and how many there are).
@@ -38,16 +36,14 @@ class NoiseModel:
     rates: Floors
     rate_by_text: float
     swap_rate: float
-    places: np.ndarray
     kept: bool
     context: str
 
 
 def plain_model(labels: np.ndarray, probabilities: np.ndarray) -> NoiseModel:
     """The model of probabilities that are taken as they are."""
-    q = np.clip(probabilities, FLOOR, 1 - FLOOR)
-    rates = floors(q, labels)
-    return NoiseModel(q, q, rates, rates.missing, 0.0, confusions(q, labels), False, "none")
+    rates = floors(probabilities, labels)
+    return NoiseModel(probabilities, probabilities, rates, rates.missing, 0.0, False, "none")
 
 
 def noise_model(
@@ -75,16 +71,17 @@ def noise_model(
     """
     fuse = Fusion(labels, groups=groups, seed=seed)
     prior = logit(labels.mean(0))
-    features = np.stack([logit(evidence) - prior for evidence in (probabilities, *votes)], 2)
+    features = [logit(evidence) - prior for evidence in (probabilities, *votes)]
     text = fuse(features)
     alone = floors(text, labels)
     # What each label is by the text alone stands for the others: the given ones are noisy themselves.
-    odds = text / (1 - text)
-    truth = np.where(labels == 1, 1 - np.minimum(alone.spurious / odds, 1), np.minimum(alone.missing * odds, 1))
-    others = (truth - probabilities).astype(np.float32)
+    odds = odds_of(text)
+    spurious, missing = alone.spurious.astype(np.float32), np.float32(alone.missing)
+    truth = np.where(labels == 1, 1 - np.minimum(spurious / odds, 1), np.minimum(missing * odds, 1))
+    others = truth - probabilities
     paired = fuse(features, others)
     paired_rates = floors(paired, labels)
-    counted = fuse(np.concatenate([features, row_context(truth, probabilities)], 2), others)
+    counted = fuse([*features, *row_context(truth, probabilities)], others)
     counted_rates = floors(counted, labels)
     if counted_rates.missing >= HOLDS * alone.missing:
         best, rates, context = counted, counted_rates, "counts"
@@ -93,7 +90,7 @@ def noise_model(
     vanished = max(1 - rates.missing / alone.missing, 0.0)
     kept = context == "pairs" and rates.missing >= HOLDS * alone.missing
     swap_rate = vanished**2 * alone.missing
-    return NoiseModel(text, best, rates, alone.missing, swap_rate, confusions(text, labels), kept, context)
+    return NoiseModel(text, best, rates, alone.missing, swap_rate, kept, context)
 
 
 def told(model: NoiseModel, noise: Noise) -> NoiseModel:

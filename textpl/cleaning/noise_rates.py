@@ -81,8 +81,9 @@ def rates_from_clusterability(labels: np.ndarray, graph: NeighborGraph, *, seed:
     """From how many of a row and its two nearest neighbours are given the label.
 
     If the three agree on the true label, that number is a mixture of two binomials, B(3, 1 - FN) and B(3, FP): four
-    frequencies, three unknowns (2 x 2 HOC: Zhu, Song & Liu 2021, arXiv 2102.05291), fitted by EM. Neighbours of sparse labels rarely
-    share them, and then the false negatives are far too many: trust it for labels that fill regions of their own.
+    frequencies, three unknowns (2 x 2 HOC: Zhu, Song & Liu 2021, arXiv 2102.05291), fitted by EM. Neighbours of sparse
+    labels rarely share them, and then the false negatives are far too many: trust it for labels that fill regions of
+    their own.
 
     Args:
         labels: 0/1 (rows, labels), given.

@@ -78,7 +78,7 @@ def calibrated(
     if labels.ndim == 2:
         share = logit(labels.mean(0))
         scores = logit(torch.sigmoid(z).numpy()) - share
-        p = Fusion(labels.astype(np.int8), groups=groups, seed=seed)(scores[:, :, None])
+        p = Fusion(labels.astype(np.int8), groups=groups, seed=seed)([scores])
         return np.where(labels.any(0), p, 0).astype(np.float32)
     p = torch.softmax(z, 1).numpy()
     targets = np.eye(p.shape[1], dtype=np.float32)[labels]

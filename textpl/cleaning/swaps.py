@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST = 2e5  # odds, so that one sure cell does not overflow the sums of its row
+from textpl.cleaning.evidence import odds_of
+
 BLOCK = 8192
 
 
@@ -23,7 +24,7 @@ def confusions(q: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (lift / np.maximum(lift.sum(1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def swap_chances(q: np.ndarray, given: np.ndarray, places: np.ndarray) -> np.ndarray:
+def swap_chances(q: np.ndarray, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
     """How much speaks for each cell having changed places with another cell of its row, at a swap rate of 1.
 
     For a row with label j given and k not, the hypothesis that it should be the other way round has the weight
@@ -31,14 +32,19 @@ def swap_chances(q: np.ndarray, given: np.ndarray, places: np.ndarray) -> np.nda
 
     Args:
         q: float32 (rows, labels), P(label is given | text, neighbours), without the row's other labels.
-        given: bool (rows, labels).
+        labels: 0/1 (rows, labels).
         places: what `confusions` gives.
 
     Returns:
         float32 (rows, labels).
     """
-    absent, unlikely = _sides(q, given)
-    return np.where(given, unlikely * (absent @ places), absent * (unlikely @ places.T))
+    chances = np.empty(labels.shape, dtype=np.float32)
+    for start in range(0, len(labels), BLOCK):
+        block = slice(start, start + BLOCK)
+        given = labels[block] == 1
+        absent, unlikely = _sides(q[block], given)
+        chances[block] = np.where(given, unlikely * (absent @ places), absent * (unlikely @ places.T))
+    return chances
 
 
 def partners(q: np.ndarray, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -68,5 +74,5 @@ def partners(q: np.ndarray, labels: np.ndarray, places: np.ndarray) -> np.ndarra
 
 def _sides(q: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Odds for each label that is not given, and odds against each one that is; 0 elsewhere."""
-    odds = np.clip(q / (1 - q), 1 / MOST, MOST)
-    return np.where(given, 0, odds).astype(np.float32), np.where(given, 1 / odds, 0).astype(np.float32)
+    odds = odds_of(q)
+    return np.where(given, np.float32(0), odds), np.where(given, 1 / odds, np.float32(0))

@@ -8,7 +8,8 @@
 | `transition_from_posterior` | a `Detection` | its probabilities are calibrated |
 
 Where labels of hard texts are wrong more often than others, anchors say too little; where classes mix, clusterability
-says too much. `noise_rates` holds the same for multi-label corpora.
+says too much. The intervals are those of the sample: an assumption that fails is not in them (only trusted rows need
+none). `noise_rates` holds the same for multi-label corpora.
 """
 
 from __future__ import annotations
@@ -96,9 +97,10 @@ def transition_from_clusterability(
     """From the consensus of every row with its two nearest neighbours.
 
     If the three share one true label, their given ones are three independent draws from one row of T, which the
-    frequencies of label triples determine (HOC: Zhu, Song & Liu 2021, arXiv 2102.05291). HOC matches consensus vectors of
-    order 1 to 3; here the same model is fitted by maximum likelihood (EM), which uses all of them at once. Started near
-    the identity, since classes have no names otherwise: more right labels than wrong ones are assumed.
+    frequencies of label triples determine (HOC: Zhu, Song & Liu 2021, arXiv 2102.05291). HOC matches consensus
+    vectors of order 1 to 3; here the same model is fitted by maximum likelihood (EM), which uses all of them at
+    once. Started near the identity, since classes have no names otherwise: more right labels than wrong ones are
+    assumed.
 
     Args:
         labels: int (rows,), given.

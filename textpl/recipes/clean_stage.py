@@ -41,12 +41,14 @@ def clean_rows(loaded: LoadedRecipe, corpus: Corpus, split: Split, file: Path, s
     """
     wanted = loaded.recipe.clean
     report = find_issues(loaded, corpus, split)
-    rows = report.apply(wanted.relabel, wanted.drop, wanted.downweight)
+    thresholds = (wanted.relabel, wanted.drop, wanted.downweight)
+    plan, rows = report.plan(*thresholds), report.apply(*thresholds)
     right = against_truth(report, rows, split)
-    say(f"seed {split.seed}: {report.plan(wanted.relabel, wanted.drop, wanted.downweight).summary()}{_told(right)}")
+    say(f"seed {split.seed}: {plan.summary()}{_told(right)}")
     partial = file.with_suffix(".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    content = {"seed": split.seed, **report.to_dict(), **({"against_truth": right} if right else {})}
+    applied = {"apply": {**plan.counts(), "right_labels_changed": round(plan.right_changed, 5)}}
+    content = {"seed": split.seed, **report.to_dict(), **applied, **({"against_truth": right} if right else {})}
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(file)
     return rows
@@ -62,7 +64,7 @@ def against_truth(report: LabelReport, rows: Dataset, split: Split) -> dict[str,
 
     Returns:
         dict: `errors` (wrong cells, or rows), `flagged`, `precision` and `recall` of the flags, and scores of the
-            labels `given`, and `cleaned` of those that are left with a weight.
+            labels `given` and `cleaned`, the latter of the cells (rows) that keep a weight.
     """
     if TRUTH not in split.labeled.column_names:
         return {}
@@ -70,18 +72,16 @@ def against_truth(report: LabelReport, rows: Dataset, split: Split) -> dict[str,
     given, flagged = report.given.astype(np.int64), report.flagged
     wrong = given != truth
     hit = int((wrong & flagged).sum())
-    weight, cleaned = np.asarray(rows["label_weight"][:]), label_array(rows).astype(np.int64)
-    # A masked cell of a multi-label corpus teaches nothing: it counts as right.
-    seen = cleaned[weight > 0] if weight.ndim == 1 else np.where(weight > 0, cleaned, truth)
+    kept, cleaned = np.asarray(rows["label_weight"][:]) > 0, label_array(rows).astype(np.int64)
+    # A masked cell teaches nothing: it is neither found nor missed.
+    after = (cleaned[kept], truth[kept]) if kept.ndim == 1 else (cleaned * kept, truth * kept)
     return {
         "errors": int(wrong.sum()),
         "flagged": int(flagged.sum()),
         "precision": 100 * hit / max(int(flagged.sum()), 1),
         "recall": 100 * hit / max(int(wrong.sum()), 1),
         "given": {name: 100 * value for name, value in scores(given, truth).items()},
-        "cleaned": {
-            name: 100 * value for name, value in scores(seen, truth[weight > 0] if weight.ndim == 1 else truth).items()
-        },
+        "cleaned": {name: 100 * value for name, value in scores(*after).items()},
     }
 
 

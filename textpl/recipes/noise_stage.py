@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from textpl.recipes.yaml_text import RecipeError
+import numpy as np
+
+from textpl.cleaning.noise_rates import rates_from_posterior
+from textpl.cleaning.transition import transition_from_posterior
+from textpl.corpus import Corpus
+from textpl.recipes.clean_stage import find_issues
+from textpl.recipes.parsing import LoadedRecipe
 from textpl.splits import Split
-from textpl.tasks import Task
+
+MOST = 0.9  # false positives and false negatives of a label together: from 1 on the given label says nothing
 
 
-def estimate_noise(split: Split, task: Task) -> dict[str, Any]:
-    """Arguments of `textpl.ForwardCorrection` for the labelled rows of a split.
+def estimate_noise(loaded: LoadedRecipe, corpus: Corpus, split: Split) -> dict[str, Any]:
+    """Arguments of `textpl.ForwardCorrection` for the labelled rows of a split, as the cleaning sees them.
 
     Returns:
         dict: `transition` (labels, labels) for single-label, `false_positive` and `false_negative` (labels,) for
             multi-label.
     """
-    raise RecipeError(
-        "train.labeled_loss: transition: estimate is not there yet: write the matrix, or the false_positive and "
-        "false_negative rates."
-    )
+    report = find_issues(loaded, corpus, split)
+    if report.multi:
+        rates = rates_from_posterior(report.given, report.p_true)
+        shrunk = np.minimum(1, MOST / np.maximum(rates.false_positive + rates.false_negative, MOST))
+        return {"false_positive": rates.false_positive * shrunk, "false_negative": rates.false_negative * shrunk}
+    return {"transition": transition_from_posterior(report.given, report.p_true).matrix}

@@ -13,28 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars, enable_progress_bars
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from datasets import disable_progress_bars, enable_progress_bars
+from transformers import Trainer
 
-from textpl.callbacks.attach import attach
 from textpl.callbacks.attachable import Attachable
 from textpl.callbacks.noisy_labels import NoisyLabels
-from textpl.callbacks.setup import labeled_prior
 from textpl.comparison import Comparison, compare
 from textpl.corpus import Corpus, read_corpus
-from textpl.inference import bf16_pays
-from textpl.labels import label_array
-from textpl.models import load_classifier, resolve_model
+from textpl.recipes.clean_stage import clean_rows
 from textpl.recipes.label_stage import label_pool
 from textpl.recipes.loss_settings import LossSettings
-from textpl.recipes.method_settings import NO_METHOD
 from textpl.recipes.noise_stage import estimate_noise
+from textpl.recipes.noisy_corpus import TRUTH, judged_by_truth, with_right_labels, with_truth
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
-from textpl.recipes.progress import TrainingBar
+from textpl.recipes.right_labels import compare_with_right_labels, told
+from textpl.recipes.trainers import Trainers
 from textpl.reports.figures import comparison_figure
 from textpl.splits import Split, make_split
-from textpl.tasks import Task, make_task
+from textpl.tasks import make_task
 
 REPORTED_VERSIONS = ("textpl", "torch", "transformers", "datasets", "accelerate", "numpy")
 
@@ -51,7 +47,9 @@ def run_recipe(
     """Train, compare and write `model/`, `results.json`, `recipe.yaml` and `comparison.png` into `out`.
 
     `train.labeled_loss` is the loss of the labelled rows in every training. With `method: none` it is what is tried:
-    labels-only then has the plain loss.
+    labels-only then has the plain loss. After the stage `clean` the labels are what is tried: the noisy against the
+    cleaned ones, in equally many steps. Without a pool, and where the right labels are known, a third training per
+    seed is on these: a reference, in `results.json` and told at the end.
 
     Args:
         loaded: the recipe.
@@ -70,52 +68,33 @@ def run_recipe(
     recipe = loaded.recipe
     with _quiet_reading():
         corpus = _read(loaded, data)
-    _claim(out, f"# data {corpus.fingerprint}: {corpus.source}\n{to_yaml(recipe)}", resume)
+        _claim(out, f"# data {corpus.fingerprint}: {corpus.source}\n{to_yaml(recipe)}", resume)
+        corpus = with_truth(loaded, corpus)
     splits = functools.cache(functools.partial(_split, corpus, recipe))
     task = make_task(corpus.problem_type, len(corpus.label_names))
-    model_name = str(loaded.locate(recipe.model.name))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    settings = recipe.train.arguments(bf16_pays(device))
-    labels_only = recipe.method.name == NO_METHOD
-    loss = recipe.train.labeled_loss
-    tried = loss.name if labels_only and loss is not None else recipe.method.name
+    trainers = Trainers(loaded, task, corpus.label_names, out / "work")
+    cleaning = "clean" in recipe.stages
+    tried_loss = None if recipe.has_pool or cleaning else recipe.train.labeled_loss
     say(
-        f"{loaded.name}: {tried} on {corpus.source}, {task.num_labels} labels, model "
-        f"{resolve_model(model_name)}, {'bfloat16 autocast' if settings.get('bf16') else 'full precision'}"
+        f"{loaded.name}: {recipe.tried} on {corpus.source}, {task.num_labels} labels, model "
+        f"{trainers.model}, {'bfloat16 autocast' if trainers.bf16 else 'full precision'}"
     )
 
-    def make_trainer(seed: int) -> Trainer:
+    def make_trainer(seed: int, right: bool = False) -> Trainer:
         split = splits(seed)
-        model, tokenizer = load_classifier(
-            model_name,
-            task,
-            list(corpus.label_names),
-            revision=recipe.model.revision,
-            rates=labeled_prior(label_array(split.labeled), task).numpy(),
-        )
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(
-                output_dir=str(out / "work"),
-                seed=seed,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=device.type == "cpu",
-                **settings,
-            ),
-            train_dataset=_encode(split.labeled, tokenizer, recipe.model.max_length),
-            eval_dataset=_encode(split.test, tokenizer, recipe.model.max_length),
-            data_collator=DataCollatorWithPadding(tokenizer),
-            processing_class=tokenizer,
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(TrainingBar())
-        return trainer if loss is None or labels_only else attach(trainer, _noisy_labels(loss, split, task))
+        rows = with_right_labels(split.labeled) if right else split.labeled
+        loss = None if tried_loss else recipe.train.labeled_loss
+        return trainers.make(rows, split.test, seed, loss, noise_of(loss, seed))
+
+    def noise_of(loss: LossSettings | None, seed: int) -> dict[str, Any]:
+        return estimate_noise(loaded, corpus, splits(seed)) if loss is not None and loss.estimates else {}
 
     def make_callback(seed: int) -> Attachable:
-        if loss is not None and labels_only:
-            return _noisy_labels(loss, splits(seed), task)
+        if tried_loss is not None:
+            return NoisyLabels(tried_loss.build(**noise_of(tried_loss, seed)))
+        if cleaning:
+            file = out / "seeds" / f"{seed}-cleaning.json"
+            return trainers.train_last_on(clean_rows(loaded, corpus, splits(seed), file, say))
         pool = splits(seed).pool
         if "label" in recipe.stages:
             pool = label_pool(loaded, corpus, splits(seed), out / "seeds" / f"{seed}-labels.json", say)
@@ -128,25 +107,31 @@ def run_recipe(
             (out / "work" / "model").rename(out / "model")
 
     chosen = seeds or list(recipe.seeds)
-    comparison = compare(
+    judge = functools.partial(compare, metric=recipe.compare.metric, thresholds=recipe.compare.threshold, on_start=say)
+    comparison = judge(
         make_trainer,
         make_callback,
         chosen,
-        name=tried,
-        metric=recipe.compare.metric,
-        match=recipe.compare.match,
-        thresholds=recipe.compare.threshold,
+        name=recipe.tried,
+        match="steps" if cleaning else recipe.compare.match,
         folder=out / "seeds",
         on_model=keep_model,
-        on_start=say,
     )
     results = comparison.to_dict() | {
         "recipe": loaded.name,
-        "versions": _versions(device, settings),
+        "versions": _versions(trainers),
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": [splits(s).report for s in chosen]},
     }
-    if "label" in recipe.stages:
-        results["labels"] = [json.loads((out / "seeds" / f"{s}-labels.json").read_text("utf-8")) for s in chosen]
+    for stage, key, name in (("label", "labels", "labels"), ("clean", "cleaning", "cleaning")):
+        if stage in recipe.stages:
+            files = [out / "seeds" / f"{seed}-{name}.json" for seed in chosen]
+            results[key] = [json.loads(file.read_text("utf-8")) for file in files]
+    if not recipe.has_pool and TRUTH in corpus.train.column_names:
+        reference = compare_with_right_labels(
+            judge, functools.partial(make_trainer, right=True), trainers.last_callback, chosen, out / "seeds"
+        )
+        results["right_labels"] = told(reference)
+        say(f"For reference, on the right labels: {reference}")
     partial = out / "results.json.partial"
     partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(out / "results.json")
@@ -182,20 +167,22 @@ def _claim(out: Path, text: str, resume: bool) -> None:
 
 def _read(loaded: LoadedRecipe, data: Path | None) -> Corpus:
     wanted = loaded.recipe.data
+    keep = () if wanted.truth is None else (wanted.truth,)
     if data is not None:
-        return read_corpus(data, text_column=wanted.text, label_column=wanted.label)
+        return read_corpus(data, text_column=wanted.text, label_column=wanted.label, keep=keep)
     return read_corpus(
         loaded.locate(wanted.source),
         config=wanted.config,
         revision=wanted.revision,
         text_column=wanted.text,
         label_column=wanted.label,
+        keep=keep,
     )
 
 
 def _split(corpus: Corpus, recipe: Any, seed: int) -> Split:
     wanted = recipe.split
-    return make_split(
+    split = make_split(
         corpus,
         seed=seed,
         labels_per_class=wanted.labels_per_class,
@@ -205,23 +192,16 @@ def _split(corpus: Corpus, recipe: Any, seed: int) -> Split:
         pool=wanted.pool,
         test=wanted.test,
     )
+    return judged_by_truth(split)
 
 
-def _noisy_labels(loss: LossSettings, split: Split, task: Task) -> NoisyLabels:
-    return NoisyLabels(loss.build(**(estimate_noise(split, task) if loss.estimates else {})))
-
-
-def _encode(dataset: Dataset, tokenizer: Any, max_length: int) -> Dataset:
-    encoded = tokenizer(dataset["text"][:], truncation=True, max_length=max_length)
-    return Dataset.from_dict({**encoded, "label": dataset["label"][:]})
-
-
-def _versions(device: torch.device, settings: dict[str, Any]) -> dict[str, Any]:
-    processor = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+def _versions(trainers: Trainers) -> dict[str, Any]:
+    on_gpu = trainers.device.type == "cuda"
+    processor = torch.cuda.get_device_name() if on_gpu else platform.machine()
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in REPORTED_VERSIONS},
-        "device": f"{device.type} ({processor})",
+        "device": f"{trainers.device.type} ({processor})",
         "threads": torch.get_num_threads(),
-        "bf16": bool(settings.get("bf16")),
+        "bf16": trainers.bf16,
     }

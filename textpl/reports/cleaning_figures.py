@@ -7,6 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -31,7 +32,7 @@ def precision_svg(p_error: np.ndarray, flagged: int) -> str:
     most = min(len(p), max(4 * flagged, 100))
     at = np.unique(np.geomspace(1, most, 200).astype(int))
     precision = 100 * np.cumsum(p[:most])[at - 1] / at
-    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    figure = Figure(figsize=(5.2, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.plot(at, precision, color=BLUE, linewidth=2)
     if flagged:
@@ -56,7 +57,7 @@ def pairs_svg(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str], w
         what: said to those who cannot see it; plain words, as it goes into the markup as it is.
     """
     rows, columns = [_short(name) for name in rows], [_short(name) for name in columns]
-    cell = 0.42 if len(columns) <= NUMBERS_UP_TO else 0.24
+    cell = 0.38 if len(columns) <= NUMBERS_UP_TO else 0.24
     left, top = (LETTER * max(map(_width, names), default=1) + 0.15 for names in (rows, columns))
     width, height = left + cell * len(columns) + 0.1, top + cell * len(rows) + 0.1
     figure = Figure(figsize=(width, height))
@@ -82,8 +83,7 @@ def _svg(figure: Figure, what: str) -> str:
     """The figure as an SVG element that grows with the page."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # label names are no formulas
-    settings = {"svg.fonttype": "none", "svg.hashsalt": what}
-    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": what}
     for axes in figure.axes:
         axes.tick_params(colors=INK)
         axes.xaxis.label.set_color(INK)
@@ -91,14 +91,16 @@ def _svg(figure: Figure, what: str) -> str:
         for spine in axes.spines.values():
             spine.set_edgecolor(INK)
     out = io.StringIO()
-    with mpl.rc_context(settings | dict.fromkeys(ink, INK)), warnings.catch_warnings():
+    with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the reader's browser has the fonts
         figure.savefig(
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
     drawn = out.getvalue()
     drawn = re.sub(r"font-family: [^;]*; ?", "", drawn[drawn.index("<svg ") :].replace(INK, "currentColor"))
-    return drawn.replace("<svg ", f'<svg role="img" aria-label="{what}" ', 1)
+    # On a narrow screen it shrinks as far as its text stays readable, then it scrolls.
+    size = f"max-width: 100%; min-width: {54 * figure.get_figwidth():.0f}pt"
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{what}" style="{size}" ', 1)
 
 
 def _short(name: str, most: int = 22) -> str:

@@ -21,6 +21,7 @@ CELLS = 200  # shown; all are in the review queue and in `LabelReport.cells`
 LABELS = 300  # lines of the table
 DRAWN = 25  # labels of a heat map
 LISTED = 20  # rows of each other problem
+TAGS = 12  # labels of one row
 TEXT, NEIGHBOR = 1000, 300  # characters
 STEPS = 100  # of the threshold
 
@@ -45,7 +46,7 @@ def cleaning_page(
         report=report,
         told=report.to_dict(),
         plan=plan or report.plan(),
-        noun="labels" if report.multi else "rows",
+        noun="cells" if report.multi else "rows",
         cuts=threshold_table(report.p_error) | {"start": _start(report)},
         labels=_label_lines(report, rates),
         pictures=_pictures(report),
@@ -53,6 +54,7 @@ def cleaning_page(
         problems=_problems(report),
         rates=rates,
         CELLS=CELLS,
+        TAGS=TAGS,
     )
 
 
@@ -77,9 +79,9 @@ def threshold_table(p_error: np.ndarray) -> dict[str, list[float]]:
 
 
 def _start(report: LabelReport) -> int:
-    """The step nearest to the present cut."""
+    """The step at or just below the present cut."""
     flagged = report.p_error[report.flagged]
-    return int(round(STEPS * float(flagged.min()))) if flagged.size else STEPS
+    return int(STEPS * float(flagged.min())) if flagged.size else STEPS
 
 
 def _label_lines(report: LabelReport, rates: Any) -> list[dict[str, Any]]:
@@ -101,18 +103,18 @@ def _label_lines(report: LabelReport, rates: Any) -> list[dict[str, Any]]:
 
 def _pictures(report: LabelReport) -> list[dict[str, Any]]:
     p = report.p_error
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "title": "How sure this is",
             "text": "How many of the most suspicious labels are expected to be errors, if that many are flagged.",
-            "svg": Markup(precision_svg(p, int(report.flagged.sum()))),  # noqa: S704
+            "svg": Markup(precision_svg(p, int(report.flagged.sum()))),
         }
     ]
     for title, text, shares, ids in _multi_pairs(report) if report.multi else _single_pairs(report):
         names = [report.label_names[k] for k in ids]
         svg = pairs_svg(shares[np.ix_(ids, ids)], names, names, title)
         pairs = [(float(shares[i, j]), report.label_names[i], report.label_names[j]) for i, j in _largest(shares)]
-        found.append({"title": title, "text": text, "svg": Markup(svg), "pairs": pairs})  # noqa: S704
+        found.append({"title": title, "text": text, "svg": Markup(svg), "pairs": pairs})
     return found
 
 
@@ -126,7 +128,12 @@ def _multi_pairs(report: LabelReport) -> list[tuple[str, str, np.ndarray, np.nda
     for shares in (together, missing):
         np.fill_diagonal(shares, np.nan)
     return [
-        ("Labels given together", "Of the rows with the label at the left, % that also have the one above.", together, ids),
+        (
+            "Labels given together",
+            "Of the rows with the label at the left, % that also have the one above.",
+            together,
+            ids,
+        ),
         (
             "Labels missing beside others",
             "Of the rows with the label at the left, % expected to lack the one above although it is right.",
@@ -196,7 +203,11 @@ def _problems(report: LabelReport) -> dict[str, Any] | None:
         "Texts that say nothing": [[shown(bad["row"]) | {"note": bad["reason"]}] for bad in told["texts"][:LISTED]],
     }
     labels = told["labels"]
-    pairs = [f"{a} / {b}: {_REASONS[pair['reason']]} ({pair['score']:.0%})" for pair in labels["pairs"] for a, b in [pair["labels"]]]
+    pairs = [
+        f"{a} / {b}: {_REASONS[pair['reason']]} ({pair['score']:.0%})"
+        for pair in labels["pairs"]
+        for a, b in [pair["labels"]]
+    ]
     return {
         "summary": told["summary"],
         "lists": {name: rows for name, rows in lists.items() if rows},

@@ -1,0 +1,109 @@
+"""The stock Trainers of a run: model, settings and rows of a recipe, fresh for every training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from textpl.callbacks.attach import attach
+from textpl.callbacks.labeled_feed import WEIGHT
+from textpl.callbacks.noisy_labels import NoisyLabels
+from textpl.callbacks.setup import labeled_prior
+from textpl.inference import bf16_pays
+from textpl.labels import label_array
+from textpl.models import load_classifier, resolve_model
+from textpl.recipes.loss_settings import LossSettings
+from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.progress import TrainingBar
+from textpl.tasks import Task
+
+
+class Trainers:
+    """Builds Trainers, and lets the one built last learn from other rows.
+
+    Args:
+        loaded: the recipe.
+        task: what the labels are.
+        label_names: name of every label.
+        folder: for what a Trainer writes.
+    """
+
+    def __init__(self, loaded: LoadedRecipe, task: Task, label_names: Sequence[str], folder: Path) -> None:
+        self._recipe, self._task, self._label_names, self._folder = loaded.recipe, task, list(label_names), folder
+        self._name = str(loaded.locate(loaded.recipe.model.name))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._settings = loaded.recipe.train.arguments(bf16_pays(self.device))
+        self._last: Trainer
+        self._last_callback: NoisyLabels | None = None
+
+    @property
+    def model(self) -> str:
+        """Where the model comes from."""
+        return str(resolve_model(self._name))
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it is trained in bfloat16 autocast."""
+        return bool(self._settings.get("bf16"))
+
+    def make(
+        self, rows: Dataset, test: Dataset, seed: int, loss: LossSettings | None, estimated: dict[str, Any]
+    ) -> Trainer:
+        """A Trainer with a model that has not been trained.
+
+        Args:
+            rows: labelled rows, columns `text` and `label`.
+            test: test rows, likewise.
+            seed: of the Trainer; that of the new head is the global one.
+            loss: for the labelled rows; None for the model's own.
+            estimated: arguments of the loss that stand for `transition: estimate`.
+        """
+        wanted, task = self._recipe.model, self._task
+        rates = labeled_prior(label_array(rows), task).numpy()
+        model, self._tokenizer = load_classifier(
+            self._name, task, self._label_names, revision=wanted.revision, rates=rates
+        )
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(self._folder),
+                seed=seed,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=self.device.type == "cpu",
+                **self._settings,
+            ),
+            train_dataset=self._encode(rows),
+            eval_dataset=self._encode(test),
+            data_collator=DataCollatorWithPadding(self._tokenizer),
+            processing_class=self._tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(TrainingBar())
+        self._last = trainer
+        self._last_callback = None if loss is None else NoisyLabels(loss.build(**estimated))
+        return trainer if self._last_callback is None else attach(trainer, self._last_callback)
+
+    def last_callback(self, seed: int) -> NoisyLabels:
+        """What the Trainer made last is to be attached to: its own callback, or one with the plain loss."""
+        return self._last_callback or NoisyLabels()
+
+    def train_last_on(self, rows: Dataset) -> NoisyLabels:
+        """Give the Trainer made last other rows, perhaps with `label_weight`; returns what makes it heed the weights.
+
+        `textpl.compare` makes both sides' Trainers by one function and asks for the method's callback after that.
+        """
+        self._last.train_dataset = self._encode(rows)
+        return self.last_callback(self._last.args.seed)
+
+    def _encode(self, rows: Dataset) -> Dataset:
+        encoded = self._tokenizer(rows["text"][:], truncation=True, max_length=self._recipe.model.max_length)
+        kept = [name for name in ("label", WEIGHT) if name in rows.column_names]
+        return Dataset.from_dict({**encoded, **{name: rows[name][:] for name in kept}})
