@@ -143,7 +143,7 @@ def test_decisions_are_applied_without_computing_anything_anew(tmp_path, monkeyp
     again = run(data, "--out", out, "--relabel", 0.9)
     assert again.exit_code == 0 and "21 cells as reviewed" in again.output
     other = run(data, "--out", out, "--encoder", "another", "--review", queue)
-    assert other.exit_code == 2 and "was made with another encoder" in other.output
+    assert other.exit_code == 1 and "was made with another encoder" in other.output
 
 
 def test_a_report_on_other_data_is_not_used(tmp_path):
@@ -152,7 +152,7 @@ def test_a_report_on_other_data_is_not_used(tmp_path):
     before = (out / "report" / "report.json").read_bytes()
     write(data, [LABELS[1], *LABELS[1:]])
     done = run(data, "--out", out)
-    assert done.exit_code == 2 and "other texts or labels" in done.output
+    assert done.exit_code == 1 and "other texts or labels" in done.output
     assert (out / "report" / "report.json").read_bytes() == before
 
 
@@ -170,7 +170,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     folder.mkdir()
     data = write(folder / "data.jsonl", LABELS)
     done = run(data, "--out", folder, "--encoder", "lsa")
-    assert done.exit_code == 2 and "is not empty (data.jsonl)" in done.output
+    assert done.exit_code == 1 and "is not empty (data.jsonl)" in done.output
 
 
 def test_test_splits_are_refused(tmp_path):
@@ -180,7 +180,7 @@ def test_test_splits_are_refused(tmp_path):
     data = write(folder / "test.jsonl", LABELS)
     for arguments in ([data], [folder, "--split", "test"]):
         done = run(*arguments, "--encoder", "lsa", "--out", tmp_path / "out")
-        assert done.exit_code == 2 and "--allow-test" in done.output and not (tmp_path / "out").exists()
+        assert done.exit_code == 1 and "--allow-test" in done.output and not (tmp_path / "out").exists()
     done = run(folder, "--split", "test", "--allow-test", "--encoder", "lsa", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "cleaned" / "test.parquet").exists()
@@ -231,7 +231,7 @@ def test_probabilities_of_the_users_own(tmp_path):
     assert first >= {("0", "rain"), ("1", "chess")}
     file.write_text(file.read_text().replace("0.97", "0.96"))
     again = run(data, "--pred-probs", file, "--out", out)
-    assert again.exit_code == 2 and "another pred_probs" in again.output
+    assert again.exit_code == 1 and "another pred_probs" in again.output
 
 
 def test_probabilities_name_labels_that_were_never_given(tmp_path):
@@ -317,9 +317,9 @@ def test_true_and_false_are_multi_hot_columns_too(tmp_path):
 )
 def test_mistakes_are_explained(tmp_path, labels, arguments, problem):
     done = run(write(tmp_path / "data.csv", labels, TEXTS[:2]), *arguments, "--out", tmp_path / "out")
-    assert done.exit_code == 2, done.output
+    assert done.exit_code == 1, done.output
     assert problem in done.output and "Traceback" not in done.output
-    assert run(tmp_path / "none.csv", "--out", tmp_path / "out").exit_code == 2
+    assert run(tmp_path / "none.csv", "--out", tmp_path / "out").exit_code == 1
 
 
 def test_what_was_cleaned_can_be_cleaned_again(tmp_path):

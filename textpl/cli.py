@@ -196,7 +196,7 @@ def clean(
         )
     except (ValueError, OSError, ImportError) as error:
         Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from error
+        raise typer.Exit(1) from error
     page = out / "report.html"
     page.write_text(cleaning_page(found.report, found.plan, found.rates, title=f"Labels of {data}"), encoding="utf-8")
     console.print(found.summary(), highlight=False, markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 MIN_BIN = 30  # cells in the smallest top bin
 # What a text does not tell of a label it does not tell of the label's errors, and both bounds are far above the rates.
-CHANCE = 3.0  # standard deviations
+CHANCE = 4.0  # standard deviations
 TELLS = 1.5  # odds among the highest probabilities : odds among all
 LOWEST = 1e-4  # odds below this cannot be told from none
 
