@@ -213,7 +213,7 @@ def test_few_rows(rows):
 
 def test_one_label():
     texts, y = make()
-    report = run(Dataset.from_dict({"text": texts, "label": y[:, :1].tolist()}))
+    report = run(Dataset.from_dict({"text": texts}), labels=y[:, :1])
     assert report.p_error.shape == (120, 1) and report.flagged.mean() < 0.1
     assert (report.detection.partner == -1).all()
 
@@ -223,7 +223,7 @@ def test_labels_never_and_always_given_and_two_positives():
     y = np.concatenate([y, np.zeros((120, 1)), np.ones((120, 1)), np.zeros((120, 1))], 1).astype(np.int8)
     y[[4, 90], 5] = 1
     report = run(Dataset.from_dict({"text": texts, "label": y.tolist()}))
-    assert np.isfinite(report.p_error).all() and not report.flagged[:, 3:].any()
+    assert np.isfinite(report.p_error).all() and not report.flagged[:, 3:5].any()
     bare = run(labels=y, pred_probs=np.clip(probabilities(y), 0, 1), encoder=None)
     assert not bare.flagged[:, 3:5].any()
 

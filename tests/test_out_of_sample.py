@@ -87,19 +87,19 @@ def test_calibration_mends_logits_that_are_too_large():
         inside = (p >= low) & (p < low + 0.15)
         assert y[inside].mean() == pytest.approx(p[inside].mean(), abs=0.03)
     labels = (z - np.log(-np.log(rng.random(z.shape)))).argmax(1)  # Gumbel noise: softmax of z
-    p = calibrated(3 * z, labels)
+    p = calibrated(1.8 * z, labels)
     right = p.argmax(1) == labels
     assert p.max(1).mean() == pytest.approx(right.mean(), abs=0.02)
 
 
 def test_duplicates_do_not_leak():
     """Labels without a rule: who has seen a copy of the row knows its label."""
-    x = np.repeat(unit(150, 40), 2, axis=0)
+    x = np.repeat(unit(150, 300), 2, axis=0)
     y = np.repeat(np.random.default_rng(2).integers(0, 2, (150, 2)), 2, axis=0).astype(np.int8)
     grouped = out_of_sample(x, y, groups=np.arange(300) // 2, progress=False)
     leaky = out_of_sample(x, y, progress=False)
     score = lambda p: average_precision_score(y.ravel(), p.ravel())  # noqa: E731
-    assert score(grouped) < 0.6 < 0.75 < score(leaky)
+    assert score(grouped) < 0.6 < score(leaky) - 0.1
 
 
 def test_absent_always_given_and_rare_labels():

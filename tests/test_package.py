@@ -12,8 +12,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import datasets
 import pytest
-from conftest import make_model, make_trainer
+from conftest import make_model, make_texts, make_trainer
 
 import textpl
 
@@ -151,7 +152,7 @@ def test_readme_examples_run(tmp_path, monkeypatch, tokenizer):
     monkeypatch.chdir(tmp_path)
     make_model(labels=2).save_pretrained("tiny")
     tokenizer.save_pretrained("tiny")
-    training, labeling, comparing, composing = python_blocks()
+    training, labeling, cleaning, comparing, composing = python_blocks()
     small = training.replace("sentence-transformers/all-MiniLM-L6-v2", "tiny").replace("max_steps=200", "max_steps=2")
     small = small.replace("unlabeled).to", 'unlabeled, encoder="lsa").to')
     assert small.count("tiny") == 1 and "max_steps=2," in small
@@ -160,6 +161,10 @@ def test_readme_examples_run(tmp_path, monkeypatch, tokenizer):
     assert scope["trainer"].state.global_step == 2
     exec(labeling.replace("unlabeled)", 'unlabeled, encoder="lsa")'), scope)
     assert {"label", "evidence"} <= set(scope["dataset"].column_names)
+    texts, scores = make_texts(60)
+    scope["corpus"] = datasets.Dataset.from_dict({"text": texts, "labels": (scores > 0).astype(int).tolist()})
+    exec(cleaning.replace('"labels")', '"labels", encoder="lsa")'), scope)
+    assert {"given_labels", "label_weight"} <= set(scope["cleaned"].column_names) and Path("review.csv").exists()
     scope["pool"] = scope["unlabeled"]
     scope["make_trainer"] = lambda seed: make_trainer(tmp_path / "compare", tokenizer, max_steps=1)
     exec(comparing.replace("range(5)", "range(2)"), scope)

@@ -60,7 +60,7 @@ def floors(q: np.ndarray, labels: np.ndarray) -> Floors:
         more = there[others]
         companions[k] = int(more.sum())
         accompanied[k] = _top(more[::-1], int(companions[k]))
-    told &= missing * given * TELLS <= len(labels) - given
+    told &= missing * np.maximum(given, 1) * TELLS <= len(labels) - given
     missing[~told], accompanied[~told] = np.inf, np.inf
     spurious = _spurious(low, given, len(labels), told)
     return Floors(_purest(missing, given), spurious, _purest(accompanied, companions))
