@@ -139,3 +139,9 @@ def test_lists_stored_as_text_are_read():
     assert split_labels(["joy; love", "", "joy"], ";") == [["joy", "love"], [], ["joy"]]
     with pytest.raises(ValueError, match="row 1 .*no list in brackets.*delimiter"):
         split_labels(["[]", "joy, love"])
+
+
+def test_an_array_printed_into_a_file_is_no_list():
+    with pytest.raises(ValueError, match="row 1 .*is no list in brackets"):
+        split_labels(["['joy', 'love']", "['joy' 'love']"])
+    assert split_labels(['["don\'t", "joy"]']) == [["don't", "joy"]]

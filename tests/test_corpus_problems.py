@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from textpl.cleaning import duplicates
 from textpl.cleaning.duplicates import conflicts, leaks, near_duplicates, normalized, shared_shingles
-from textpl.cleaning.label_sets import confused_labels, expected_confusion, label_findings, name_variants, same_labels
+from textpl.cleaning.label_sets import confused_labels, expected_confusion, label_findings, same_labels, variant_ids
 from textpl.cleaning.outliers import find_outliers, outlier_scores
 from textpl.cleaning.problems import corpus_problems
 from textpl.cleaning.texts import text_problem, text_problems
@@ -417,8 +417,8 @@ def test_a_label_with_few_rows_is_not_compared():
 
 def test_names_that_are_one_name():
     names = ["joy", " Joy", "ＪＯＹ", "anger", "fear ", "fear", "no  idea", "no idea"]
-    assert name_variants(names) == ((0, 1, 2), (4, 5), (6, 7))
-    assert name_variants(names, np.array([1, 5, 2, 9, 0, 3, 1, 1]))[:2] == ((1, 2, 0), (5, 4))
+    assert variant_ids(names) == ((0, 1, 2), (4, 5), (6, 7))
+    assert variant_ids(names, np.array([1, 5, 2, 9, 0, 3, 1, 1]))[:2] == ((1, 2, 0), (5, 4))
 
 
 @pytest.mark.parametrize(

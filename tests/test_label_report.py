@@ -342,3 +342,21 @@ def test_the_summary_and_the_dict_say_what_was_found():
         "label": "joy", "given": 2, "flagged": 2, "flagged_missing": 2, "expected_missing": 1.4, "expected_wrong": 0,
     }  # fmt: skip
     assert "3 of 12 cells" in repr(report) and "2 rows look wrong" in single().summary()
+
+
+def test_noise_rates_by_the_report_and_by_trusted_rows():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 3)) < 0.3).astype(np.int8)
+    given = truth & (rng.random((400, 3)) > 0.25)
+    p_true = np.where(truth == 1, 0.9, 0.02).astype(np.float32)
+    p_error = np.where(given == 1, 1 - p_true, p_true)
+    found = Detection(p_error, p_true, p_error > 0.5, truth)
+    report = LabelReport(found, given.astype(np.int8), ["a", "b", "c"])
+    trusted = np.arange(200)
+    rates = report.noise_rates(trusted, truth[trusted])
+    assert ((rates.low[0] < 0.25) & (rates.high[0] > 0.25)).all() and np.allclose(rates.false_positive, 0, atol=0.05)
+    assert np.allclose(report.noise_rates().false_negative, 0.25, atol=0.08)
+    with pytest.raises(ValueError, match="together"):
+        report.noise_rates(trusted)
+    with pytest.raises(ValueError, match=r"expected \(200, 3\)"):
+        report.noise_rates(trusted, truth[:5])

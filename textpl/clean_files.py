@@ -20,8 +20,8 @@ from datasets import Dataset, List, Value
 from textpl.clean import find_label_issues
 from textpl.cleaning.apply import Plan, check_thresholds
 from textpl.cleaning.inputs import name_variants, split_labels
-from textpl.cleaning.noise_rates import RateEstimate, rates_from_posterior
-from textpl.cleaning.transition import TransitionEstimate, transition_from_posterior
+from textpl.cleaning.noise_rates import RateEstimate
+from textpl.cleaning.transition import TransitionEstimate
 from textpl.corpus import declared_names
 from textpl.label_columns import held_out
 from textpl.label_report import LabelReport
@@ -160,8 +160,7 @@ def clean_files(
     }
     _write(cleaned, files["cleaned corpus"], "multi" if report.multi else "single", report.label_names)
     report.review_queue(budget).to_csv(files["cells to review"])
-    estimate = rates_from_posterior if report.multi else transition_from_posterior
-    return Cleaned(report, todo, estimate(report.given, report.p_true), files)
+    return Cleaned(report, todo, report.noise_rates(), files)
 
 
 def read_labelled(

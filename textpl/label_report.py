@@ -11,8 +11,10 @@ import numpy as np
 from datasets import Dataset
 
 from textpl.cleaning.apply import Earlier, Plan, plan, row_errors
+from textpl.cleaning.noise_rates import RateEstimate, rates_from_posterior, rates_from_trusted
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review import Strategy, recut, review_order, settle
+from textpl.cleaning.transition import TransitionEstimate, transition_from_posterior, transition_from_trusted
 from textpl.label_cells import cell_table, texts_of
 from textpl.label_columns import cleaned_dataset, earlier_cleaning, held_out, undo
 from textpl.label_report_files import load_parts, plain, plain_problems, save_report
@@ -289,6 +291,35 @@ class LabelReport:
         return [
             {"label": n, **dict(zip(columns, row, strict=True))} for n, row in zip(self.label_names, rows, strict=True)
         ]
+
+    def noise_rates(
+        self, trusted_rows: Sequence[int] | None = None, trusted_labels: np.ndarray | None = None
+    ) -> RateEstimate | TransitionEstimate:
+        """How often labels go wrong, with 95 % intervals, for `textpl.ForwardCorrection`.
+
+        Args:
+            trusted_rows: rows whose right labels are known, drawn at random (a review queue is not); None takes the
+                probabilities of this report. The intervals then know the sampling error only, not that of the detector.
+            trusted_labels: their right labels, in the form of `given`.
+
+        Returns:
+            Multi-label: rates at which each label is lost and added. Single-label: P(given | right).
+
+        Raises:
+            ValueError: rows without labels, or labels of another shape.
+        """
+        if (trusted_rows is None) != (trusted_labels is None):
+            raise ValueError("Give trusted_rows and trusted_labels together.")
+        if trusted_rows is None:
+            if self.multi:
+                return rates_from_posterior(self.given, self.p_true)
+            return transition_from_posterior(self.given, self.p_true)
+        given, right = self.given[np.asarray(trusted_rows)], np.asarray(trusted_labels)
+        if right.shape != given.shape:
+            raise ValueError(f"trusted_labels of shape {right.shape} for {len(given)} rows: expected {given.shape}.")
+        if self.multi:
+            return rates_from_trusted(given, right)
+        return transition_from_trusted(given, right, len(self.label_names))
 
     def to_dict(self) -> dict[str, Any]:
         """What was found, without the cells, as plain data."""

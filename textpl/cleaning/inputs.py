@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import issparse
 
+from textpl.cleaning.duplicates import normalized
 from textpl.labels import infer_coding, refuse
 
 logger = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ def name_variants(names: Iterable[str]) -> dict[str, str]:
     """
     counts, groups = Counter(names), dict[str, list[str]]()
     for name in counts:
-        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+        groups.setdefault(normalized(name), []).append(name)
     kept: dict[str, str] = {}
     for group in groups.values():
         plain = {name: " ".join(unicodedata.normalize("NFKC", name).split()) for name in group}
@@ -148,7 +150,8 @@ def split_labels(values: Sequence[str], delimiter: str | None = None) -> list[li
             found = ast.literal_eval(value) if value.strip() else []
         except (ValueError, SyntaxError):
             found = None
-        if not isinstance(found, (list, tuple, set)):
+        # "['joy' 'love']", an array printed by numpy, would be read as one string.
+        if not isinstance(found, (list, tuple, set)) or re.search(r"['\"]\s+['\"]", value):
             refuse(WHERE, np.array([row]), f"{value!r} is no list in brackets", "Name the delimiter between labels")
         lists.append([str(name) for name in found])
     return lists

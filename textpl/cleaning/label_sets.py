@@ -93,7 +93,7 @@ def label_findings(
         unlabelled=int((labels.sum(1) == 0).sum()) if multi else 0,
         imbalance=float(occurring.max() / occurring.min()) if len(occurring) else 1.0,
         pairs=tuple(pairs),
-        variants=name_variants(label_names, counts) if label_names is not None else (),
+        variants=variant_ids(label_names, counts) if label_names is not None else (),
     )
 
 
@@ -186,7 +186,7 @@ def confused_labels(labels: np.ndarray, probabilities: np.ndarray) -> list[Label
     return sorted(found, key=lambda pair: -pair.score)
 
 
-def name_variants(label_names: Sequence[str], counts: np.ndarray | None = None) -> tuple[tuple[int, ...], ...]:
+def variant_ids(label_names: Sequence[str], counts: np.ndarray | None = None) -> tuple[tuple[int, ...], ...]:
     """Labels whose names are one name written in several ways: stray spaces, case, full-width forms (NFKC).
 
     Args:
