@@ -124,7 +124,7 @@ def find_label_issues(
 def _labels(
     dataset: Dataset | None, labels: Any, column: str, names: list[str] | None, pred_probs: Any
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    shape = () if pred_probs is None else np.shape(pred_probs)
+    shape: tuple[int, ...] = () if pred_probs is None else np.shape(pred_probs)
     count = shape[1] if len(shape) == 2 and not names else None
     if labels is not None:
         given, names_found = read_labels(labels, num_labels=count, label_names=names)

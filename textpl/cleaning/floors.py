@@ -34,11 +34,6 @@ class Floors:
     spurious: np.ndarray
     with_others: float
 
-    def share_spurious(self, labels: np.ndarray) -> float:
-        """Estimated spurious labels, as a share of the given ones."""
-        given = labels.sum(0, dtype=np.float64)
-        return float((self.spurious * (len(labels) - given)).sum() / max(given.sum(), 1))
-
 
 def floors(q: np.ndarray, labels: np.ndarray) -> Floors:
     """Estimate error rates from calibrated probabilities of the *given* labels.

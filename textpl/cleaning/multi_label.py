@@ -96,7 +96,7 @@ def lone_chances(labels: np.ndarray, model: NoiseModel) -> np.ndarray:
 
     By Bayes' rule P(missing) = r (o - w) / (1 - r w) and P(spurious) = w (1 / o - r) / (1 - r w) with o = q / (1 - q).
     Where both rates are high, r o and w / o count some errors twice; the rates read off are rather too low, and
-    corrected the cut fell below the errors there are (F1 -.01 on average).
+    corrected the cut fell below the errors there are (F1 -.008, AP equal, over 15 cases).
 
     Args:
         labels: 0/1 int8 (rows, labels).
