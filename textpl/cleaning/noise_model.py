@@ -60,7 +60,8 @@ def noise_model(
     where the noise itself ties labels together: a label in the wrong place explains the absence of the right one, and
     where every row keeps a label, a lone one is certain. Either shows in the missing rate, which then nearly vanishes
     among the surest cells once the other labels are known. What vanishes by knowing *which* labels are there is put
-    down to swaps; it is squared in relation to the whole rate, because a little vanishes in any corpus.
+    down to swaps: a share v of the rate r gives the swap rate v^1.5 r, less than v r because a little vanishes in any
+    corpus.
 
     Args:
         labels: 0/1 int8 (rows, labels).
@@ -89,7 +90,7 @@ def noise_model(
         best, rates, context = paired, paired_rates, "pairs"
     vanished = max(1 - rates.missing / alone.missing, 0.0)
     kept = context == "pairs" and rates.missing >= HOLDS * alone.missing
-    swap_rate = vanished**2 * alone.missing
+    swap_rate = vanished**1.5 * alone.missing
     return NoiseModel(text, best, rates, alone.missing, swap_rate, kept, context)
 
 
