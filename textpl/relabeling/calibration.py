@@ -122,7 +122,7 @@ def fit_temperature(p: np.ndarray, targets: np.ndarray) -> float:
         targets: (n, labels), one-hot or soft.
 
     Returns:
-        T between 0.05 and 2; 1 without rows.
+        T between 0.05 and 20; 1 without rows.
     """
     rows = p.any(axis=1)
     z, y = np.log(np.clip(p[rows], SMALLEST_SHARE, 1)), targets[rows]
@@ -131,7 +131,7 @@ def fit_temperature(p: np.ndarray, targets: np.ndarray) -> float:
         scaled = z * np.exp(-log_t)
         return float((y * (logsumexp(scaled, axis=1, keepdims=True) - scaled)).sum() + log_t**2 / 2)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(2)), method="bounded").x)) if len(z) else 1.0
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)) if len(z) else 1.0
 
 
 def temper(p: np.ndarray, temperature: float) -> np.ndarray:
