@@ -254,3 +254,11 @@ def test_the_dataset_stays_as_it_is():
     before = data[:]
     run(data)
     assert data[:] == before
+
+
+def test_probabilities_can_be_taken_as_they_are():
+    rng = np.random.default_rng(0)
+    p = rng.random((400, 6)).astype(np.float32) ** 3
+    labels = (rng.random(p.shape) < p).astype(np.int8)
+    bare = find_label_issues(labels=labels, pred_probs=p, encoder=None, context=False)
+    assert bare.detection.info["context"] == "none" and bare.p_error.shape == labels.shape
