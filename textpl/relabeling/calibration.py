@@ -131,7 +131,9 @@ def fit_temperature(p: np.ndarray, targets: np.ndarray) -> float:
         scaled = z * np.exp(-log_t)
         return float((y * (logsumexp(scaled, axis=1, keepdims=True) - scaled)).sum() + log_t**2 / 2)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)) if len(z) else 1.0
+    if not len(z):
+        return 1.0
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def temper(p: np.ndarray, temperature: float) -> np.ndarray:
