@@ -14,9 +14,6 @@ from textpl.cleaning.fusion import Fusion
 Noise = Literal["auto", "missing", "spurious", "swap"]
 # Evidence is believed where it leaves this share of the missing rate; below it, it explains the errors away.
 HOLDS = 0.55
-# Share of the missing rate that vanishes with the row's other labels known where nothing was swapped: .00 to .22 in six
-# corpora.
-USUAL = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ def noise_model(
     where the noise itself ties labels together: a label in the wrong place explains the absence of the right one, and
     where every row keeps a label, a lone one is certain. Either shows in the missing rate, which then nearly vanishes
     among the surest cells once the other labels are known. What vanishes by knowing *which* labels are there is put
-    down to swaps. A little vanishes in any corpus, so a share v counts in full only well above `USUAL`.
+    down to swaps: a share v of the rate r gives the swap rate v^2 r, as a little vanishes in any corpus. Where counts
+    are used, v is at most twice the share that vanishes by knowing which labels are there: no count names a label.
 
     Args:
         labels: 0/1 int8 (rows, labels).
@@ -90,10 +88,10 @@ def noise_model(
         best, rates, context = counted, counted_rates, "counts"
     else:
         best, rates, context = paired, paired_rates, "pairs"
-    vanished = max(1 - rates.missing / alone.missing, 0.0)
+    by_pairs, by_best = (max(1 - found.missing / alone.missing, 0.0) for found in (paired_rates, rates))
+    vanished = min(by_best, 2 * by_pairs)
     kept = context == "pairs" and rates.missing >= HOLDS * alone.missing
-    swaps = vanished**4 / (vanished**3 + USUAL**3)
-    return NoiseModel(text, best, rates, alone.missing, swaps * alone.missing, kept, context)
+    return NoiseModel(text, best, rates, alone.missing, vanished**2 * alone.missing, kept, context)
 
 
 def told(model: NoiseModel, noise: Noise) -> NoiseModel:
