@@ -126,7 +126,8 @@ def run_case(corpus: Corpus, noise: str, seed: int, downstream: bool, review: bo
     bare = detect(given, p, corpus, seed, alone=True)
     results["methods"]["textpl, without embeddings"] = measures(wrong, bare.p_error, bare.flagged)
     if not corpus.multi:
-        relabeled = np.where(found.flagged, found.p_true.argmax(1), given)
+        likely = found.flagged & (found.p_error >= 0.5)
+        relabeled = np.where(likely, found.p_true.argmax(1), given)
         results["labels_right"] = {
             "given": float((given == corpus.truth).mean()), "textpl": float((relabeled == corpus.truth).mean())
         }  # fmt: skip
@@ -217,7 +218,8 @@ def trained(corpus: Corpus, given: np.ndarray, found: Detection, dropped: np.nda
     """Scores on clean test rows of heads trained on noisy, cleaned and right labels."""
     keep = ~(dropped.any(1) if corpus.multi else dropped)
     flagged = found.flagged
-    fixed = np.where(flagged, 1 - given, given) if corpus.multi else np.where(flagged, found.p_true.argmax(1), given)
+    likely = flagged & (found.p_error >= 0.5)
+    fixed = np.where(flagged, 1 - given, given) if corpus.multi else np.where(likely, found.p_true.argmax(1), given)
     ways: dict[str, tuple[np.ndarray, np.ndarray | None, np.ndarray | None]] = {
         "noisy labels": (given, None, None),
         "cleanlab, rows dropped": (given, None, keep),

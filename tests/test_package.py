@@ -33,7 +33,7 @@ FLOORS = [
     {"methods", "comparison"},
     {"reports"},
     {"recipes"},
-    {"cli"},
+    {"cli", "recipes_cli"},
 ]
 
 

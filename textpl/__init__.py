@@ -23,6 +23,7 @@ _PUBLIC = {
     "PseudoLabels": "textpl.pseudo_labels",
     "find_label_issues": "textpl.clean",
     "LabelReport": "textpl.label_report",
+    "undo": "textpl.label_columns",
     "out_of_fold_probabilities": "textpl.out_of_fold",
     "HDLTeacher": "textpl.components.neighbor_teacher",
     "METHODS": "textpl.methods",
@@ -65,6 +66,7 @@ __all__ = [
     "pseudo_label",
     "softmatch",
     "uda",
+    "undo",
 ]
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
     from textpl.components.noise_losses_early import EarlyLearning
     from textpl.components.noise_losses_peer import CoTeaching
+    from textpl.label_columns import undo
     from textpl.label_report import LabelReport
     from textpl.labeling import label
     from textpl.methods import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.confident import detect_confident
@@ -152,7 +152,10 @@ def _texts(dataset: Dataset, column: str) -> list[str]:
 
 def _check_column(dataset: Dataset, column: str, argument: str) -> None:
     if not isinstance(dataset, Dataset):
-        raise ValueError(f"dataset must be a datasets.Dataset, not {type(dataset).__name__}: use Dataset.from_dict.")
+        remedy = (
+            "choose one split" if isinstance(dataset, DatasetDict) else "use Dataset.from_dict or Dataset.from_pandas"
+        )
+        raise ValueError(f"dataset must be a datasets.Dataset, not {type(dataset).__name__}: {remedy}.")
     if len(dataset) == 0:
         raise ValueError("The dataset has no rows.")
     if column not in dataset.column_names:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textpl.recipes_cli import recipes_app
+
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
     from textpl.pseudo_labels import PseudoLabels
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
 )
+app.add_typer(recipes_app, name="recipes")
 
 
 def _version(wanted: bool) -> None:
@@ -36,7 +39,9 @@ def main(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, a folder with recipe.yaml, or a bundled name.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, a folder with recipe.yaml, a bundled name, or hf://owner/name.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as method.threshold=0.9."),
@@ -53,13 +58,15 @@ def run(
     """Train with and without what the recipe tries (unlabelled text, cleaned labels, a loss): did it help?"""
     from rich.console import Console
 
+    from textpl.recipes.hub import SCHEME, resolve
     from textpl.recipes.parsing import load_recipe
     from textpl.recipes.run import run_recipe
 
     _log_to_terminal()
     console = Console()
     try:
-        loaded = load_recipe(recipe, overrides=overrides or [])
+        source = resolve(recipe) if recipe.startswith(SCHEME) else recipe
+        loaded = load_recipe(source, overrides=overrides or [])
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
         comparison = run_recipe(
             loaded,

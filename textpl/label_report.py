@@ -261,12 +261,14 @@ class LabelReport:
         lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
         if self.decisions:
             review = self.detection.info.get("review", {})
-            learnt = "" if review.get("learnt") else "; they say nothing about others (use strategy='gain' for that)"
+            lessons = review.get("lessons", 0)
+            learnt = "" if review.get("learnt") else f"; not enough to learn about the others ({lessons} were lessons)"
             lines.append(f"{len(self.decisions):,} {noun} were reviewed{learnt}")
         lines.append(f"apply(): {self.plan().summary()}")
         if self.dataset is not None and (name := held_out(self.dataset, self.split)):
             lines.append(f"{name!r} looks like held-out data: apply() refuses it unless told allow_test=True")
-        lines += getattr(self.problems, "summary", list)()
+        loaded = isinstance(self.problems, dict)
+        lines += self.problems.get("summary", []) if loaded else getattr(self.problems, "summary", list)()
         return "\n".join(lines)
 
     def per_label(self) -> list[dict[str, Any]]:

@@ -93,10 +93,11 @@ def plan(
 ) -> Plan:
     """Decide for every cell; the strongest action whose threshold `p_error` reaches is taken.
 
-    Without a threshold the automatic cut (`detection.flagged`) decides: cells are masked in multi-label data and rows
-    relabelled in single-label data. Flipping multi-label cells helps at a fixed 0.5 cut but shifts every score, so
-    that tuned thresholds get worse than with the noisy labels; masking was never worse. A relabelled row gets its most
-    probable label, which may be the given one: then nothing happens to it.
+    Without a threshold the automatic cut (`detection.flagged`) decides: cells are masked in multi-label data; rows of
+    single-label data are relabelled where `p_error` is one half or more, too. Flipping multi-label cells helps at a
+    fixed 0.5 cut but shifts every score, so that tuned thresholds get worse than with the noisy labels; masking was
+    never worse. A relabelled row gets its most probable label, which may be the given one: then nothing happens to
+    it.
 
     Repeated cleaning ends, because a cell only moves along `SOURCES`: a label is changed automatically at most once,
     and one that was changed and looks wrong again is masked, for a person to decide; weights never grow again, except
@@ -121,7 +122,9 @@ def plan(
     to_relabel = none if relabel is None else p >= relabel
     to_mask = none if drop is None else p >= drop
     if by_cut:
-        to_relabel, to_mask = (none, detection.flagged) if detection.multi else (detection.flagged, none)
+        # Of two labels the less probable one is never the better: a flagged row below one half is left for review.
+        likely = detection.flagged & (p >= 0.5)
+        to_relabel, to_mask = (none, detection.flagged) if detection.multi else (likely, none)
     better = alternatives(detection, given)
     contested = none
     if earlier is not None:

@@ -85,7 +85,7 @@ def check_probabilities(pred_probs: Any, labels: np.ndarray) -> np.ndarray:
         ValueError: for another shape, NaN, values outside [0, 1] and, single-label, rows that do not sum to one within
             0.001; the first rows are named.
     """
-    p = np.asarray(pred_probs, dtype=np.float32)
+    p = np.asarray(pred_probs.toarray() if issparse(pred_probs) else pred_probs, dtype=np.float32)
     where, rows = "pred_probs", len(labels)
     if p.ndim != 2 or len(p) != rows or p.shape[1] == 0:
         remedy = "one row per text in the same order, one column per label"
@@ -164,8 +164,10 @@ def _multi_hot(
     names = tuple(label_names) if label_names is not None else tuple(str(i) for i in range(width))
     if width == 0 or len(names) != width or num_labels not in (None, width):
         raise ValueError(
-            f"labels have {width} columns for {num_labels or len(names)} labels: give one column per label."
+            f"labels have {width} columns for {num_labels or len(names)} in label_names or pred_probs: they must agree."
         )
+    if len(set(names)) < width:
+        raise ValueError(f"label_names {names} must be distinct.")
     odd = ~((labels == 0) | (labels == 1))
     if odd.any():
         rows, columns = np.nonzero(odd)

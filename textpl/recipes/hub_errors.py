@@ -1,0 +1,59 @@
+"""What went wrong at the Hub, as one line with a remedy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+
+from textpl.recipes.yaml_text import RecipeError
+
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+
+
+@contextlib.contextmanager
+def clear_errors(repo_id: str, revision: str | None) -> Iterator[None]:
+    """Errors of the client as one line with a remedy; without their cause, whose request holds the token."""
+    try:
+        yield
+    except GatedRepoError:
+        raise RecipeError(f"{repo_id} is gated: ask for access on its page, then {LOG_IN}.") from None
+    except RevisionNotFoundError:
+        raise RecipeError(f"{repo_id} has no revision {revision!r}.") from None
+    except RemoteEntryNotFoundError:
+        raise RecipeError(f"{repo_id} has lost a file that the Hub lists; try again.") from None
+    except RepositoryNotFoundError as error:
+        if get_token() is not None and error.response.status_code == 401:
+            raise RecipeError(f"The Hub refuses the token, or there is no {repo_id}: {LOG_IN}.") from None
+        raise RecipeError(f"There is no {repo_id} on the Hub, or it is private: to see it, {LOG_IN}.") from None
+    except HfHubHTTPError as error:
+        raise RecipeError(_refused(repo_id, error.response.status_code)) from None
+    except RuntimeError as error:  # the client's, around what went wrong with one large file
+        if not str(error).startswith("Error while uploading"):
+            raise
+        raise RecipeError(f"{str(error).rstrip('.')}; nothing was shared. Try again.") from None
+    except (RevisionResolutionError, LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, ConnectionError):
+        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "there is no connection to it"
+        raise RecipeError(
+            f"{repo_id}{'@' + revision if revision else ''} is not in the cache, and the Hub cannot be reached ({why})."
+        ) from None
+
+
+def _refused(repo_id: str, status: int) -> str:
+    if status == 401:
+        return f"The Hub refuses the token: {LOG_IN}."
+    if status == 403:
+        return f"The token may not write to {repo_id}: {LOG_IN} with write access to that owner."
+    return f"The Hub answers {status} for {repo_id}; try again later."

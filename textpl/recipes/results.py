@@ -1,0 +1,90 @@
+"""The numbers of a run as they are read from `results.json`, of which a stranger may have written anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from textpl.recipes.parsing import RecipeError
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=200)]
+
+
+class _Numbers(BaseModel):
+    """Frozen; what is not asked for is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Side(_Numbers):
+    """One side of a comparison, in points."""
+
+    mean: Number
+    std: Number | None = None
+    seeds: list[int] = Field(min_length=1)
+    name: Word = ""
+
+
+class Difference(_Numbers):
+    """Method - baseline, in points, with its interval."""
+
+    mean: Number
+    interval: tuple[Number, Number]
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
+class DataRead(_Numbers):
+    """What was read."""
+
+    source: Word
+    revision: Word | None = None
+
+
+class Results(_Numbers):
+    """What a card says of `results.json`."""
+
+    metric: Word
+    baseline: Side
+    method: Side
+    difference: Difference
+    data: DataRead | None = None
+    versions: dict[Word, str | int | float | bool | None] = {}
+    labels: list[dict[str, Any]] = []
+    cleaning: list[dict[str, Any]] = []
+
+    @field_validator("versions")
+    @classmethod
+    def _short(cls, versions: dict[str, Any]) -> dict[str, Any]:
+        return {name: str(value)[:200] for name, value in list(versions.items())[:20]}
+
+
+def parse_results(content: bytes | str) -> Results:
+    """Read the content of `results.json`.
+
+    Raises:
+        RecipeError: if it is not what `textpl run` writes.
+    """
+    try:
+        return Results.model_validate(json.loads(content))
+    except RecursionError:
+        raise RecipeError("results.json is nested too deeply.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"results.json is not what textpl run writes: {where}: {first['msg']}.") from None
+    except ValueError as error:
+        raise RecipeError(f"results.json is no valid JSON: {error}.") from None
+
+
+def read_results(folder: Path) -> Results | None:
+    """The results beside a recipe; None if there are none.
+
+    Raises:
+        RecipeError: if the file is not what `textpl run` writes.
+    """
+    file = folder / "results.json"
+    return parse_results(file.read_bytes()) if file.is_file() else None
