@@ -1,6 +1,7 @@
 """Wrong and missing labels of multi-label corpora: every formula against a slow reference, and what it finds."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -349,8 +350,12 @@ def test_rows_with_company_have_their_own_rate_where_rows_keep_a_label():
     rates = Floors(0.1, np.full(3, 0.2), 0.4)
     model = NoiseModel(q, q, rates, 0.1, 0.0, True, "pairs")
     np.testing.assert_allclose(lone_chances(y, model), [[0.2, 0.4, 0.4], [0.1, 0.1, 0.1]], rtol=1e-5)
-    assert told(model, "auto") is model and not told(model, "swap").kept
-    assert told(model, "missing").rates.spurious.sum() == 0 and told(model, "spurious").rates.missing == 0
+    assert told(model, y, "auto") is model and not told(model, y, "swap").kept
+    assert told(model, y, "missing").rates.spurious.sum() == 0 and told(model, y, "spurious").rates.missing == 0
+    # Half of the rows are empty: rows do not always keep a label, unless the rate among the others can be believed.
+    unlikely = replace(model, rates=replace(rates, with_others=1.1))
+    assert told(model, y, "missing").kept and not told(unlikely, y, "missing").kept
+    assert told(unlikely, y[:1], "missing").kept
 
 
 def test_bounded_is_a_smooth_minimum():

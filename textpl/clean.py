@@ -66,7 +66,8 @@ def find_label_issues(
             `name` and `encode(texts, *, progress=True)`; None goes without embeddings (needs `pred_probs`).
         text_column: name of the text column.
         label_column: name of the label column.
-        label_names: name of every label, in the order of the ids and of the columns of `pred_probs`.
+        label_names: name of every label, in the order of the ids and of the columns of `pred_probs`; needed with
+            `pred_probs` where labels are names and the column declares no order.
         method: "auto" is ours; "confident" is confident learning as cleanlab has it (`pip install textpl[cleanlab]`).
         noise: multi-label: what is known about the errors: "missing" (labels are missing, none was added), "spurious"
             (some were added, none is missing), "swap" (one was taken for another), or "auto".
@@ -131,6 +132,7 @@ def _labels(
     count = shape[1] if len(shape) == 2 and not names else None
     if labels is not None:
         given, names_found = read_labels(labels, num_labels=count, label_names=names)
+        _check_order(names_found, pred_probs, names)
         if dataset is not None and len(dataset) != len(given):
             raise ValueError(f"The dataset has {len(dataset)} rows and there are {len(given)} labels: they must agree.")
         return given, names_found
@@ -140,8 +142,18 @@ def _labels(
     values = arrow_column(dataset, column)
     declared = declared_names({"dataset": dataset}, column, names)
     coding = infer_coding(values, where, label_names=declared, problem_type=None)
+    _check_order(coding.label_names, pred_probs, declared)
     given = coding.encode(values, where)
     return (given.astype(np.int8) if given.ndim == 2 else given), coding.label_names
+
+
+def _check_order(names: tuple[str, ...], pred_probs: Any, declared: Any) -> None:
+    """Refuse to guess which column of the probabilities is which name."""
+    if pred_probs is not None and not declared and not all(name.isdigit() for name in names):
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise ValueError(
+            f"pred_probs with labels given by name ({shown}): pass label_names in the order of its columns."
+        )
 
 
 def _texts(dataset: Dataset, column: str) -> list[str]:
@@ -219,6 +231,11 @@ def _problems(
     cache_dir: str | Path | None,
 ) -> CorpusProblems | None:
     if texts is None:
+        share = np.eye(len(names), dtype=np.float32)[given].mean(0) if given.ndim == 1 else given.mean(0)
+        for word, found in (("never", share == 0), ("always", share == 1)):
+            if found.any():
+                shown = ", ".join(np.array(names)[found][:8])
+                logger.warning("%d labels are %s given: %s. Nothing can be found for them.", found.sum(), word, shown)
         if test is not None:
             raise ValueError("test: leaks are looked for by text, so a dataset is needed.")
         return None

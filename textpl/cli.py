@@ -209,6 +209,10 @@ def clean(
     console.print(found.summary(), highlight=False, markup=False, soft_wrap=True)
     for what, file in {"report": page, **found.files}.items():
         console.print(f"  {what + ':':17s}{file}", highlight=False, markup=False, soft_wrap=True)
+    if review is None:
+        answer = "yes: right for the text; no: not" if found.report.multi else "the right label"
+        how = f"Fill the column `decision` of the cells to review ({answer}) and run this again with --review FILE."
+        console.print(how, highlight=False, markup=False, soft_wrap=True)
 
 
 def _prior(text: str) -> str | list[float]:

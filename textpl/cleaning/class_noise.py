@@ -9,7 +9,7 @@ from textpl.embeddings.graph import NeighborGraph
 SURE = 0.25  # share of the rows of each predicted class that count as sure of it
 # But at least so many: the wrongly labelled rows of a small class see all of its labels, the others all but their own,
 # so that the former look surest.
-SURE_ROWS = 10
+SURE_ROWS = 30
 PSEUDO_ROWS = 5.0  # by so many rows the rate of a class is drawn to that of all classes
 FAR = 30  # neighbours from here on are far: their labels say what the region is like, not what the row is
 # How much of the disagreement of labels with far neighbours the nearest one takes away, as a share of the skill of
@@ -24,7 +24,7 @@ STEPS = 60  # halvings of an interval of log-odds
 def anchor_transition(labels: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Transition matrix seen among the rows about which the fused model is surest (anchor points).
 
-    The surest quarter of the rows of each predicted class (10 rows at least), whose true label is taken to be the
+    The surest quarter of the rows of each predicted class (30 rows at least), whose true label is taken to be the
     predicted one (Patrini et al. 2017, arXiv 1609.03944, use one row per class). Rates of small classes are drawn to
     the common one.
 

@@ -55,7 +55,7 @@ def detect(
     p = np.asarray(probabilities, dtype=np.float32)
     votes = [] if graph is None else [neighbor_votes(graph, labels, *which) for which in (WIDE, NARROW)]
     model = noise_model(labels, p, votes, groups=groups, seed=seed) if context else plain_model(labels, p)
-    model = told(model, noise)
+    model = told(model, labels, noise)
     evidence = {"model": p, "neighbors": votes[0]} if votes else {"model": p}
     info = {
         "noise": noise,

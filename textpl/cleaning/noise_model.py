@@ -90,21 +90,26 @@ def noise_model(
         best, rates, context = paired, paired_rates, "pairs"
     by_pairs, by_best = (max(1 - found.missing / alone.missing, 0.0) for found in (paired_rates, rates))
     vanished = min(by_best, 2 * by_pairs)
-    kept = context == "pairs" and rates.missing >= HOLDS * alone.missing
+    kept = context == "pairs" and rates.missing >= HOLDS * alone.missing and _rows_keep_a_label(labels, rates)
     return NoiseModel(text, best, rates, alone.missing, vanished**2 * alone.missing, kept, context)
 
 
-def told(model: NoiseModel, noise: Noise) -> NoiseModel:
+def told(model: NoiseModel, labels: np.ndarray, noise: Noise) -> NoiseModel:
     """The model under what the user knows about the errors."""
     rates = model.rates
     if noise == "missing":
-        kept = model.context == "pairs"
+        kept = model.context == "pairs" and _rows_keep_a_label(labels, rates)
         return replace(model, rates=replace(rates, spurious=np.zeros_like(rates.spurious)), swap_rate=0.0, kept=kept)
     if noise == "spurious":
         return replace(model, rates=replace(rates, missing=0.0, with_others=0.0), swap_rate=0.0)
     if noise == "swap":
         return replace(model, swap_rate=model.rate_by_text, kept=False)
     return model
+
+
+def _rows_keep_a_label(labels: np.ndarray, rates: Floors) -> bool:
+    """No row is empty, or the missing rate of rows with another label is one to be believed (below 4 of 9 labels)."""
+    return bool(labels.any(1).mean() > 0.995) or rates.with_others < 0.8
 
 
 def check_noise(noise: str) -> None:
