@@ -253,7 +253,9 @@ class LabelReport:
         """What was found, in words."""
         flags, noun = self.flagged, "cells" if self.multi else "rows"
         size = f"{len(self.given):,} rows" + (f" x {len(self.label_names)} labels" if self.multi else "")
-        lines = [f"{size}: {flags.sum():,} {noun} look wrong; {self.expected_errors:,.0f} errors are expected"]
+        sure = float(self.p_error[flags].sum(dtype=np.float64))
+        found = f"{size}: {flags.sum():,} {noun} look wrong, about {sure:,.0f} of them are"
+        lines = [f"{found}; {self.expected_errors:,.0f} errors are expected in all"]
         if self.multi:
             missing = int((flags & (self.given == 0)).sum())
             lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
