@@ -527,3 +527,19 @@ def test_semeval_with_missing_labels():
     assert score > 1.5 * average_precision_score(wrong, np.abs(z - p).ravel())
     assert score > average_precision_score(wrong, adjusted.ravel())
     assert found.flagged.sum() == pytest.approx(wrong.sum(), rel=0.6)
+
+
+def test_counts_are_not_believed_where_every_row_has_one_label():
+    """Rows with exactly one label: if some are taken for another, the number of labels explains every error away."""
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((6, 24)) / np.sqrt(24)
+    x = rng.standard_normal((1500, 24)).astype(np.float32)
+    right = (7 * (x @ directions.T) + rng.gumbel(size=(1500, 6))).argmax(1)
+    taken = np.where(rng.random(1500) < 0.2, (right + rng.integers(1, 3, 1500)) % 6, right)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y, z = (np.eye(6, dtype=np.int8)[ids] for ids in (right, taken))
+    found = detect(z, out_of_sample(x, z, progress=False), brute_graph(x, 50))
+    assert found.info["context"] == "pairs" and 0.02 < found.info["swap_rate"] < 0.4
+    lost = y * (rng.random((1500, 1)) > 0.3)
+    found = detect(lost.astype(np.int8), out_of_sample(x, lost.astype(np.int8), progress=False), brute_graph(x, 50))
+    assert found.info["context"] == "counts" and found.info["swap_rate"] < 0.02
