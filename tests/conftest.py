@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, Trainer, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from textpl.embeddings.graph import NeighborGraph
 
@@ -133,3 +140,27 @@ def brute_graph(vectors, k):
     np.fill_diagonal(sims, -np.inf)
     ids = np.argsort(-sims, axis=1, kind="stable")[:, :k]
     return NeighborGraph(ids.astype(np.int32), np.take_along_axis(sims, ids, 1).astype(np.float32))
+
+
+def distance(ours, theirs):
+    """Relative distance of two gradients, lists of tensors."""
+    difference = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)]).norm()
+    return float(difference / torch.cat([b.flatten() for b in theirs]).norm())
+
+
+def reference_gradient(model, loss):
+    """The gradient of a loss written down by hand."""
+    model.zero_grad()
+    loss.backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+class Stop(TrainerCallback):
+    """Interrupts training after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt

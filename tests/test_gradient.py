@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import make_data, make_model, make_pool, make_tokenizer, make_trainer
+from conftest import distance, make_data, make_model, make_pool, make_tokenizer, make_trainer, reference_gradient
 from transformers import TrainerCallback
 
 import textpl
@@ -75,17 +75,6 @@ def summed_loss(model, labeled, pool_inputs, task):
         loss = F.binary_cross_entropy_with_logits(z, (p >= 0.5).to(p.dtype), reduction="none")
     assert 0 < w.mean() < 1, "the test needs some in and some out"
     return supervised + WEIGHT * (w * loss).sum() / w.numel()
-
-
-def distance(ours, theirs):
-    difference = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)]).norm()
-    return float(difference / torch.cat([b.flatten() for b in theirs]).norm())
-
-
-def reference_gradient(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return [p.grad for p in model.parameters() if p.grad is not None]
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])

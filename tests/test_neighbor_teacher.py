@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_data, make_model, make_pool, make_tokenizer, make_trainer
+from conftest import Stop, make_data, make_model, make_pool, make_tokenizer, make_trainer
 from datasets import Dataset
-from transformers import TrainerCallback
 
 import textpl
 from textpl.callbacks.semi_supervised import SemiSupervised
@@ -201,15 +200,6 @@ def test_a_mix_resumes_where_it_was(tmp_path, tokenizer, make):
     resumed.train(resume_from_checkpoint=True)
     for key, tensor in straight.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[key], tensor, rtol=0, atol=0)
-
-
-class Stop(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
 
 
 def test_everything_a_teacher_knows_is_in_its_state(tmp_path, tokenizer):

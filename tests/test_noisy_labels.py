@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import make_data, make_model, make_pool, make_tokenizer, make_trainer
+from conftest import Stop, distance, make_data, make_model, make_pool, make_tokenizer, make_trainer, reference_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -376,17 +376,6 @@ def cell_losses(model, data, rows, tokenizer, task, name):
     return total(loss(p, y)) if task == "single" else loss(p, y) + loss(1 - p, 1 - y)
 
 
-def distance(ours, theirs):
-    difference = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)]).norm()
-    return float(difference / torch.cat([b.flatten() for b in theirs]).norm())
-
-
-def reference_gradient(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return [p.grad for p in model.parameters() if p.grad is not None]
-
-
 WEIGHTS = [("single", None), ("single", "rows"), ("multi", None), ("multi", "rows"), ("multi", "cells")]
 
 
@@ -523,15 +512,6 @@ LOSSES = {
     "co_teaching": lambda: CoTeaching(0.3, missing_rate=0.1, warm_up=0.5),
 }
 RESUME = {"max_steps": 9, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "linear"}
-
-
-class Stop(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
 
 
 def build(folder, tokenizer, name, task, stop=None, pool=False, data=None, **settings):
