@@ -11,9 +11,10 @@ from datasets import Dataset, load_dataset
 from typer.testing import CliRunner
 
 import textpl.clean_files
-from textpl.clean_files import clean_files, find_delimiter, read_labelled, read_probabilities
+from textpl.clean_files import clean_files
 from textpl.cli import app
 from textpl.label_report import undo
+from textpl.labelled_files import find_delimiter, read_labelled, read_probabilities
 
 TOPICS = {
     "rain": ["rain", "cloud", "storm", "wet", "wind", "umbrella"],

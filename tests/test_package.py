@@ -29,7 +29,7 @@ FLOORS = [
     {"cleaning"},
     {"components", "pool"},
     {"label_columns", "review_formats", "label_cells", "label_report_files", "label_report"},
-    {"callbacks", "labeling", "pseudo_labels", "label_files", "clean", "clean_files", "out_of_fold"},
+    {"callbacks", "labeling", "pseudo_labels", "label_files", "clean", "labelled_files", "clean_files", "out_of_fold"},
     {"methods", "comparison"},
     {"reports"},
     {"recipes"},
