@@ -360,3 +360,19 @@ def test_noise_rates_by_the_report_and_by_trusted_rows():
         report.noise_rates(trusted)
     with pytest.raises(ValueError, match=r"expected \(200, 3\)"):
         report.noise_rates(trusted, truth[:5])
+
+
+def test_noise_rates_from_other_sources():
+    rng = np.random.default_rng(0)
+    right = np.repeat([0, 1], 300)
+    given = np.where(rng.random(600) < 0.2, 1 - right, right)
+    p = np.where(np.arange(2) == right[:, None], 0.79, 0.21).astype(np.float32)
+    neighbors = np.stack([(np.arange(600) + step) % 300 + 300 * right for step in (1, 2)], 1).astype(np.int32)
+    found = Detection(1 - p[np.arange(600), given], p, given != right, right, evidence={"model": p})
+    report = LabelReport(found, given, ["a", "b"], neighbors=neighbors)
+    for source in ("anchors", "clusterability"):
+        assert np.allclose(report.noise_rates(source=source).matrix, [[0.8, 0.2], [0.2, 0.8]], atol=0.08), source
+    with pytest.raises(ValueError, match="needs neighbours"):
+        LabelReport(found, given, ["a", "b"]).noise_rates(source="clusterability")
+    with pytest.raises(ValueError, match="'anchors' or"):
+        report.noise_rates(source="guess")

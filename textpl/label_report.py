@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
 
 from textpl.cleaning.apply import Earlier, Plan, plan, row_errors
-from textpl.cleaning.noise_rates import RateEstimate, rates_from_posterior, rates_from_trusted
+from textpl.cleaning.noise_rates import (
+    RateEstimate,
+    rates_from_clusterability,
+    rates_from_posterior,
+    rates_from_trusted,
+)
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review import Strategy, recut, review_order, settle
-from textpl.cleaning.transition import TransitionEstimate, transition_from_posterior, transition_from_trusted
+from textpl.cleaning.transition import (
+    TransitionEstimate,
+    transition_from_anchors,
+    transition_from_clusterability,
+    transition_from_posterior,
+    transition_from_trusted,
+)
+from textpl.embeddings.graph import NeighborGraph
 from textpl.label_cells import cell_table, texts_of
 from textpl.label_columns import cleaned_dataset, earlier_cleaning, held_out, undo
 from textpl.label_report_files import load_parts, plain, plain_problems, save_report
@@ -297,7 +309,10 @@ class LabelReport:
         ]
 
     def noise_rates(
-        self, trusted_rows: Sequence[int] | None = None, trusted_labels: np.ndarray | None = None
+        self,
+        trusted_rows: Sequence[int] | None = None,
+        trusted_labels: np.ndarray | None = None,
+        source: Literal["posterior", "anchors", "clusterability"] = "posterior",
     ) -> RateEstimate | TransitionEstimate:
         """How often labels go wrong, with 95 % intervals, for `textpl.ForwardCorrection`.
 
@@ -305,15 +320,33 @@ class LabelReport:
             trusted_rows: rows whose right labels are known, drawn at random (a review queue is not); None takes the
                 probabilities of this report. The intervals then know the sampling error only, not that of the detector.
             trusted_labels: their right labels, in the form of `given`.
+            source: without trusted rows: "posterior", the probabilities of this report, which is nearest to the truth;
+                "anchors", the rows the model is surest of (single-label); "clusterability", the labels of the two
+                nearest rows (poor for sparse labels).
 
         Returns:
             Multi-label: rates at which each label is lost and added. Single-label: P(given | right).
 
         Raises:
-            ValueError: rows without labels, or labels of another shape.
+            ValueError: rows without labels, labels of another shape, or a source that this report does not have.
         """
         if (trusted_rows is None) != (trusted_labels is None):
             raise ValueError("Give trusted_rows and trusted_labels together.")
+        if trusted_rows is None and source == "anchors":
+            if self.multi or "model" not in self.detection.evidence:
+                raise ValueError(
+                    "source='anchors' needs one label per row and a report with the model's probabilities."
+                )
+            return transition_from_anchors(self.given, self.detection.evidence["model"])
+        if trusted_rows is None and source == "clusterability":
+            if self.neighbors is None:
+                raise ValueError("source='clusterability' needs neighbours: find the issues with an encoder.")
+            graph = NeighborGraph(self.neighbors, np.zeros(self.neighbors.shape, dtype=np.float32))
+            if self.multi:
+                return rates_from_clusterability(self.given, graph)
+            return transition_from_clusterability(self.given, graph, len(self.label_names))
+        if source not in ("posterior", "anchors", "clusterability"):
+            raise ValueError(f"source={source!r}: use 'posterior', 'anchors' or 'clusterability'.")
         if trusted_rows is None:
             if self.multi:
                 return rates_from_posterior(self.given, self.p_true)
