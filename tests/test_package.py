@@ -33,7 +33,7 @@ FLOORS = [
     {"methods", "comparison"},
     {"reports"},
     {"recipes"},
-    {"cli", "recipes_cli"},
+    {"cli", "recipes_cli", "hub_cli", "terminal"},
 ]
 
 

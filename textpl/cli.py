@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import textpl.hub_cli  # noqa: F401  (adds commands to recipes_app)
 from textpl.recipes_cli import recipes_app
 
 if TYPE_CHECKING:
