@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: quickstart test lint format
+.PHONY: quickstart test lint format docs notebooks
 
 quickstart: .venv/quickstart.installed
 	$(BIN)/textpl run quickstart
@@ -13,6 +13,12 @@ lint: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/dev.installed
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . build/site
+
+notebooks: .venv/dev.installed
+	$(BIN)/python notebooks/build.py
 
 format: .venv/dev.installed
 	$(BIN)/ruff check --fix .

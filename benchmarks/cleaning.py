@@ -45,7 +45,7 @@ from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
-from textpl.label_report import Decision, LabelReport
+from textpl.label_issues.report import Decision, LabelReport
 
 OUT = Path(__file__).parent / "out" / "cleaning"
 ROWS = {"goemotions": 20_000, "ag_news": 10_000, "online_shopping_10_cats": 10_000}  # at random; else all

@@ -1,8 +1,8 @@
 """A Hugging Face Hub on loopback, in memory: what the real client asks for when it pushes, lists and downloads.
 
 Written from the requests of huggingface_hub 2.4: create repo, branch, preupload, commit (ndjson), LFS batch and upload,
-resolve with ETag and commit headers and a redirect for LFS files, tree in pages, info, list by tag, whoami; errors with
-the Hub's headers.
+resolve with ETag and commit headers and a redirect for LFS files, tree in pages, info, list by tag, whoami; Xet in
+place of LFS if `hub.xet` is set; errors with the Hub's headers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import yaml
+from xet_storage import XET_TOKEN, XetContent
 
-ROUTE = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch|revision|tree)/([^/]+)(?:/(.*))?")
+ROUTE = re.compile(
+    r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch|revision|tree|paths-info)/([^/]+)(?:/(.*))?"
+)
 DATE = "2026-01-01T00:00:00.000Z"
 LARGE = 10_000  # bytes; larger files, and pictures and parquet files of any size, go by LFS
 
@@ -36,6 +39,8 @@ class Repo:
     private: bool
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # commit -> path -> content
     branches: dict[str, str] = field(default_factory=dict)
+    likes: int = 0
+    downloads: int = 0
 
     def commit(self, files, branch="main"):
         """A new commit with exactly these files."""
@@ -55,6 +60,10 @@ def by_lfs(path, size):
     return size > LARGE or path.endswith((".png", ".parquet", ".safetensors"))
 
 
+def sha256(content):
+    return content.oid if isinstance(content, XetContent) else hashlib.sha256(content).hexdigest()
+
+
 def git_oid(content):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
@@ -69,6 +78,7 @@ class Hub:
         self.blobs = {}
         self.requests = []
         self.full = False
+        self.xet = None  # an XetStorage, or LFS alone
 
     def add(self, name, files, *, private=False, kind="models"):
         """A repository as if somebody had pushed it; the commit."""
@@ -107,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.requests.append((self.command, url.path))
         try:
+            if url.path.startswith("/cas/"):
+                return self.xet_storage(url.path)
             self.authenticate()
             self.dispatch(url.path)
         except Refused as refused:
@@ -158,9 +170,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.create(json.loads(self.body))
         if path == "/api/models":
             return self.list_models()
+        if hit := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/xet-(read|write)-token/([^/]+)", path):
+            self.repo(hit[1], hit[2], write=hit[3] == "write")
+            return self.answer(200, *self.hub.xet.connection(self.headers["Host"]))
         if hit := ROUTE.fullmatch(path):
             kind, name, verb, revision, rest = hit.groups()
-            return getattr(self, verb)(kind, name, unquote(revision), unquote(rest or ""))
+            return getattr(self, verb.replace("-", "_"))(kind, name, unquote(revision), unquote(rest or ""))
         if hit := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)", path):
             return self.revision(*hit.groups(), "main", "")
         if hit := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
@@ -203,7 +218,7 @@ class Handler(BaseHTTPRequestHandler):
         for file in json.loads(self.body)["files"]:
             mode = "lfs" if by_lfs(file["path"], file["size"]) else "regular"
             old = present.get(file["path"])
-            oid = None if old is None else hashlib.sha256(old).hexdigest() if mode == "lfs" else git_oid(old)
+            oid = None if old is None else sha256(old) if mode == "lfs" else git_oid(old)
             files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         self.answer(200, {"files": files})
 
@@ -217,7 +232,8 @@ class Handler(BaseHTTPRequestHandler):
                 case "file":
                     files[value["path"]] = base64.b64decode(value["content"])
                 case "lfsFile":
-                    files[value["path"]] = self.hub.blobs[value["oid"]]
+                    known = self.hub.blobs.get(value["oid"])
+                    files[value["path"]] = known or self.hub.xet.content(value["oid"], value["size"])
                 case "deletedFile":
                     del files[value["path"]]
         sha = repo.commit(files, revision)
@@ -241,25 +257,50 @@ class Handler(BaseHTTPRequestHandler):
         assert self.user is None, "the token went to the storage"
         return self.answer(200, self.hub.blobs[oid])
 
+    def xet_storage(self, path):
+        url_only = self.command == "GET" and "/xorbs/" in path  # of a reconstruction: whoever has it may read
+        if not url_only and self.headers.get("Authorization") != f"Bearer {XET_TOKEN}":
+            raise Refused(401, "", "not the token of the storage")
+        if self.hub.full:
+            raise Refused(403, "", "Storage is full")
+        found = self.hub.xet.answer(self.command, path, self.body, self.headers["Host"])
+        if found is None:
+            raise Refused(404, "", "not here")
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked and isinstance(found, bytes):
+            start, stop = int(asked[1]), int(asked[2]) + 1
+            where = {"Content-Range": f"bytes {start}-{stop - 1}/{len(found)}"}
+            return self.answer(206, found[start:stop], where)
+        self.answer(200, found)
+
     def revision(self, kind, name, revision, _):
         repo = self.repo(kind, name)
         self.answer(200, self.info(repo, repo.find(revision)))
 
     def info(self, repo, sha):
         siblings = [{"rfilename": path} for path in repo.commits[sha]]
+        if "blobs" in self.query:
+            siblings = [s | {"size": len(repo.commits[sha][s["rfilename"]])} for s in siblings]
         card = re.match(r"---\n(.*?)\n---\n", repo.commits[sha].get("README.md", b"").decode(), re.DOTALL)
         about = (yaml.safe_load(card[1]) if card else None) or {}
         return {
             "id": repo.name, "modelId": repo.name, "sha": sha, "private": repo.private, "siblings": siblings,
-            "tags": about.get("tags", []), "createdAt": DATE, "lastModified": DATE, "downloads": 0, "likes": 0,
+            "tags": about.get("tags", []), "createdAt": DATE, "lastModified": DATE, "cardData": about,
+            "downloads": repo.downloads, "likes": repo.likes,
         }  # fmt: skip
 
     def list_models(self):
-        wanted = set(self.query.get("filter", []))
-        shown = [r for (kind, _), r in self.hub.repos.items() if kind == "models" and not r.private]
+        wanted, author = set(self.query.get("filter", [])), self.query.get("author", [""])[0]
+        shown = [
+            repo
+            for (kind, name), repo in self.hub.repos.items()
+            if kind == "models" and name.startswith(author) and (not repo.private or name.split("/")[0] == self.user)
+        ]
         found = [self.info(repo, repo.branches["main"]) for repo in shown]
-        words = self.query.get("search", [""])[0]
-        self.answer(200, [info for info in found if wanted <= set(info["tags"]) and words in info["id"]])
+        found = [info for info in found if wanted <= set(info["tags"])]
+        if (by := self.query.get("sort", [""])[0]) in ("likes", "downloads"):
+            found.sort(key=lambda info: -info[by])
+        self.answer_page(found)
 
     def tree(self, kind, name, revision, under):
         repo = self.repo(kind, name)
@@ -269,21 +310,32 @@ class Handler(BaseHTTPRequestHandler):
             if under and not path.startswith(f"{under}/"):
                 continue
             folders |= {path.rsplit("/", n)[0] for n in range(1, path.count("/") + 1)}
-            entry = {"type": "file", "path": path, "size": len(content), "oid": git_oid(content)}
-            if by_lfs(path, len(content)):
-                oid = hashlib.sha256(content).hexdigest()
-                entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
-            entries.append(entry)
+            entries.append(self.entry(path, content))
         if under and not entries:
             raise Refused(404, "EntryNotFound", f"{under} does not exist")
         entries += [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in sorted(folders)]
+        self.answer_page(entries)
+
+    def answer_page(self, entries):
         start = int(self.query.get("cursor", ["0"])[0])
         page, headers = entries[start : start + self.hub.page], {}
         if start + self.hub.page < len(entries):
             base = self.path.split("?")[0]
-            query = f"recursive=true&cursor={start + self.hub.page}"
+            query = urlencode(self.query | {"cursor": [start + self.hub.page]}, doseq=True)
             headers["Link"] = f'<http://{self.headers["Host"]}{base}?{query}>; rel="next"'
         self.answer(200, page, headers)
+
+    def paths_info(self, kind, name, revision, _):
+        files = (repo := self.repo(kind, name)).commits[repo.find(revision)]
+        wanted = parse_qs(self.body.decode()).get("paths", [])
+        self.answer(200, [self.entry(path, files[path]) for path in wanted if path in files])
+
+    def entry(self, path, content):
+        entry = {"type": "file", "path": path, "size": len(content), "oid": git_oid(content)}
+        if by_lfs(path, len(content)):
+            oid = sha256(content)
+            entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
+        return entry
 
     def resolve(self, kind, name, revision, path):
         repo = self.repo(kind, name)
@@ -294,9 +346,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, b"", headers | {"X-Error-Code": "EntryNotFound", "X-Error-Message": "no such file"})
         if not by_lfs(path, len(content)):
             return self.answer(200, content, headers | {"ETag": f'"{git_oid(content)}"'})
-        oid = hashlib.sha256(content).hexdigest()
+        oid = sha256(content)
         self.hub.blobs[oid] = content
         linked = {"X-Linked-ETag": f'"{oid}"', "X-Linked-Size": str(len(content))}
+        if isinstance(content, XetContent):
+            token = f"http://{self.headers['Host']}/api/{kind}/{name}/xet-read-token/{sha}"
+            linked |= {"X-Xet-Hash": content.xet_hash, "Link": f'<{token}>; rel="xet-auth"'}
         # Under another name, as the real one is: the client must not send its token there.
         elsewhere = self.headers["Host"].replace("127.0.0.1", "localhost")
         return self.answer(302, b"", headers | linked | {"Location": f"http://{elsewhere}/lfs/{oid}"})

@@ -5,7 +5,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from scipy.sparse import csr_matrix
 
-from textpl.clean import find_label_issues
+from textpl.cleaning.inputs import split_labels
+from textpl.label_issues.find import find_label_issues
 
 NAMES = ["joy", "anger", "fear"]
 WORDS = [["glad", "happy", "smile"], ["angry", "rage", "furious"], ["afraid", "scared", "terror"]]
@@ -139,7 +140,8 @@ def test_leaks_from_a_test_split():
     data = Dataset.from_dict({"text": texts, "label": y.tolist()})
     test = Dataset.from_dict({"text": [texts[5], "nothing like it"], "label": [[1, 0, 0], [0, 1, 0]]})
     report = run(data, test=test)
-    assert "leak" in report.summary().lower() or "test" in report.summary().lower()
+    assert "1 test rows are also in train (1 exactly)" in report.summary()
+    assert "No leaks found" in run(data, test=test.select([1])).summary() and "leak" not in run(data).summary()
     with pytest.raises(ValueError, match="leaks are looked for by text"):
         run(labels=y, pred_probs=probabilities(y), encoder=None, test=test)
 
@@ -186,7 +188,24 @@ def test_single_label_probabilities_sum_to_one():
         ({"dataset": Dataset.from_dict({"text": ["a", None], "label": [0, 1]})}, "row 1"),
         ({"dataset": Dataset.from_dict({"text": ["a", "b"], "label": [0, None]})}, "row 1"),
         ({"dataset": Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}), "labels": [0, 1, 1]}, "3 labels"),
-        ({"dataset": Dataset.from_dict({"text": ["a"], "label": [0]})}, "[Dd]istinct|one class|label"),
+        ({"dataset": Dataset.from_dict({"text": ["a"], "label": [0]})}, "every row has the label 0"),
+        ({"dataset": Dataset.from_dict({"text": ["a"], "label": [[0, 1]]})}, "1 distinct texts"),
+        ({"labels": np.zeros((3, 0)), "pred_probs": np.zeros((3, 0))}, "no columns"),
+        ({"labels": [[], []], "pred_probs": [[0.1, 0.2], [0.3, 0.4]]}, "every list of labels is empty"),
+        (
+            {
+                "dataset": Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 1]}),
+                "test": Dataset.from_dict({"t": ["a"]}),
+            },
+            "columns of test are",
+        ),
+        (
+            {
+                "dataset": Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 1]}),
+                "test": Dataset.from_dict({"text": []}),
+            },
+            "test: the dataset has no rows",
+        ),
         ({"dataset": Dataset.from_dict({"text": ["a a"] * 6, "label": [[0], [1], [0], [1], [0], [1]]})}, "distinct"),
         ({"dataset": Dataset.from_dict({"text": ["a", "b"], "label": ["['joy']", "['joy', 'fear']"]})}, "list"),
     ],
@@ -205,10 +224,68 @@ def test_one_row_with_probabilities():
 
 @pytest.mark.parametrize("rows", [2, 3, 7])
 def test_few_rows(rows):
+    """Also of two labels that are always given together with nothing else."""
     texts, y = make(rows, seed=3, rate=0.5)
     y[0], y[1] = [1, 0, 1], [0, 1, 0]
     report = run(Dataset.from_dict({"text": texts, "label": y.tolist()}))
     assert report.p_error.shape == (rows, 3) and np.isfinite(report.p_error).all()
+
+
+def test_labels_that_are_all_the_same_or_all_different():
+    texts, _ = make(4)
+    for labels in (["joy"] * 4, [1] * 4, [0] * 4):
+        with pytest.raises(ValueError, match=r"every row has the label .*pred_probs"):
+            run(Dataset.from_dict({"text": texts, "label": labels}))
+    with pytest.raises(ValueError, match="Every label is given once.*pred_probs"):
+        run(Dataset.from_dict({"text": texts[:2], "label": ["joy", "fear"]}))
+    known = run(labels=["joy"] * 4, label_names=["joy", "fear"], pred_probs=[[0.9, 0.1]] * 4, encoder=None)
+    assert not known.flagged.any() and "'fear'" in known.summary()
+
+
+def test_labels_in_one_string_are_refused_with_the_remedy():
+    texts, y = make(30)
+    joined = ["; ".join(row) or "none" for row in lists(y, NAMES)]
+    for arguments in ({"dataset": Dataset.from_dict({"text": texts, "label": joined})}, {"labels": joined}):
+        with pytest.raises(ValueError, match=r"looks like several labels.*split_labels\(labels, ';'\).*label_names"):
+            run(**arguments)
+    with pytest.raises(ValueError, match=r"split_labels\(labels\); `textpl clean`"):
+        run(labels=[str(row) for row in lists(y, NAMES)], embeddings=np.ones((30, 2)))
+    split = split_labels(joined, ";")
+    assert run(Dataset.from_dict({"text": texts, "label": split})).p_error.shape == (30, 4)
+
+
+def test_arrays_get_the_findings_that_need_no_text():
+    _, y = make(200)
+    y = np.concatenate([y, np.zeros((200, 1), np.int8)], 1)
+    vectors = np.concatenate([y[:, :3] + 0.1, np.random.default_rng(0).random((200, 4))], 1)
+    vectors[7], y[7] = vectors[3], 1 - y[3]
+    report = run(labels=y, embeddings=vectors)
+    summary = report.summary()
+    assert "2 rows have the same embedding as another row" in summary and "have different labels" in summary
+    assert report.problems.outliers is not None and report.problems.labels.counts.tolist() == y.sum(0).tolist()
+    bare = run(labels=y[:, :3], pred_probs=probabilities(y[:, :3]), encoder=None)
+    assert bare.problems.outliers is None and bare.problems.labels.imbalance > 1
+
+
+def test_few_rows_per_label_are_told():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 2, 60)
+    texts = [f"{rng.choice(WORDS[k])} n{i}" for i, k in enumerate(ids)]
+    report = run(Dataset.from_dict({"text": texts, "label": ids.tolist()}))
+    assert "fewer than 200 rows per label" in report.summary()
+    p = np.tile(np.eye(2)[ids] * 0.8 + 0.1, (10, 1))
+    assert "fewer than" not in run(labels=np.tile(ids, 10), pred_probs=p, encoder=None).summary()
+
+
+def test_confident_learning_says_that_its_count_is_not_calibrated():
+    pytest.importorskip("cleanlab")
+    _, y = make()
+    y[:10] = 1 - y[:10]
+    report = run(labels=y, pred_probs=probabilities(make()[1]), encoder=None, method="confident")
+    assert not report.calibrated and report.flagged.any() and report.to_dict()["calibrated"] is False
+    assert "cleanlab's count, not calibrated" in report.summary() and "cells masked. How many" in report.summary()
+    assert "expected" not in report.summary().lower()
+    assert run(labels=y, pred_probs=probabilities(make()[1]), encoder=None).calibrated
 
 
 def test_one_label():

@@ -10,11 +10,12 @@ import pytest
 from datasets import Dataset, load_dataset
 from typer.testing import CliRunner
 
-import textpl.clean_files
-from textpl.clean_files import clean_files
+import textpl.label_issues.files
+from textpl.cleaning.inputs import find_delimiter
 from textpl.cli import app
-from textpl.label_report import undo
-from textpl.labelled_files import find_delimiter, read_labelled, read_probabilities
+from textpl.label_issues.columns import undo
+from textpl.label_issues.files import clean_files
+from textpl.label_issues.reading import read_labelled, read_probabilities
 
 TOPICS = {
     "rain": ["rain", "cloud", "storm", "wet", "wind", "umbrella"],
@@ -132,7 +133,7 @@ def test_decisions_are_applied_without_computing_anything_anew(tmp_path, monkeyp
         writer.writeheader()
         writer.writerows(lines)
     filled = queue.read_bytes()
-    monkeypatch.setattr(textpl.clean_files, "find_label_issues", lambda *a, **k: pytest.fail("computed anew"))
+    monkeypatch.setattr(textpl.label_issues.files, "find_label_issues", lambda *a, **k: pytest.fail("computed anew"))
     done = run(data, "--out", out, "--review", queue)
     assert done.exit_code == 0, done.output
     assert "nothing is computed anew" in done.output and "21 cells as reviewed" in done.output
@@ -157,10 +158,42 @@ def test_a_report_on_other_data_is_not_used(tmp_path):
     assert (out / "report" / "report.json").read_bytes() == before
 
 
+def test_what_was_done_is_recorded(tmp_path):
+    data, out = write(tmp_path / "data.csv", ["; ".join(row) for row in LABELS]), tmp_path / "out"
+    done = run(data, "--encoder", "lsa", "--out", out, "--relabel", 0.5)
+    assert done.exit_code == 0 and str(out / "cleaning.json") in done.output
+    told = json.loads((out / "cleaning.json").read_text(encoding="utf-8"))
+    assert (told["source"], told["text"], told["labels"]) == (str(data), "text", "label")
+    assert told["settings"] == {"encoder": "lsa", "relabel": 0.5} and told["method"] == "auto"
+    cleaned = load_dataset(str(out / "cleaned"), split="train")
+    changed = sum(source == "relabelled" for row in cleaned["label_source"] for source in row)
+    counts = told["counts"]
+    assert counts["rows"] == 90 and counts["labels"] == 3 and counts["relabelled"] == changed > 0
+    assert counts["masked"] == counts["downweighted"] == counts["reviewed"] == 0
+    assert told["task"] == "multi" and told["label_names"] == ["chess", "rain", "tea"]
+    assert 0 <= told["expected_right_changed"] < 0.1 and told["versions"]["textpl"]
+    assert len(told["noise"]["false_negative"]) == 3 and told["noise"]["source"] == "posterior"
+    # Another action on the same report: what was said when it was made is still known.
+    assert run(data, "--out", out).exit_code == 0
+    told = json.loads((out / "cleaning.json").read_text(encoding="utf-8"))
+    assert told["settings"] == {"encoder": "lsa"} and told["counts"]["relabelled"] == 0 < told["counts"]["masked"]
+
+
+def test_without_calibrated_scores_no_price_is_told(tmp_path):
+    pytest.importorskip("cleanlab")
+    data, out = write(tmp_path / "data.jsonl", LABELS), tmp_path / "out"
+    done = run(data, "--encoder", "lsa", "--method", "confident", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "cleanlab's count, not calibrated" in done.output and "of all right labels" not in done.output
+    told = json.loads((out / "cleaning.json").read_text(encoding="utf-8"))
+    assert told["expected_right_changed"] is None is told["expected_errors"] and told["method"] == "confident"
+
+
 def test_an_interrupted_run_starts_again(tmp_path):
     data, out = write(tmp_path / "data.jsonl", LABELS), tmp_path / "out"
     clean_files(str(data), out, encoder="lsa", progress=False)
-    for file in (out / "review.csv", out / "report" / "inputs.json", *(out / "cleaned").iterdir()):
+    written = (out / "review.csv", out / "cleaning.json", out / "report" / "inputs.json", *(out / "cleaned").iterdir())
+    for file in written:
         file.unlink()
     (out / "cleaned").rmdir()
     assert clean_files(str(data), out, encoder="lsa", progress=False).files["cells to review"].exists()
@@ -192,6 +225,9 @@ def test_leaks_are_looked_for(tmp_path):
     done = run(data, "--encoder", "lsa", "--out", tmp_path / "out", "--test", test)
     assert done.exit_code == 0, done.output
     assert "3 test rows are also in train (3 exactly)" in done.output
+    other = write(tmp_path / "other.jsonl", LABELS[:1], ["a quite different matter altogether"])
+    done = run(data, "--encoder", "lsa", "--out", tmp_path / "out2", "--test", other)
+    assert done.exit_code == 0 and "No leaks found" in done.output
     assert "test row 2" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 

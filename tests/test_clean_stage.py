@@ -6,17 +6,21 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_model, make_texts, make_tokenizer
+from transformers import set_seed
 from typer.testing import CliRunner
 
 from textpl import GeneralizedCrossEntropy, NoisyLabels
 from textpl.cli import app
+from textpl.components.labeled import cross_entropy
 from textpl.corpus import read_corpus
 from textpl.labels import label_array
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.noise_stage import estimate_noise
 from textpl.recipes.noisy_corpus import TRUTH, judged_by_truth, with_truth
 from textpl.recipes.parsing import load_recipe
+from textpl.recipes.sides import Sides
 from textpl.recipes.trainers import Trainers
 from textpl.splits import make_split
 from textpl.tasks import make_task
@@ -151,11 +155,22 @@ def test_with_cleaning_a_loss_is_on_both_sides(single):
     rows = corpus.train.select(range(20))
     plain = trainers.make(rows, corpus.test, 0, None, {})
     assert not any(isinstance(c, NoisyLabels) for c in plain.callback_handler.callbacks)
-    trainer = trainers.make(rows, corpus.test, 0, LossSettings(name="gce"), {})
-    (callback,) = (c for c in trainer.callback_handler.callbacks if isinstance(c, NoisyLabels))
     weighted = rows.select(range(10)).add_column("label_weight", [0.5] * 10)
-    assert trainers.train_last_on(weighted) is callback and callback.labeled_loss == GeneralizedCrossEntropy()
-    assert trainer.train_dataset["label_weight"][:] == [0.5] * 10 and len(trainer.eval_dataset) == 40
+    for loss, wanted in ((LossSettings(name="gce"), GeneralizedCrossEntropy()), (None, cross_entropy)):
+        trainer = trainers.make(rows, corpus.test, 0, loss, {}, cleaned=weighted)
+        (callback,) = (c for c in trainer.callback_handler.callbacks if isinstance(c, NoisyLabels))
+        assert callback.labeled_loss == wanted
+        assert trainer.train_dataset["label_weight"][:] == [0.5] * 10 and len(trainer.eval_dataset) == 40
+
+
+def test_both_sides_start_with_the_same_weights(single):
+    loaded, corpus = prepared(single)
+    sides = Sides(loaded, corpus, single / "out", lambda line: None)
+    models = []
+    for make in (sides.baseline, sides.method_trainer):
+        set_seed(0)
+        models.append(make(0).model.state_dict())
+    assert all(torch.equal(tensor, models[1][name]) for name, tensor in models[0].items())
 
 
 # ---- what is known of the labels ----

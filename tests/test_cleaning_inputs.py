@@ -85,8 +85,18 @@ def test_broken_labels_name_the_row_and_the_remedy():
         read_labels(["joy", None])
     with pytest.raises(ValueError, match=r"row 1 .*another way.*same way"):
         read_labels(["joy", 1])
-    with pytest.raises(ValueError, match=r"looks like several labels.*list of labels per row"):
+    with pytest.raises(ValueError, match=r"looks like several labels.*split_labels\(labels\).*textpl clean"):
         read_labels(["['joy', 'love']", "['joy']"])
+    with pytest.raises(ValueError, match=r"row 0, 3 .*'joy; love' looks like several.*split_labels\(labels, ';'\)"):
+        read_labels(["joy; love", "joy", "love", "joy; love"])
+    assert read_labels(["joy; love", "joy", "love"], label_names=["joy", "joy; love", "love"])[0].tolist() == [1, 0, 2]
+    assert len(read_labels(["Arts, Crafts", "News", "Food, Drink"])[1]) == 3
+    for same in ([1, 1], ["joy", "joy"], ["joy"]):
+        with pytest.raises(ValueError, match="every row has the label .*nothing to tell it from"):
+            read_labels(same)
+    assert read_labels([1, 1], num_labels=2)[0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="labels have no columns"):
+        read_labels(np.zeros((3, 0)))
     with pytest.raises(ValueError, match="no rows"):
         read_labels([])
     with pytest.raises(ValueError, match="3 columns for 2"):

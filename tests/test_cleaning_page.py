@@ -15,9 +15,10 @@ from textpl.cleaning.noise_rates import rates_from_posterior
 from textpl.cleaning.problems import corpus_problems
 from textpl.cleaning.result import Detection
 from textpl.cleaning.transition import transition_from_posterior
-from textpl.label_report import Decision, LabelReport
-from textpl.reports.cleaning_figures import pairs_svg, precision_svg
+from textpl.label_issues.report import Decision, LabelReport
+from textpl.reports.cleaning_figures import precision_svg
 from textpl.reports.cleaning_page import CELLS, LABELS, cleaning_page, threshold_table
+from textpl.reports.pairs import pairs_svg
 
 EVIL = "<script>alert(1)</script>"
 NAMES = ("joy", "开心", f"{EVIL}'\"&", "$x_1$")

@@ -7,7 +7,8 @@ import json
 import datasets
 import numpy as np
 import pytest
-from conftest import make_model, make_pool, make_trainer
+import torch
+from conftest import make_data, make_model, make_pool, make_trainer
 from transformers import set_seed
 
 import textpl
@@ -56,6 +57,45 @@ def test_labels_only_gets_the_same_compute(tmp_path, tokenizer):
     assert plain.token_passes == plain.labeled_passes
     assert plain.token_passes == pytest.approx(ours.token_passes, rel=0.15)
     assert plain.steps == _matched_steps(ours)
+
+
+def test_what_the_head_sees_is_kept_for_a_map(tmp_path, tokenizer):
+    kept, seen = tmp_path / "kept", []
+
+    def look(seed, trainer):
+        trainer.model.classifier.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+        trainer.predict(trainer.eval_dataset)
+
+    settings = {"seeds": [0], "match": "steps", "folder": kept}
+    first = textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), on_model=look, **settings)
+    features, inputs = first.method[0].features, torch.cat(seen).detach().numpy()
+    assert features.shape[0] == len(inputs) and first.baseline[0].features is not None
+    gaps = [np.linalg.norm(x[:, None] - x[None], axis=2) for x in (features.astype(float), inputs)]
+    np.testing.assert_allclose(*gaps, atol=0.02)
+    again = textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(make_pool()), **settings)
+    np.testing.assert_array_equal(again.method[0].features, features)
+
+
+def test_the_method_may_be_other_rows(tmp_path, tokenizer):
+    other = make_data(tokenizer, seed=3)
+    comparison = textpl.compare(
+        trainers(tmp_path, tokenizer),
+        None,
+        seeds=[0],
+        method_trainer=trainers(tmp_path, tokenizer, data=other),
+        match="steps",
+        name="other rows",
+        baseline_name="these rows",
+    )
+    ours, plain = comparison.method[0], comparison.baseline[0]
+    assert not np.array_equal(ours.probabilities, plain.probabilities) and ours.token_passes > 0
+    assert comparison.to_dict()["baseline"]["name"] == "these rows"
+    set_seed(0)
+    alone = trainers(tmp_path, tokenizer, data=other)(0)
+    alone.train()
+    np.testing.assert_array_equal(alone.predict(alone.eval_dataset).predictions.argmax(1), ours.predictions)
+    with pytest.raises(ValueError, match="both sides would be the same"):
+        textpl.compare(trainers(tmp_path, tokenizer), None, seeds=[0])
 
 
 def test_finished_trainings_are_not_repeated(tmp_path, tokenizer):

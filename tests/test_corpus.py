@@ -165,6 +165,13 @@ def test_refuses_what_it_cannot_read(tmp_path):
         read_corpus(tmp_path, revision="main")
 
 
+def test_info_names_the_labels_of_each_column(tmp_path):
+    columns = {"text": ["one", "two", "three"], "label": [0, 1, 0], "goods": [2, 1, 0]}
+    folder(tmp_path, {"label_names": ["bad", "good"], "goods_names": ["book", "pear", "phone"]}, train=columns)
+    assert read_corpus(tmp_path, label_column="label").label_names == ("bad", "good")
+    assert read_corpus(tmp_path, label_column="goods").label_names == ("book", "pear", "phone")
+
+
 @pytest.mark.parametrize(("info", "message"), [("{", "is no valid JSON"), ('{"task": "both"}', '"single" or "multi"')])
 def test_refuses_a_broken_info(tmp_path, info, message):
     folder(tmp_path, train=AB)
@@ -367,9 +374,5 @@ def test_real_data(name, rows, labels, kind):
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
 def test_real_data_with_another_label():
-    corpus = read_corpus(
-        SHARED / "online_shopping_10_cats",
-        label_column="category",
-        label_names=json.loads((SHARED / "online_shopping_10_cats" / "info.json").read_text())["category_names"],
-    )
+    corpus = read_corpus(SHARED / "online_shopping_10_cats", label_column="category")
     assert len(corpus.label_names) == 10 and corpus.empty_classes == ()

@@ -401,6 +401,21 @@ def test_labels_that_cannot_be_told_apart_are_proposed(multi):
     assert found[0].score == pytest.approx(0.5, abs=0.02)
 
 
+def test_labels_that_are_given_together_are_no_merge():
+    """Labels 1 and 2 share all their texts; where most rows have both they are two things, however alike."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((3000, 4), dtype=np.int8)
+    labels[np.arange(3000), rng.integers(4, size=3000)] = 1
+    p = 0.05 + 0.8 * labels
+    p[:, 1] = p[:, 2] = p[:, 1:3].max(1) / 2
+    assert [(pair.first, pair.second) for pair in confused_labels(labels, p)] in ([(1, 2)], [(2, 1)])
+    both = labels.copy()
+    twice = (labels[:, 1:3].sum(1) == 1) & (rng.random(3000) < 0.5)
+    both[twice, 1:3] = 1
+    assert expected_confusion(both, p)[1, 2] >= 0.4
+    assert confused_labels(both, p) == []
+
+
 def test_a_model_that_learned_nothing_gives_no_merges():
     rng = np.random.default_rng(0)
     p = 0.2 + 0.001 * rng.standard_normal((500, 5))
@@ -468,7 +483,9 @@ def test_the_whole_report():
     labels[0] = [1, 0, 0, 0]
     changed = corpus_problems(texts, labels)
     assert changed.conflicts.rows.tolist() == [0, 120]
-    assert changed.leaks is None
+    assert changed.leaks is None and "leak" not in " ".join(changed.summary())
+    none = corpus_problems(texts, labels, test_texts=[words(rng, 10)])
+    assert "No leaks found: no test row is also in train." in none.summary()
     assert changed.outliers is None
     assert changed.to_dict()["conflicts"]["majority"] == [[-1, -1, 0, 0]] * 2
 
@@ -479,6 +496,30 @@ def test_a_corpus_without_problems_has_an_empty_summary():
     assert corpus_problems(texts, np.arange(100) % 4).summary() == []
     with pytest.raises(ValueError, match="100 texts, but labels of 3 rows"):
         corpus_problems(texts, np.zeros(3, dtype=int))
+
+
+def test_without_texts_everything_is_said_that_needs_none():
+    rng = np.random.default_rng(4)
+    true = rng.integers(3, size=1000)
+    own = rng.standard_normal((3, 32))[true] + 0.5 * rng.standard_normal((1000, 32))
+    vectors = np.hstack([own, np.zeros((1000, 4))])
+    vectors[10] = vectors[20]
+    vectors[30] = np.eye(36)[33]  # a direction that no other row has
+    p = np.eye(4)[true] * 0.8 + 0.05
+    p[true == 2] = [0.05, 0.05, 0.45, 0.45]
+    labels = np.where((true == 2) & (rng.random(1000) < 0.5), 3, true)
+    labels[10], labels[20] = 0, 1
+    found = corpus_problems(None, labels, p, vectors, label_names=["a", "b", "c", "d"])
+    summary = " ".join(found.summary())
+    for sentence in ("2 rows have the same embedding as another row", "(2 rows) have different labels",
+                     "first row 30", "1 label pairs, are often confused"):  # fmt: skip
+        assert sentence in summary
+    assert {*found.conflicts.rows.tolist()} == {10, 20} and found.texts == {} and json.dumps(found.to_dict())
+    few = np.zeros(1000, dtype=np.int64)
+    few[:11] = 1
+    bare = corpus_problems(None, few, label_names=["a", "b"])
+    assert bare.summary() == ["Labels are unbalanced: 'a' is given 90 times as often as 'b'."]
+    assert bare.outliers is None and bare.to_dict()["duplicates"] == []
 
 
 def test_one_row_and_no_rows():

@@ -11,22 +11,20 @@ import traceback
 
 import huggingface_hub
 import pytest
-import yaml
 from conftest import make_model, make_texts, make_tokenizer
 from datasets import Dataset
-from hub_server import Hub
+from hub_helpers import READER, TOKEN, WRONG, contents, front_matter, refused, textpl
 from huggingface_hub import constants
-from typer.testing import CliRunner
 
-from textpl.cli import app
 from textpl.recipes import hub as recipe_hub
-from textpl.recipes.cards import escape, recipe_card
+from textpl.recipes.card_text import escape, split_card
+from textpl.recipes.cards import recipe_card
 from textpl.recipes.hub import pull, push, resolve
 from textpl.recipes.hub_files import files_to_push, is_data
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
 
-TOKEN, READER, WRONG = "hf_" + "A" * 34, "hf_" + "R" * 34, "hf_" + "W" * 34
+pytest_plugins = ["hub_fixtures"]
 RECIPE = """\
 schema: 1
 description: Tickets, *tiny* <b>and</b> quick
@@ -45,29 +43,6 @@ RESULTS = {
     "data": {"source": "/home/ada/secret-project/reviews", "revision": None},
     "versions": {"python": "3.11", "textpl": "0.1.0", "bf16": False},
 }
-
-
-@pytest.fixture
-def server():
-    return Hub({TOKEN: ("ada", True), READER: ("bob", False)}, page=2)
-
-
-@pytest.fixture
-def endpoint(server, tmp_path, monkeypatch):
-    """The real client, pointed at the server, with a home of its own and ada's token."""
-    with server.serve() as url:
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
-        huggingface_hub.close_session()
-        yield url
-        huggingface_hub.close_session()
 
 
 @pytest.fixture
@@ -95,29 +70,13 @@ def with_data(folder):
     (folder / "recipe.yaml").write_text(RECIPE.replace("bundled:sentiment", "texts"))
 
 
-def contents(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def textpl(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def front_matter(card):
-    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)[1])
-
-
-def refused(match):
-    return pytest.raises(RecipeError, match=match)
-
-
 # Push and pull
 
 
 def test_what_was_pushed_comes_back(endpoint, server, folder, tmp_path):
     pushed = push(folder, "ada/tickets", license="apache-2.0")
     assert set(pushed.files) == {"recipe.yaml", "README.md", "results.json", "comparison.png"}
-    there = pull("ada/tickets", to=tmp_path / "theirs")
+    there = pull("ada/tickets", to=tmp_path / "theirs").folder
     found = contents(there)
     assert set(found) == set(pushed.files)
     for name in ("recipe.yaml", "comparison.png"):
@@ -132,7 +91,7 @@ def test_what_was_pushed_comes_back(endpoint, server, folder, tmp_path):
 
 def test_the_card_names_the_commit_that_holds_the_recipe(endpoint, server, folder, tmp_path):
     commit = push(folder, "ada/tickets").revision
-    card = (pull("ada/tickets", to=tmp_path / "a") / "README.md").read_text()
+    card = (pull("ada/tickets", to=tmp_path / "a").folder / "README.md").read_text()
     assert f"textpl run hf://ada/tickets@{commit}\n" in card
     assert (resolve(f"hf://ada/tickets@{commit}") / "recipe.yaml").read_text() == RECIPE
 
@@ -140,7 +99,7 @@ def test_the_card_names_the_commit_that_holds_the_recipe(endpoint, server, folde
 def test_no_path_of_this_machine_goes_up(endpoint, server, folder, tmp_path):
     (folder / "recipe.yaml").write_text(f"# data abc: {tmp_path}/reviews\n{RECIPE}")
     push(folder, "ada/tickets")
-    found = contents(pull("ada/tickets", to=tmp_path / "theirs"))
+    found = contents(pull("ada/tickets", to=tmp_path / "theirs").folder)
     assert found["recipe.yaml"].decode() == RECIPE
     assert json.loads(found["results.json"])["data"]["source"] == "reviews"
     assert b"secret-project" not in b"".join(found.values())
@@ -153,7 +112,7 @@ def test_data_beside_the_recipe_goes_up_only_when_asked(endpoint, server, folder
     assert not server.repos
     pushed = push(folder, "ada/tickets", with_data=True)
     assert {"texts/train.jsonl", "texts/test.parquet", "texts/info.json"} <= set(pushed.files)
-    there = pull("ada/tickets", to=tmp_path / "theirs")
+    there = pull("ada/tickets", to=tmp_path / "theirs").folder
     for name in ("train.jsonl", "test.parquet", "info.json"):
         assert (there / "texts" / name).read_bytes() == (folder / "texts" / name).read_bytes()
     assert not (there / "train.jsonl").exists() and not (there / "texts" / "notes.txt").exists()
@@ -173,7 +132,7 @@ def test_pushing_again_replaces_what_is_gone(endpoint, server, folder):
 def test_a_card_written_by_hand_stays(endpoint, server, folder, tmp_path):
     (folder / "README.md").write_text("---\ntags: [mine]\nlanguage: en\n---\n# My own words\n")
     push(folder, "ada/tickets")
-    card = (pull("ada/tickets", to=tmp_path / "theirs") / "README.md").read_text()
+    card = (pull("ada/tickets", to=tmp_path / "theirs").folder / "README.md").read_text()
     assert front_matter(card)["tags"][:3] == ["mine", "textpl", "textpl-recipe"]
     assert front_matter(card)["language"] == "en" and card.endswith("---\n# My own words\n")
     (folder / "README.md").write_text("# No metadata\n")
@@ -205,7 +164,7 @@ def test_a_dry_run_asks_nobody(endpoint, server, folder):
 def test_only_what_a_recipe_consists_of_is_downloaded(endpoint, server, folder, tmp_path):
     extra = {"model.safetensors": "x", "train.jsonl": "{}", "evil.pkl": "x", "modeling.py": "x", "sub/recipe.yaml": "x"}
     server.add("ada/tickets", {"recipe.yaml": RECIPE, "results.json": json.dumps(RESULTS)} | extra)
-    assert set(contents(pull("ada/tickets", to=tmp_path / "theirs"))) == {"recipe.yaml", "results.json"}
+    assert set(contents(pull("ada/tickets", to=tmp_path / "theirs").folder)) == {"recipe.yaml", "results.json"}
     assert sorted(server.downloads()) == ["recipe.yaml", "results.json"]
 
 
@@ -356,7 +315,7 @@ BOMB = "schema: 1\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "/etc")}, "no path inside"),
         ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "https://evil.example/x")}, "is a URL"),
         ({"recipe.yaml": RECIPE.replace("ada/tiny", "~/.ssh")}, "no path inside"),
-        ({"recipe.yaml": RECIPE + "trust_remote_code: true\n"}, "unknown key"),
+        ({"recipe.yaml": RECIPE + "trust_remote_code: true\n"}, "trust_remote_code: cannot be set"),
         ({"recipe.yaml": RECIPE.replace("bf16: false", "bf16: false, output_dir: /etc")}, "cannot be set"),
         ({"recipe.yaml": RECIPE, "README.md": "x" * (2**20 + 1)}, "README.md has 1,048,577 bytes"),
         ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "texts"), "texts/run.csv": "x"}, "no file or folder"),
@@ -388,7 +347,7 @@ def test_names_that_lead_out_are_never_asked_for(endpoint, server, tmp_path):
         "texts/.x.jsonl",
     )
     server.add("eve/evil", {"recipe.yaml": recipe, "texts/train.jsonl": rows} | dict.fromkeys(names, rows))
-    assert set(contents(pull("eve/evil", to=tmp_path / "x"))) == {"recipe.yaml", "texts/train.jsonl"}
+    assert set(contents(pull("eve/evil", to=tmp_path / "x").folder)) == {"recipe.yaml", "texts/train.jsonl"}
     assert sorted(server.downloads()) == ["recipe.yaml", "texts/train.jsonl"]
     assert not any(map(is_data, names))
 
@@ -413,7 +372,7 @@ def test_addresses_that_are_none(uri):
 def test_a_name_that_is_taken(endpoint, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     server.add("ada/tickets", {"recipe.yaml": RECIPE})
-    assert pull("ada/tickets").name == "tickets"
+    assert pull("ada/tickets").folder.name == "tickets"
     with refused("not an empty folder"):
         pull("hf://ada/tickets")
 
@@ -457,7 +416,7 @@ def test_a_card_tells_when_other_data_was_measured():
 def test_text_of_strangers_does_nothing_in_a_card():
     nasty = "[click](http://evil.example) <script>x</script> `a` | b ![i](x) www.evil.example"
     card = card_of(recipe=RECIPE.replace("Tickets, *tiny* <b>and</b> quick", json.dumps(nasty + " ```")))
-    line = next(line for line in card.splitlines() if "click" in line)
+    line = next(line for line in split_card(card)[1].splitlines() if "click" in line)
     assert line.startswith(r"\[click\](http\://evil.example) &lt;script>x")
     assert r"\`a\`" in line and r"www\.evil" in line and "````yaml" in card
     assert escape("# a\n1. b") == r"\# a 1. b" and escape("1. a") == r"1\. a" and escape("---") == r"\---"

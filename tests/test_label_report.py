@@ -11,7 +11,8 @@ from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
 
 from textpl.cleaning.apply import check_thresholds, row_errors
 from textpl.cleaning.result import Detection
-from textpl.label_report import Decision, LabelReport, undo
+from textpl.label_issues.columns import fingerprint, undo
+from textpl.label_issues.report import Decision, LabelReport
 
 NAMES = ("anger", "joy", "love")
 GIVEN = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]], np.int8)
@@ -152,7 +153,7 @@ def test_the_price_in_right_labels_is_estimated_and_shown(caplog):
     assert plan.counts() == {"relabelled": {"cells": 3, "expected_right": pytest.approx(0.7)}}
     assert plan.right_changed == pytest.approx(0.7 / (12 - P_ERROR.sum()), rel=1e-5)
     assert "3 cells relabelled (about 1 of them are right as given)" in plan.summary()
-    with caplog.at_level(logging.INFO, logger="textpl.label_report"):
+    with caplog.at_level(logging.INFO, logger="textpl.label_issues.report"):
         multi().apply(relabel=0.55)
     assert plan.summary() in caplog.text
     assert plan.summary().split(":")[0] not in multi().summary() and "masked" in multi().summary()
@@ -327,6 +328,29 @@ def test_saved_reports_come_back(make, tmp_path):
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["arrays.npz", "report.json"]
     with pytest.raises(ValueError, match="no dataset"):
         LabelReport.load(tmp_path / "r").apply()
+
+
+def test_a_report_is_loaded_with_its_own_dataset_only(tmp_path):
+    report = multi("names")
+    texts = fingerprint(report.dataset, "text")
+    report = LabelReport(
+        report.found, report.given, NAMES, report.dataset, "text", "emotions", about={"texts": texts}
+    )  # fmt: skip
+    report.save(tmp_path / "r")
+    assert LabelReport.load(tmp_path / "r", multi("names").dataset).text(0) == "grr"
+    other = report.dataset.map(lambda row: {"text": row["text"].upper()})
+    with pytest.raises(ValueError, match="column 'text' holds other texts .*find its issues anew"):
+        LabelReport.load(tmp_path / "r", other)
+    turned = report.dataset.map(lambda row: {"emotions": ["love"]})
+    with pytest.raises(ValueError, match="column 'emotions' holds other labels"):
+        LabelReport.load(tmp_path / "r", turned)
+    with pytest.raises(ValueError, match="has 3 rows and the report 4"):
+        LabelReport.load(tmp_path / "r", report.dataset.select([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"no column \['text'\]"):
+        LabelReport.load(tmp_path / "r", report.dataset.remove_columns("text"))
+    # The same labels in another form are the same.
+    stored = Dataset.from_dict(report.dataset.to_dict())
+    assert len(LabelReport.load(tmp_path / "r", stored)) == 4
 
 
 def test_the_summary_and_the_dict_say_what_was_found():

@@ -5,7 +5,7 @@ import pytest
 from conftest import make_data, make_model, make_trainer
 from sklearn.metrics import roc_auc_score
 
-from textpl.clean import find_label_issues
+from textpl.label_issues.find import find_label_issues
 from textpl.out_of_fold import out_of_fold_probabilities
 
 

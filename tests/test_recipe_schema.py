@@ -30,8 +30,18 @@ from textpl.components.schedules import cosine, linear
 from textpl.components.teachers import FrozenTeacher
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.evaluation import METRICS
-from textpl.recipes import field_types, loss_settings, method_settings, parsing, references, schema, yaml_text
-from textpl.recipes.parsing import RecipeError, bundled_recipes, load_recipe, locate, parse_recipe, to_yaml
+from textpl.recipes import (
+    explaining,
+    field_types,
+    finding,
+    loss_settings,
+    method_settings,
+    references,
+    schema,
+    yaml_text,
+)
+from textpl.recipes.parsing import RecipeError, bundled_recipes, load_recipe, parse_recipe, to_yaml
+from textpl.recipes.references import locate
 from textpl.recipes.schema import MethodSettings, Recipe, TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +180,7 @@ def test_train_settings_exist_in_transformers():
 
 def test_gone_from_transformers_means_gone():
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-    gone = {key for key, why in parsing.REFUSED["train"].items() if why.startswith("gone")}
+    gone = {key for key, why in explaining.REFUSED["train"].items() if why.startswith("gone")}
     assert gone and not gone & theirs
 
 
@@ -200,7 +210,7 @@ AT_LINE_4 = {
     # keys
     "method: {treshold: 1}": "method.treshold: unknown key; did you mean 'threshold'? Valid keys: name, threshold",
     "method: {zzz: 1}": "method.zzz: unknown key. Valid keys: name, threshold",
-    "methods: uda": "methods: unknown key; did you mean 'method'? Valid keys: schema, description",
+    "methods: uda": "methods: unknown key; did you mean 'method'? Valid keys: schema, extends, textpl, description",
     "model: {naem: x}": "model.naem: unknown key; did you mean 'name'? Valid keys: name, revision, max_length",
     "method: {weight: {cosin: {value: 1}}}": "method.weight.cosin: unknown key; did you mean 'cosine'? Valid",
     "method: {weight: {cosine: {value: 1, ende: 1}}}": "method.weight.cosine.ende: unknown key; did you mean 'end'?",
@@ -239,9 +249,9 @@ AT_LINE_4 = {
     'description: "a\\nb"': "description: expected one line of text, found the text 'a\\nb'",
     "seeds: 1": "seeds: expected a list, found the number 1",
     "seeds: [x]": "seeds[0]: expected a whole number, found the text 'x'",
-    "seeds: []": "seeds: expected one or more different whole numbers from 0",
-    "seeds: [1, 1]": "seeds: expected one or more different whole numbers from 0",
-    "seeds: [-1]": "seeds: expected one or more different whole numbers from 0",
+    "seeds: []": "seeds: expected 1 to 1,000 different whole numbers from 0",
+    "seeds: [1, 1]": "seeds: expected 1 to 1,000 different whole numbers from 0",
+    "seeds: [-1]": "seeds: expected 1 to 1,000 different whole numbers from 0",
     "compare: {match: step}": "compare.match: expected 'compute' or 'steps', found the text 'step'; did you mean",
     "compare: {threshold: 1}": "compare.threshold: expected prior, or a number between 0 and 1, found the number 1",
     # ranges and combinations
@@ -525,7 +535,7 @@ def test_overrides_can_give_what_the_file_leaves_out():
         ("train.max_steps=[", "--set train.max_steps=[: not valid YAML:"),
         ("train.max_steps=&a 1", "--set train.max_steps=&a 1: not valid YAML: anchors"),
         ("seeds.0=1", "--set seeds.0=1: seeds is the list [4], in which nothing can be set"),
-        ("data.source=/etc", "--set data.source=/etc: '/etc' is no path inside the recipe's folder"),
+        ("data.source=/no/such", "--set data.source=/no/such: there is no file or folder '/no/such'"),
         ("method={name: uda, tau: 1}", "--set method={name: uda, tau: 1}: method.tau: unknown key"),
         ("method.weight.cosine.end=0.3", "--set method.weight.cosine.end=0.3: method.weight.cosine.value: is missing"),
         ("train.output_dir=x", "--set train.output_dir=x: cannot be set in a recipe"),
@@ -552,7 +562,7 @@ def test_sources(tmp_path, monkeypatch):
     assert (loaded.name, loaded.folder, loaded.text, loaded.recipe.train.max_steps) == ("news", folder, BASE, 5)
     assert load_recipe(str(folder / "recipe.yaml")).name == "news"
     assert load_recipe(tmp_path / "other.yml").name == "other"
-    monkeypatch.setattr(parsing, "bundled_recipes", lambda: {"quickstart": tmp_path / "other.yml"})
+    monkeypatch.setattr(finding, "bundled_recipes", lambda: {"quickstart": tmp_path / "other.yml"})
     monkeypatch.chdir(tmp_path)
     assert load_recipe("quickstart").recipe == load_recipe("news").recipe
     (tmp_path / "quickstart").mkdir()  # without recipe.yaml it does not hide the bundled one
@@ -581,8 +591,8 @@ def test_refused_files(tmp_path, name, content, message):
 
 
 def test_refused_sources(tmp_path):
-    with pytest.raises(RecipeError, match=r"hf://owner/name: recipes on the Hub \(hf://\) cannot be read yet"):
-        load_recipe("hf://owner/name")
+    with pytest.raises(RecipeError, match="hf://owner is no recipe on the Hub|'hf://owner' is no recipe on the Hub"):
+        load_recipe("hf://owner")
     with pytest.raises(RecipeError, match=r"holds no recipe\.yaml"):
         load_recipe(tmp_path)
     with pytest.raises(RecipeError, match="no file, no folder and no bundled name"):

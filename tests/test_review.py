@@ -16,8 +16,8 @@ from sklearn.metrics import average_precision_score
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review import LESSONS, recut, review_order, settle
 from textpl.cleaning.review_learning import STRENGTHS, _fit, learn
-from textpl.label_report import Decision, LabelReport
-from textpl.review_formats import NO_LABEL, read_review
+from textpl.label_issues.report import Decision, LabelReport
+from textpl.label_issues.review_formats import NO_LABEL, read_review
 
 ROWS, LABELS = 1500, 8
 
@@ -267,6 +267,21 @@ def test_tables_go_out_and_come_back(suffix, tmp_path):
     _fill(path, ["perhaps", "", "", ""])
     with pytest.raises(ValueError, match="record 1: decision 'perhaps': write yes or no"):
         read_review(path)
+
+
+def test_every_cell_comes_with_a_question_in_words():
+    table = report().review_queue(4, "p_error").to_dataset()
+    assert table["question"][0] == "Is 'anger' right for this text? yes or no"
+    assert table.column_names[-2:] == ["question", "decision"]
+    single = report(multi=False).review_queue(3, "p_error").to_dataset()
+    assert single["question"][0] == "Which label is right for this text? 'anger'? 'joy'? Another?"
+
+
+def test_a_queue_says_what_it_holds():
+    assert repr(report().review_queue(4, "p_error")) == (
+        "<ReviewQueue: 4 cells of 3 rows, about 3 of them wrong; 0 to learn from>"
+    )
+    assert repr(report(multi=False).review_queue(3)).startswith("<ReviewQueue: 3 rows, about 2 of them wrong; ")
 
 
 def test_single_label_decisions_are_names(tmp_path):

@@ -56,7 +56,8 @@ def test_a_run_leaves_model_numbers_and_picture(folder):
     assert done.exit_code == 0, done.output
     assert "Did the unlabelled text help?" in done.output and "labels only" in done.output
     out = folder / "out"
-    assert {p.name for p in out.iterdir()} == {"model", "recipe.yaml", "results.json", "comparison.png", "seeds"}
+    files = {"model", "recipe.yaml", "results.json", "report.html", "comparison.png", "seeds"}
+    assert {p.name for p in out.iterdir()} == files
     model = AutoModelForSequenceClassification.from_pretrained(out / "model")
     assert model.config.id2label == {0: "bad", 1: "good"}
     assert AutoTokenizer.from_pretrained(out / "model")("good film")["input_ids"]
@@ -67,6 +68,10 @@ def test_a_run_leaves_model_numbers_and_picture(folder):
     assert results["data"]["splits"][0]["sizes"]["labeled"] == 8
     assert set(results["cost"]["method"]) == {"steps", "seconds", "token_passes"}
     assert (out / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+    assert results["command"] == f"textpl run {folder / 'recipe.yaml'} --out {out}"
+    page = (out / "report.html").read_text()
+    for words in ("Did the unlabelled text help?", results["command"], 'id="map"', "Pseudo-labels while training"):
+        assert words in page, words
 
 
 def test_multi_label(folder):
@@ -149,6 +154,15 @@ def test_a_finished_run_is_never_overwritten_and_an_interrupted_one_goes_on(fold
     assert other.exit_code == 1 and "another recipe" in other.output
 
 
+def test_a_finished_run_is_reported_again_from_what_was_kept(folder):
+    assert run(folder, "--seeds", "0").exit_code == 0
+    page = (folder / "out" / "report.html").read_text()
+    for name in ("results.json", "report.html", "comparison.png"):
+        (folder / "out" / name).unlink()
+    assert run(folder, "--seeds", "0", "--resume").exit_code == 0
+    assert (folder / "out" / "report.html").read_text() == page
+
+
 def test_without_out_every_run_has_a_folder_of_its_own(folder, monkeypatch):
     monkeypatch.chdir(folder)
     for _ in range(2):
@@ -163,6 +177,19 @@ def test_data_on_the_command_line_replaces_the_recipes(folder):
     assert run(folder, "--data", folder / "elsewhere", "--seeds", "0").exit_code == 0
     config = AutoModelForSequenceClassification.from_pretrained(folder / "out" / "model").config
     assert config.id2label == {0: "no", 1: "yes"}
+
+
+def test_a_recipe_may_come_without_data(folder):
+    file = folder / "recipe.yaml"
+    file.write_text(RECIPE.replace("{source: data}", "{source: yours}"))
+    for arguments in ([], ["--dry-run"]):
+        done = run(folder, *arguments)
+        assert done.exit_code == 1 and "comes without data" in done.stderr and "--data" in done.stderr
+    assert not (folder / "out").exists()
+    assert "to be named with --data" in textpl("recipes", "show", file).output
+    assert run(folder, "--data", folder / "data").exit_code == 0
+    file.write_text(RECIPE.replace("{source: data}", "{source: yours, revision: main}"))
+    assert "revision would have no effect" in textpl("recipes", "validate", file).stderr
 
 
 def test_columns_of_data_on_the_command_line_can_be_named(folder):

@@ -21,9 +21,9 @@ _PUBLIC = {
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
     "PseudoLabels": "textpl.pseudo_labels",
-    "find_label_issues": "textpl.clean",
-    "LabelReport": "textpl.label_report",
-    "undo": "textpl.label_columns",
+    "find_label_issues": "textpl.label_issues.find",
+    "LabelReport": "textpl.label_issues.report",
+    "undo": "textpl.label_issues.columns",
     "out_of_fold_probabilities": "textpl.out_of_fold",
     "HDLTeacher": "textpl.components.neighbor_teacher",
     "METHODS": "textpl.methods",
@@ -73,14 +73,14 @@ if TYPE_CHECKING:
     from textpl.callbacks.attach import attach
     from textpl.callbacks.noisy_labels import NoisyLabels
     from textpl.callbacks.semi_supervised import SemiSupervised
-    from textpl.clean import find_label_issues
     from textpl.comparison import Comparison, compare
     from textpl.components.neighbor_teacher import HDLTeacher
     from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
     from textpl.components.noise_losses_early import EarlyLearning
     from textpl.components.noise_losses_peer import CoTeaching
-    from textpl.label_columns import undo
-    from textpl.label_report import LabelReport
+    from textpl.label_issues.columns import undo
+    from textpl.label_issues.find import find_label_issues
+    from textpl.label_issues.report import LabelReport
     from textpl.labeling import label
     from textpl.methods import (
         METHODS,

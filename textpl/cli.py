@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import textpl.hub_cli  # noqa: F401  (adds commands to recipes_app)
+from textpl.hub_cli import push_made, tell_run
 from textpl.recipes_cli import recipes_app
+from textpl.terminal import errors_told, typed_command
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
 )
 app.add_typer(recipes_app, name="recipes")
+app.command("push")(push_made)
 
 
 def _version(wanted: bool) -> None:
@@ -40,6 +42,7 @@ def main(
 
 @app.command()
 def run(
+    context: typer.Context,
     recipe: Annotated[
         str, typer.Argument(help="A recipe file, a folder with recipe.yaml, a bundled name, or hf://owner/name.")
     ],
@@ -55,19 +58,28 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")
     ] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model: read it before.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be downloaded, written and trained, and stop.")
+    ] = False,
 ) -> None:
     """Train with and without what the recipe tries (unlabelled text, cleaned labels, a loss): did it help?"""
     from rich.console import Console
 
-    from textpl.recipes.hub import SCHEME, resolve
     from textpl.recipes.parsing import load_recipe
     from textpl.recipes.run import run_recipe
 
     _log_to_terminal()
     console = Console()
+    if dry_run:
+        with errors_told():
+            folder_for = lambda name: out or _next_folder(Path("runs"), name, resume)  # noqa: E731
+            tell_run(recipe, overrides or [], _seeds(seeds), data, folder_for)
+        return
     try:
-        source = resolve(recipe) if recipe.startswith(SCHEME) else recipe
-        loaded = load_recipe(source, overrides=overrides or [])
+        loaded = load_recipe(recipe, overrides=overrides or [], trust_remote_code=trust_remote_code)
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
         comparison = run_recipe(
             loaded,
@@ -75,6 +87,7 @@ def run(
             data=data,
             seeds=_seeds(seeds),
             resume=resume,
+            command=typed_command(context, leave_out=("resume",)),
             say=lambda line: console.print(line, style="bold", highlight=False),
         )
     except (ValueError, OSError) as error:
@@ -85,6 +98,7 @@ def run(
 
 @app.command()
 def label(
+    context: typer.Context,
     labeled: Annotated[str, typer.Argument(help="Labelled texts: folder, csv, jsonl or parquet file, or Hub id.")],
     unlabeled: Annotated[
         str | None, typer.Argument(help="Texts to label; default: the unlabeled split of the labelled source.")
@@ -108,14 +122,17 @@ def label(
     from rich.console import Console
 
     from textpl.label_files import label_files
+    from textpl.reports.label_page import label_page
 
     _log_to_terminal()
     console = Console()
+    command = typed_command(context)
     try:
         found = label_files(
             labeled,
             unlabeled,
             out,
+            command=command,
             confidence=confidence,
             precision=precision,
             keep_all=keep_all,
@@ -134,7 +151,9 @@ def label(
     console.print(str(found), highlight=False, markup=False)
     _print_coverage(console, found)
     console.print("\n".join(found.report["neighborhoods"]), highlight=False, markup=False, soft_wrap=True)
-    files = {"labels": out} | _draw_precision(found, out)
+    page = out.with_name(out.name + ".report.html")
+    page.write_text(label_page(found, title=f"Labels for {unlabeled or labeled}", command=command), encoding="utf-8")
+    files = {"labels": out, "report": page} | _draw_precision(found, out)
     console.print("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()), highlight=False)
 
 
@@ -176,7 +195,7 @@ def clean(
     """Find labels that are wrong or missing; write a cleaned corpus, a report and a queue for review."""
     from rich.console import Console
 
-    from textpl.clean_files import clean_files
+    from textpl.label_issues.files import clean_files
     from textpl.reports.cleaning_page import cleaning_page
 
     _log_to_terminal()
@@ -277,7 +296,13 @@ def _print(console: object, comparison: Comparison, recipe: Recipe, folder: Path
         table.add_row(name, *row)
     console.print(table)  # type: ignore[attr-defined]
     console.print(f"{recipe.question}  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
-    for file, what in (("comparison.png", "picture"), ("results.json", "all numbers"), ("model", "classifier")):
+    written = {
+        "report": "report.html",
+        "picture": "comparison.png",
+        "all numbers": "results.json",
+        "classifier": "model",
+    }
+    for what, file in written.items():
         console.print(f"  {what + ':':12s} {folder / file}", highlight=False)  # type: ignore[attr-defined]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,56 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from transformers import EarlyStoppingCallback, Trainer, set_seed
 
 from textpl.callbacks.attach import attach
-from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
-from textpl.callbacks.setup import find_task, label_array, label_key
-from textpl.evaluation import (
-    Interval,
-    bootstrap_difference,
-    decide,
-    expected_calibration_error,
-    prior_thresholds,
-    scores,
-)
-from textpl.tasks import make_task
+from textpl.callbacks.noisy_labels import NoisyLabels
+from textpl.callbacks.semi_supervised import SemiSupervised
+from textpl.callbacks.setup import find_task, label_key
+from textpl.evaluation import Interval, bootstrap_difference
+from textpl.outcomes import Outcome, TokenCounter, load_outcome, save_outcome, train_and_test
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """One trained model on the test rows.
-
-    Attributes:
-        seed: seed of split, model and training.
-        probabilities: float32 (rows, labels).
-        gold: ids (rows,) or multi-hot (rows, labels).
-        predictions: ids (rows,) or 0/1 (rows, labels).
-        scores: every metric of the task, in [0, 1].
-        thresholds: multi-label: the cut of each label.
-        calibration_error: expected calibration error.
-        steps: optimizer steps.
-        seconds: wall time of training.
-        token_passes: forward passes per token, a training pass counted three times.
-        labeled_passes: the part of them spent on labelled rows.
-        history: the Trainer's log.
-    """
-
-    seed: int
-    probabilities: np.ndarray
-    gold: np.ndarray
-    predictions: np.ndarray
-    scores: dict[str, float]
-    thresholds: list[float] | None
-    calibration_error: float
-    steps: int
-    seconds: float
-    token_passes: int
-    labeled_passes: int
-    history: list[dict[str, Any]]
+Callback = SemiSupervised | NoisyLabels
 
 
 @dataclass(frozen=True)
@@ -76,6 +36,7 @@ class Comparison:
         baseline: labels-only outcomes, one per seed.
         method: the method's outcomes, same seeds.
         interval: bootstrap interval of method - baseline, in points.
+        baseline_name: name of the side without the method.
     """
 
     task: str
@@ -84,6 +45,7 @@ class Comparison:
     baseline: list[Outcome]
     method: list[Outcome]
     interval: Interval
+    baseline_name: str = "labels only"
 
     def __str__(self) -> str:
         note = f" ({self.interval.note})" if self.interval.note else ""
@@ -95,7 +57,7 @@ class Comparison:
             "task": self.task,
             "metric": self.metric,
             "unit": "points",
-            "baseline": self._summary(self.baseline),
+            "baseline": {"name": self.baseline_name, **self._summary(self.baseline)},
             "method": {"name": self.name, **self._summary(self.method)},
             "difference": {
                 "mean": self.interval.mean,
@@ -139,10 +101,12 @@ class Comparison:
 
 def compare(
     make_trainer: Callable[[int], Trainer],
-    method: SemiSupervised | Callable[[int], SemiSupervised],
+    method: Callback | Callable[[int], Callback] | None,
     seeds: Iterable[int] = range(3),
     *,
+    method_trainer: Callable[[int], Trainer] | None = None,
     name: str = "method",
+    baseline_name: str = "labels only",
     metric: str | None = None,
     match: Literal["compute", "steps"] = "compute",
     thresholds: float | Literal["prior"] = "prior",
@@ -160,9 +124,12 @@ def compare(
     Args:
         make_trainer: `make_trainer(seed)` builds a fresh stock Trainer with its labelled `train_dataset` and the test
             rows as `eval_dataset`; it is called after `transformers.set_seed(seed)`.
-        method: a `SemiSupervised`, or `method(seed)` that builds one (needed when the pool depends on the seed).
+        method: a `SemiSupervised`, or `method(seed)` that builds one (needed when the pool depends on the seed); None
+            if the method is all in the Trainers that `method_trainer` builds.
         seeds: one pair of trainings each; 5 or more give an interval worth having.
+        method_trainer: builds the method's Trainers in place of `make_trainer`, such as on other labels of the rows.
         name: the method's name, for tables.
+        baseline_name: that of the other side.
         metric: default: accuracy, for multi-label macro F1.
         match: "compute", or "steps" for equally many optimizer steps.
         thresholds: multi-label cut, a probability or "prior": per label, so that as many test rows get the label as
@@ -177,22 +144,27 @@ def compare(
         Comparison: `print(comparison)` gives the answer in a sentence.
 
     Raises:
-        ValueError: for no or repeated seeds, a Trainer without test rows or one that chooses a checkpoint on them, a
-            model that was trained before, or a folder with the trainings of another comparison.
+        ValueError: for no or repeated seeds, nothing to compare, a Trainer without test rows or one that chooses a
+            checkpoint on them, a model that was trained before, or a folder with the trainings of another comparison.
     """
     if match not in ("compute", "steps"):
         raise ValueError(f"match={match!r}: use 'compute' or 'steps'.")
+    if method is None and method_trainer is None:
+        raise ValueError("method=None: without method_trainer both sides would be the same.")
     seeds = list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds}: one or more different seeds are needed.")
     keep = None if folder is None else Path(folder)
     _claim(keep, {"name": name, "match": match, "thresholds": thresholds})
-    pair = _Pair(make_trainer, method, name, match, thresholds, keep, on_model, on_start)
+    names = (baseline_name, name)
+    pair = _Pair(
+        make_trainer, method_trainer or make_trainer, method, names, match, thresholds, keep, on_model, on_start
+    )
     methods: list[Outcome] = []
     baseline: list[Outcome] = []
     for seed in seeds:
-        methods.append(pair.with_pool(seed))
-        baseline.append(pair.labels_only(seed, methods[-1]))
+        methods.append(pair.with_method(seed))
+        baseline.append(pair.without(seed, methods[-1]))
     multi = baseline[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
     interval = bootstrap_difference(
@@ -202,7 +174,7 @@ def compare(
         metric,
         level=level,
     )
-    return Comparison("multi" if multi else "single", metric, name, baseline, methods, interval)
+    return Comparison("multi" if multi else "single", metric, name, baseline, methods, interval, baseline_name)
 
 
 @dataclass
@@ -210,8 +182,9 @@ class _Pair:
     """The two trainings of a seed, with the settings of `compare`; what `folder` holds is not repeated."""
 
     make_trainer: Callable[[int], Trainer]
-    method: SemiSupervised | Callable[[int], SemiSupervised]
-    name: str
+    method_trainer: Callable[[int], Trainer]
+    method: Callback | Callable[[int], Callback] | None
+    names: tuple[str, str]
     match: Literal["compute", "steps"]
     thresholds: float | Literal["prior"]
     folder: Path | None
@@ -219,35 +192,37 @@ class _Pair:
     on_start: Callable[[str], None] | None
     seen: list[weakref.ref] = field(default_factory=list)
 
-    def with_pool(self, seed: int) -> Outcome:
-        if (done := _load(self.folder, seed, "method")) is not None:
+    def with_method(self, seed: int) -> Outcome:
+        if (done := load_outcome(self.folder, seed, "method")) is not None:
             return done
-        trainer = self._fresh(seed)
-        callback = self.method if isinstance(self.method, SemiSupervised) else self.method(seed)
-        attach(trainer, callback)
-        self._announce(seed, self.name)
-        outcome = _train(trainer, seed, self.thresholds, callback)
-        _warn_of_test_rows(trainer, callback)
+        trainer = self._fresh(self.method_trainer, seed)
+        callback = self.method(seed) if callable(self.method) else self.method
+        if callback is not None:
+            attach(trainer, callback)
+        self._announce(seed, self.names[1])
+        outcome = train_and_test(trainer, seed, self.thresholds, callback or TokenCounter(trainer))
+        if callback is not None:
+            _warn_of_test_rows(trainer, callback)
         if self.on_model is not None:
             self.on_model(seed, trainer)
-        _save(self.folder, outcome, "method")
+        save_outcome(self.folder, outcome, "method")
         return outcome
 
-    def labels_only(self, seed: int, method: Outcome) -> Outcome:
-        if (done := _load(self.folder, seed, "baseline")) is not None:
+    def without(self, seed: int, method: Outcome) -> Outcome:
+        if (done := load_outcome(self.folder, seed, "baseline")) is not None:
             return done
-        trainer = self._fresh(seed)
-        counter = _TokenCounter(trainer)
+        trainer = self._fresh(self.make_trainer, seed)
+        counter = TokenCounter(trainer)
         if self.match == "compute":
             trainer.args.max_steps = _matched_steps(method)
-        self._announce(seed, "labels only")
-        outcome = _train(trainer, seed, self.thresholds, counter)
-        _save(self.folder, outcome, "baseline")
+        self._announce(seed, self.names[0])
+        outcome = train_and_test(trainer, seed, self.thresholds, counter)
+        save_outcome(self.folder, outcome, "baseline")
         return outcome
 
-    def _fresh(self, seed: int) -> Trainer:
+    def _fresh(self, make_trainer: Callable[[int], Trainer], seed: int) -> Trainer:
         set_seed(seed)
-        trainer = self.make_trainer(seed)
+        trainer = make_trainer(seed)
         _check(trainer, self.seen)
         return trainer
 
@@ -276,7 +251,7 @@ def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
     find_task(trainer.model, trainer.train_dataset)
 
 
-def _warn_of_test_rows(trainer: Trainer, callback: SemiSupervised) -> None:
+def _warn_of_test_rows(trainer: Trainer, callback: Callback) -> None:
     shared = callback.pool_rows_in(trainer.eval_dataset)
     if shared:
         logger.warning(
@@ -284,54 +259,6 @@ def _warn_of_test_rows(trainer: Trainer, callback: SemiSupervised) -> None:
             "them out of the pool for an honest number.",
             shared,
         )
-
-
-class _TokenCounter:
-    """Counts the tokens that the model is trained on, as a callback does for its run."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.token_passes = 0
-        trainer.model.register_forward_hook(self._count, with_kwargs=True)
-
-    def _count(self, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
-        if module.training:
-            self.token_passes += TRAINING_PASSES * kwargs["input_ids"].numel()
-
-    @property
-    def labeled_passes(self) -> int:
-        return self.token_passes
-
-
-def _train(
-    trainer: Trainer, seed: int, thresholds: float | Literal["prior"], counter: SemiSupervised | _TokenCounter
-) -> Outcome:
-    start = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - start
-    predicted = trainer.predict(trainer.eval_dataset)
-    config = trainer.model.config
-    task = make_task(config.problem_type, config.num_labels)
-    probabilities = task.probabilities(torch.from_numpy(np.asarray(predicted.predictions))).numpy()
-    gold = np.asarray(predicted.label_ids).astype(np.int64)
-    cut: Any = None
-    if task.problem_type == "multi_label_classification":
-        labels = label_array(trainer.train_dataset, task)
-        cut = prior_thresholds(probabilities, labels.mean(0)) if thresholds == "prior" else thresholds
-    predictions = decide(probabilities, task.problem_type, 0.5 if cut is None else cut)
-    return Outcome(
-        seed=seed,
-        probabilities=probabilities,
-        gold=gold,
-        predictions=predictions,
-        scores=scores(predictions, gold),
-        thresholds=None if cut is None else np.broadcast_to(cut, task.num_labels).tolist(),
-        calibration_error=expected_calibration_error(probabilities, gold, task.problem_type),
-        steps=trainer.state.global_step,
-        seconds=seconds,
-        token_passes=int(counter.token_passes),
-        labeled_passes=int(counter.labeled_passes),
-        history=list(trainer.state.log_history),
-    )
 
 
 def _matched_steps(method: Outcome) -> int:
@@ -347,24 +274,3 @@ def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
     if file.exists() and json.loads(file.read_text()) != settings:
         raise ValueError(f"The folder {folder} holds the trainings of another comparison ({file.read_text()}).")
     file.write_text(json.dumps(settings))
-
-
-_ARRAYS = ("probabilities", "gold", "predictions")
-
-
-def _save(folder: Path | None, outcome: Outcome, side: str) -> None:
-    if folder is None:
-        return
-    file = folder / f"{outcome.seed}-{side}.npz"
-    rest = {k: v for k, v in vars(outcome).items() if k not in _ARRAYS}
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, rest=json.dumps(rest), **{name: getattr(outcome, name) for name in _ARRAYS})
-    os.replace(partial, file)
-
-
-def _load(folder: Path | None, seed: int, side: str) -> Outcome | None:
-    file = None if folder is None else folder / f"{seed}-{side}.npz"
-    if file is None or not file.exists():
-        return None
-    with np.load(file) as stored:
-        return Outcome(**json.loads(str(stored["rest"])), **{name: stored[name] for name in _ARRAYS})

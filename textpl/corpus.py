@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,8 +85,8 @@ def read_corpus(
 
     Args:
         source: a folder with train.parquet|jsonl|json|csv|tsv (likewise test, dev or validation, unlabeled)
-            and an optional info.json ("label_names", "task": "single"|"multi"); one such file, which is
-            train; "bundled:NAME"; otherwise the id of a Hub dataset.
+            and an optional info.json ("label_names", or "COLUMN_names" for one of several label columns; "task":
+            "single"|"multi"); one such file, which is train; "bundled:NAME"; otherwise the id of a Hub dataset.
         config: configuration of a Hub dataset.
         revision: commit, tag or branch of a Hub dataset.
         text_column: column with the text; found when there is only one candidate.
@@ -108,7 +109,7 @@ def read_corpus(
     text, label = find_columns(raw.splits["train"], text_column, label_column)
     _check_keep(keep, raw.splits, (text, label))
     asked = problem_type or TASKS.get(raw.info.get("task", ""))
-    names = declared_names(raw.splits, label, label_names or raw.info.get("label_names"))
+    names = declared_names(raw.splits, label, label_names or _names_told(raw.info, label))
     train_labels = arrow_column(raw.splits["train"], label)
     coding = infer_coding(train_labels, f"train, column {label!r}", label_names=names, problem_type=asked)
     built = {name: _build(split, name, text, label, coding, keep) for name, split in raw.splits.items()}
@@ -262,6 +263,11 @@ def check_text(dataset: Dataset, column: str, where: str) -> None:
     empty = sum(pc.sum(pc.equal(pc.utf8_trim_whitespace(chunk), "")).as_py() or 0 for chunk in texts.chunks)
     if empty:
         logger.warning("%s: %d of %d texts are empty", where, empty, len(dataset))
+
+
+def _names_told(info: Mapping[str, Any], label: str) -> Sequence[str] | None:
+    """Label names in info.json: those of this very column where there are several."""
+    return info.get(f"{label}_names") or info.get("label_names")
 
 
 def _empty_classes(train: Dataset, coding: LabelCoding) -> tuple[str, ...]:

@@ -70,6 +70,10 @@ def decide(probabilities: ArrayLike, problem_type: str, thresholds: float | Arra
 
     Returns:
         Single-label: class ids int64 (rows,), the first of equal maxima. Multi-label: int8 (rows, labels), p >= cut.
+
+    Example:
+        >>> decide([[0.9, 0.2], [0.6, 0.1]], "multi_label_classification", thresholds=[0.7, 0.2]).tolist()
+        [[1, 1], [0, 0]]
     """
     p = _probabilities(probabilities)
     if problem_type not in METRICS:

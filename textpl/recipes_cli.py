@@ -1,4 +1,4 @@
-"""The commands `textpl recipes ...`: parse, call one function, print."""
+"""The commands `textpl recipes list | show | validate | diff | new | schema`: parse, call one function, print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from textpl.terminal import errors_told, plain, say
 
 if TYPE_CHECKING:
     from textpl.recipes.parsing import LoadedRecipe
-    from textpl.recipes.results import Side
+    from textpl.recipes.results import Results, Side
+    from textpl.recipes.schema import Recipe
 
 recipes_app = typer.Typer(help="Find, check and share recipes.", no_args_is_help=True)
 Source = Annotated[
@@ -46,29 +47,22 @@ def list_recipes(
 
 @recipes_app.command()
 def show(source: Source) -> None:
-    """Tell what a recipe does and what it measured, without running it."""
+    """Tell what a recipe does, what it expects and what it measured, without running it."""
     with errors_told():
-        from textpl.recipes.cards import check_same
+        from textpl.recipes.agreement import judge
         from textpl.recipes.describing import describe, told
-        from textpl.recipes.parsing import FILE_NAME, to_yaml
-        from textpl.recipes.results import read_results
+        from textpl.recipes.parsing import load_recipe, to_yaml
 
-        loaded = _load(source)
-        recipe, file = loaded.recipe, loaded.folder / FILE_NAME
-        is_file = file.is_file() and file.read_text(encoding="utf-8-sig") == loaded.text
-        results = read_results(loaded.folder) if is_file else None
-        if results is not None:
-            check_same(recipe, results)
+        loaded = load_recipe(source)
+        recipe, results = loaded.recipe, _results(loaded)
     say(f"{loaded.name}{': ' if recipe.description else ''}{recipe.description}\n")
     lines = describe(recipe)
     if results is None:
         lines.append(("Results", "none beside it"))
     else:
-        sides = f"{recipe.baseline} {_spread(results.baseline)}, {recipe.tried} {_spread(results.method)}"
-        lines.append(
-            ("Results", f"{results.metric.replace('_', ' ')} in %: {sides}; {len(results.method.seeds)} seeds")
-        )
-        lines.append(("", told(results)))
+        lines += [("Results", _measured(recipe, results)), ("", told(results))]
+        agreement = judge(recipe, results)
+        lines += [] if agreement is None else [("", str(agreement))]
     for key, value in lines:
         say(f"  {key + ':' if key else '':16s}{value}")
     say("\n" + to_yaml(recipe))
@@ -79,10 +73,12 @@ def validate(
     sources: Annotated[list[str], typer.Argument(help="Recipe files, folders, bundled names or hf:// addresses.")],
 ) -> None:
     """Check recipes, and tell every line that is wrong."""
+    from textpl.recipes.parsing import load_recipe
+
     wrong = False
     for source in sources:
         try:
-            _load(source)
+            load_recipe(source)
         except (ValueError, OSError) as error:
             wrong = True
             typer.echo(f"{source}: not valid\n{plain(str(error))}", err=True)
@@ -92,11 +88,81 @@ def validate(
         raise typer.Exit(1)
 
 
-def _load(source: str) -> LoadedRecipe:
-    from textpl.recipes.hub import SCHEME, resolve
-    from textpl.recipes.parsing import load_recipe
+@recipes_app.command()
+def diff(left: Source, right: Source) -> None:
+    """Tell in which settings two recipes differ, parents and defaults filled in, and what each measured."""
+    with errors_told():
+        from textpl.recipes.describing import told
+        from textpl.recipes.differences import differences
+        from textpl.recipes.parsing import load_recipe
 
-    return load_recipe(resolve(source) if source.startswith(SCHEME) else source)
+        both = [load_recipe(left), load_recipe(right)]
+        found = differences(both[0].recipe, both[1].recipe)
+        results = [_results(loaded) for loaded in both]
+    for letter, loaded in zip("AB", both, strict=True):
+        say(f"{letter}: {loaded.name}{': ' if loaded.recipe.description else ''}{loaded.recipe.description}")
+    say("\nFrom A to B:" if found else "\nThe settings are the same.")
+    for one in found:
+        say(f"  {one.key}: {one.left} -> {one.right}")
+    for letter, loaded, measured in zip("AB", both, results, strict=True):
+        if measured is not None:
+            say(f"\n{letter} measured: {_measured(loaded.recipe, measured)}\n{told(measured)}")
+
+
+@recipes_app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to write recipe.yaml into; it may exist.")],
+    data: Annotated[
+        str | None, typer.Option(help="File, folder, bundled:NAME or Hub id. Files from elsewhere are copied.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Name of the text column. Default: found.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the label column. Default: found.")] = None,
+    task: Annotated[str | None, typer.Option(help="single or multi label. Default: found.")] = None,
+    method: Annotated[str | None, typer.Option(help="Such as softmatch. Default: that of recipes.")] = None,
+    stages: Annotated[str | None, typer.Option(help="Such as label,train or clean,train. Default: train.")] = None,
+) -> None:
+    """Begin a recipe: a short file with comments that is valid and fits the data."""
+    with errors_told():
+        from textpl.recipes.new_recipe import new_recipe
+
+        parts = stages.split(",") if stages else None
+        lines = new_recipe(folder, data=data, text=text, label=label, task=task, method=method, stages=parts)
+    say("\n".join(lines))
+    say(f"To run it:  textpl run {folder}")
+
+
+@recipes_app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: the terminal.")] = None,
+) -> None:
+    """Give the JSON Schema of recipes, with which editors complete and check them."""
+    from textpl.recipes.json_schema import schema_text
+
+    if out is None:
+        return say(schema_text().rstrip())
+    with errors_told():
+        out.write_text(schema_text(), encoding="utf-8")
+    say(str(out))
+
+
+def _results(loaded: LoadedRecipe) -> Results | None:
+    """Those beside a recipe of which it is the recipe.yaml; None if there are none."""
+    from textpl.recipes.cards import check_same
+    from textpl.recipes.parsing import FILE_NAME
+    from textpl.recipes.results import read_results
+
+    file = loaded.folder / FILE_NAME
+    if not file.is_file() or file.read_text(encoding="utf-8-sig") != loaded.text:
+        return None
+    results = read_results(loaded.folder)
+    if results is not None:
+        check_same(loaded.recipe, results)
+    return results
+
+
+def _measured(recipe: Recipe, results: Results) -> str:
+    sides = f"{recipe.baseline} {_spread(results.baseline)}, {recipe.tried} {_spread(results.method)}"
+    return f"{results.metric.replace('_', ' ')} in %: {sides}; {len(results.method.seeds)} seeds"
 
 
 def _spread(side: Side) -> str:

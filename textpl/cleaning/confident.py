@@ -33,9 +33,9 @@ def detect_confident(
         filter_by: cleanlab's rule for flags, one of `FILTERS`.
 
     Returns:
-        Detection with cleanlab's flags; `info`: "filter_by", "version" of cleanlab, and "skipped", the labels (multi-
-        label) given to no row or to all rows, on which cleanlab cannot run: their cells are never flagged. `p_true` is
-        the probability that was passed in, which does not know the given label.
+        Detection with cleanlab's flags; `info`: "filter_by", "version" of cleanlab, "calibrated" (False), and
+        "skipped", the labels (multi-label) given to no row or to all rows, on which cleanlab cannot run: their cells
+        are never flagged. `p_true` is the probability that was passed in, which does not know the given label.
 
     Raises:
         ImportError: cleanlab is not installed.
@@ -51,7 +51,7 @@ def detect_confident(
         raise ValueError(f"filter_by={filter_by!r} is none of {', '.join(FILTERS)}.")
     labels, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     _check(labels, p)
-    info: dict[str, Any] = {"filter_by": filter_by, "version": cleanlab.__version__, "skipped": []}
+    info: dict[str, Any] = {"filter_by": filter_by, "version": cleanlab.__version__, "skipped": [], "calibrated": False}
     if labels.ndim == 2:
         return _multi(labels.astype(np.int8), p, filter_by, info)
     labels = labels.astype(np.int64)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import issparse
 
 from textpl.cleaning.duplicates import normalized
@@ -24,6 +25,7 @@ from textpl.labels import infer_coding, refuse
 logger = logging.getLogger(__name__)
 
 WHERE = "labels"
+DELIMITERS = (";", "|", ",")
 # Rows of a softmax in half precision sum to one within this.
 SUM_TOLERANCE = 1e-3
 
@@ -45,7 +47,8 @@ def read_labels(
         width are warned of: `name_variants` has the merge.
 
     Raises:
-        ValueError: for labels that are missing, mixed, delimited strings, out of range or neither 0 nor 1.
+        ValueError: for labels that are missing, mixed, delimited strings (`split_labels` makes lists of them), out of
+            range, neither 0 nor 1, or the same in every row.
     """
     if label_names is not None and num_labels not in (None, len(label_names)):
         raise ValueError(f"{len(label_names)} label names for {num_labels} labels: give one name per label.")
@@ -61,13 +64,41 @@ def read_labels(
         raise ValueError(f"labels of shape {labels.shape}: give (rows,) ids or names, or (rows, labels) of 0 and 1.")
     if label_names is None and num_labels is not None and not _holds_names(labels):
         label_names = tuple(str(i) for i in range(num_labels))
-    column = _column(labels)
-    coding = infer_coding(column, WHERE, label_names=label_names, problem_type=None)
-    if num_labels not in (None, len(coding.label_names)):
-        found = f"labels: {len(coding.label_names)} names occur, but there are {num_labels} labels"
+    array, names = encode_column(_column(labels), WHERE, label_names)
+    if num_labels not in (None, len(names)):
+        found = f"labels: {len(names)} names occur, but there are {num_labels} labels"
         raise ValueError(f"{found}: pass label_names with every name, in the order of the probabilities.")
-    array = coding.encode(column, WHERE)
-    _warn_of_variants(coding.label_names)
+    _warn_of_variants(names)
+    return array, names
+
+
+def encode_column(
+    column: pa.ChunkedArray, where: str, label_names: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A label column as an array, and the names of its labels.
+
+    Args:
+        column: ids, names, lists of either, or multi-hot lists.
+        where: what the column is called, for errors.
+        label_names: name of every label; None: those that occur.
+
+    Returns:
+        int8 (rows, labels) of 0 and 1, or int64 (rows,).
+
+    Raises:
+        ValueError: for all that `textpl.labels.infer_coding` refuses, strings that hold several labels, and a column
+            with one and the same label in every row.
+    """
+    if label_names is None and not hasattr(column.type, "value_type"):
+        _refuse_several_in_one(column, where)
+        different = pc.unique(column)
+        if len(different) == 1 and different[0].as_py() not in ("", None):
+            problem = f"{where}: every row has the label {different[0].as_py()!r}, so there is nothing to tell it from"
+            raise ValueError(
+                f"{problem}. Add rows with other labels, or pass label_names (all there are) and pred_probs."
+            )
+    coding = infer_coding(column, where, label_names=label_names, problem_type=None)
+    array = coding.encode(column, where)
     return (array.astype(np.int8) if array.ndim == 2 else array), coding.label_names
 
 
@@ -157,12 +188,46 @@ def split_labels(values: Sequence[str], delimiter: str | None = None) -> list[li
     return lists
 
 
+def find_delimiter(values: Sequence[str], known: Sequence[str] = ()) -> str | None:
+    """What stands between the labels of strings that hold several; None where each seems to hold one.
+
+    It is a delimiter if, of the different strings that have it, at least half have a part that is met in another one or
+    that is known (a name, or its id).
+    """
+    distinct = set(values)
+    names = {*known, *map(str, range(len(known)))}
+    for delimiter in DELIMITERS:
+        parts = [{part.strip() for part in value.split(delimiter)} - {""} for value in distinct]
+        met = Counter(part for some in parts for part in some)
+        joined = [some for some, value in zip(parts, distinct, strict=True) if delimiter in value]
+        if joined and 2 * sum(any(met[part] > 1 or part in names for part in some) for some in joined) >= len(joined):
+            return delimiter
+    return None
+
+
+def _refuse_several_in_one(column: pa.ChunkedArray, where: str) -> None:
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return
+    values = pc.unique(column.drop_null()).to_pylist()
+    bracket = next((value for value in values if value.strip()[:1] == "["), None)
+    delimiter = None if bracket else find_delimiter(values)
+    if bracket is None and delimiter is None:
+        return
+    example = bracket or next(value for value in values if delimiter in value)
+    call = f"textpl.cleaning.inputs.split_labels(labels{'' if bracket else f', {delimiter!r}'})"
+    remedy = f"Make lists of them: {call}; `textpl clean` does so by itself. If it is one label, pass label_names"
+    rows = np.flatnonzero(pc.fill_null(pc.equal(column, example), False).to_numpy())
+    refuse(where, rows, f"label {example!r} looks like several labels in one string", remedy)
+
+
 def _multi_hot(
     labels: np.ndarray, num_labels: int | None, label_names: Sequence[str] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     width = labels.shape[1]
     names = tuple(label_names) if label_names is not None else tuple(str(i) for i in range(width))
-    if width == 0 or len(names) != width or num_labels not in (None, width):
+    if width == 0:
+        raise ValueError("labels have no columns: give one column of 0 and 1 per label.")
+    if len(names) != width or num_labels not in (None, width):
         raise ValueError(
             f"labels have {width} columns for {num_labels or len(names)} in label_names or pred_probs: they must agree."
         )

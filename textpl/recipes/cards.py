@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-from jinja2 import Environment, StrictUndefined
-
 from textpl.cleaning.apply import SOURCES
+from textpl.recipes.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 from textpl.recipes.describing import describe, told, unpinned
 from textpl.recipes.method_settings import NO_METHOD
 from textpl.recipes.parsing import RecipeError, to_yaml
+from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import Results
 from textpl.recipes.schema import Recipe
 
 TAG = "textpl-recipe"
+LISTED = "textpl_recipe"  # in the metadata: what `recipes search` tells of a recipe without opening it
 ENOUGH_SEEDS = 5  # fewer give an interval that says little
-# What markdown acts on anywhere, in a bare address, and at the start of a line.
-_SPECIAL = re.compile(r"[\\`*_\[\]|~$@]|(?<=www)\.|:(?=//)|^[#+=>-]")
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\n(.*?)\n?---[ \t]*(?:\n|\Z)", re.DOTALL)
 _TEMPLATE = """\
----
-{{ metadata }}---
-
 # {{ name | md }}
 
 {{ description | md if description else "A recipe for textpl." }}
@@ -79,13 +72,6 @@ recipe; the data and the model have their own.
 """
 
 
-def escape(text: str) -> str:
-    """Text of a stranger as one line of markdown that shows it and does nothing else."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = _SPECIAL.sub(r"\\\g<0>", line.replace("&", "&amp;").replace("<", "&lt;"))
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", line)
-
-
 def recipe_card(
     recipe: Recipe,
     results: Results | None,
@@ -93,6 +79,7 @@ def recipe_card(
     repo_id: str,
     revision: str | None = None,
     license: str | None = None,
+    there: Mapping[str, Any] | None = None,
 ) -> str:
     """README.md for a recipe on the Hub.
 
@@ -102,18 +89,18 @@ def recipe_card(
         repo_id: owner/name.
         revision: commit that holds the recipe; the command is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
+        there: metadata of the card that this one replaces.
 
     Raises:
         RecipeError: if the results are of something else than the recipe.
     """
     if results is not None:
         check_same(recipe, results)
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    environment.filters |= {"md": escape, "points": _points, "words": lambda name: name.replace("_", " ")}
+    metadata = merged(there or {}, recipe_metadata(recipe, results, license))
     text = to_yaml(recipe)
     by_steps = "clean" in recipe.stages or recipe.compare.match == "steps"
-    return environment.from_string(_TEMPLATE).render(
-        metadata=_dumped(_metadata(recipe, license)),
+    body = render(
+        _TEMPLATE,
         name=repo_id.split("/")[-1],
         description=recipe.description,
         repo_id=repo_id,
@@ -121,35 +108,48 @@ def recipe_card(
         about=describe(recipe),
         match="in equally many steps" if by_steps else "at equal compute",
         text=text,
-        fence="`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0)),
+        fence=code_fence(text),
         results=results,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
-        difference=_difference(results) if results else "",
-        provenance=_provenance(results) if results else [],
-        limits=_limits(recipe, results),
-        license=license,
-    ).rstrip() + "\n"  # fmt: skip
+        difference=difference(results) if results else "",
+        provenance=provenance(results) if results else [],
+        limits=limits(recipe, results),
+        license=metadata.get("license"),
+    )
+    return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
 
 
-def with_metadata(card: str, recipe: Recipe, *, license: str | None = None) -> str:
-    """A README that was written by hand, with the tags by which the Hub finds recipes.
+def with_metadata(card: str, recipe: Recipe, results: Results | None, *, license: str | None = None) -> str:
+    """A README that was written by hand, with the metadata by which the Hub finds recipes.
 
     Raises:
         RecipeError: if it starts with metadata that cannot be read.
     """
-    found = _FRONT_MATTER.match(card)
-    try:
-        given = yaml.safe_load(found[1]) or {} if found else {}
-    except (yaml.YAMLError, ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise RecipeError("README.md: the metadata between the two --- at its top is no valid YAML mapping.")
-    made, tags = _metadata(recipe, license), given.get("tags") or []
-    tags = [tags] if isinstance(tags, str) else list(tags)
-    merged = made | given | {"tags": list(dict.fromkeys([*tags, *made["tags"]]))}
-    if license is not None:
-        merged["license"] = license
-    return f"---\n{_dumped(merged)}---\n{'' if found else chr(10)}{card[found.end() :] if found else card}"
+    given, text = split_card(card)
+    made = recipe_metadata(recipe, results, license)
+    own = {key: value for key, value in given.items() if key not in ("tags", LISTED)}
+    changed = {"license": license} if license is not None else {}
+    return with_front_matter({**merged(given, made), **own, **changed}, text if given else f"\n{text}")
+
+
+def recipe_metadata(recipe: Recipe, results: Results | None, license: str | None) -> dict[str, Any]:
+    """What the Hub files a recipe under, and what a search tells of it."""
+    method = [] if recipe.method.name == NO_METHOD else [f"textpl-{recipe.method.name}"]
+    listed = {"description": recipe.description} if recipe.description else {}
+    if results is not None:
+        listed |= {"result": f"{results.metric.replace('_', ' ')}: {told(results)}"}
+    return {
+        **({"license": license} if license else {}),
+        "library_name": "textpl",
+        "tags": ["textpl", TAG, *method, "text-classification"],
+        **({"datasets": [recipe.data.source]} if names_hub_data(recipe) else {}),
+        **({LISTED: listed} if listed else {}),
+    }
+
+
+def names_hub_data(recipe: Recipe) -> bool:
+    """Whether the data of a recipe that needs nothing beside it is a dataset on the Hub."""
+    return not recipe.data.source.startswith("bundled:") and recipe.data.source.count("/") == 1
 
 
 def check_same(recipe: Recipe, results: Results) -> None:
@@ -161,46 +161,37 @@ def check_same(recipe: Recipe, results: Results) -> None:
         )
 
 
-def _metadata(recipe: Recipe, license: str | None) -> dict[str, Any]:
-    source = recipe.data.source
-    method = [] if recipe.method.name == NO_METHOD else [f"textpl-{recipe.method.name}"]
-    on_hub = not source.startswith("bundled:") and source.count("/") == 1
-    return {
-        **({"license": license} if license else {}),
-        "library_name": "textpl",
-        "tags": ["textpl", TAG, *method, "text-classification"],
-        **({"datasets": [source]} if on_hub else {}),
-    }
-
-
-def _dumped(metadata: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=119)
-
-
-def _points(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
-
-
-def _difference(results: Results) -> str:
+def difference(results: Results) -> str:
+    """The comparison in one sentence, with what its interval is worth."""
     level = f"{100 * results.difference.level:g} % interval"
     few = len(results.method.seeds) < ENOUGH_SEEDS
     more = f" Fewer than {ENOUGH_SEEDS} seeds: the interval says little." if few else ""
     return f"**{told(results)}** ({level}).{more}"
 
 
-def _provenance(results: Results) -> list[tuple[str, str]]:
+def provenance(results: Results) -> list[tuple[str, str]]:
+    """Which data were read and what was done to the labels, as pairs of a heading and a line of plain text."""
     found: list[tuple[str, str]] = []
     if results.data is not None:
         at = f" at {results.data.revision}" if results.data.revision else ""
         found.append(("Data read", f"{results.data.source}{at}"))
     if results.versions:
         found.append(("Made with", ", ".join(f"{name} {value}" for name, value in results.versions.items())))
+    if results.recipe_source:
+        found.append(("Run from", results.recipe_source))
     if flagged := _counts(results.cleaning, "flagged"):
         line = "; ".join([f"{flagged} flagged as wrong", *_actions(results)])
         found.append(("Stage clean, cells or rows by seed", line))
     if given := _counts(results.labels, "selected"):
-        found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings"))
+        by = _words(results.labels, "method") + _words(results.labels, "encoder", before=" on ")
+        found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings{by and ' by '}{by}"))
     return found
+
+
+def _words(reports: Sequence[Mapping[str, Any]], key: str, before: str = "") -> str:
+    """A short text that reports hold, each once."""
+    found = dict.fromkeys(value[:100] for report in reports if isinstance(value := report.get(key), str))
+    return before + " or ".join(found) if found else ""
 
 
 def _counts(reports: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -215,13 +206,14 @@ def _actions(results: Results) -> list[str]:
     return [f"{counts} {name}" for name, found in done.items() if (counts := _counts(found, "cells"))]
 
 
-def _limits(recipe: Recipe, results: Results | None) -> list[str]:
+def limits(recipe: Recipe, results: Results | None) -> list[str]:
+    """What the results do not say."""
     found = ["Results are of these rows, this model and this budget; on other text, run it there."]
     if loose := unpinned(recipe):
         found.append(f"Not pinned: {' and '.join(loose)}. What is read may change after the results were made.")
     if results is not None and results.data is not None:
         named = recipe.data.source
-        if results.data.source.rstrip("/").split("/")[-1] != named.rstrip("/").split("/")[-1]:
+        if named != OWN_DATA and results.data.source.rstrip("/").split("/")[-1] != named.rstrip("/").split("/")[-1]:
             found.append(f"Measured on {results.data.source}, which is not the data that the recipe names ({named}).")
     if recipe.noise is not None:
         found.append("Wrong labels were put in on purpose: real errors are of other kinds.")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from textpl.clean import find_label_issues
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
-from textpl.label_report import LabelReport
+from textpl.label_issues.find import find_label_issues
+from textpl.label_issues.report import LabelReport
 from textpl.labels import label_array
 from textpl.recipes.noisy_corpus import TRUTH
 from textpl.recipes.parsing import LoadedRecipe

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import Results
-from textpl.recipes.schema import Recipe
+from textpl.recipes.schema import DataSettings, Recipe
 
 
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
@@ -15,19 +16,28 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         f"{recipe.train.max_steps:,} steps" if recipe.train.max_steps else f"{recipe.train.num_train_epochs:g} epochs"
     )
     return [
-        ("Data", data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)),
+        ("Data", _data(data)),
         ("Labelled rows", f"{rows}{pool}"),
-        ("Model", model.name + _pin(model.revision, model.name)),
+        ("Model", model.name + _pin(model.revision, model.name) + _layers(model.layers)),
         ("Tries", f"{recipe.tried}, stages {' then '.join(recipe.stages)}"),
         ("Compared with", recipe.baseline),
         ("Training", f"{budget}, batches of {recipe.train.per_device_train_batch_size}"),
         ("Seeds", ", ".join(map(str, recipe.seeds))),
+        *([("For textpl", recipe.textpl)] if recipe.textpl else []),
+        *([("Expects", _expected(recipe))] if recipe.expected else []),
     ]
+
+
+def _data(data: DataSettings) -> str:
+    if data.source == OWN_DATA:
+        return "to be named with --data" + (f", labels in column {data.label}" if data.label else "")
+    return data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)
 
 
 def unpinned(recipe: Recipe) -> list[str]:
     """Keys of what a recipe reads from the Hub without saying at which commit."""
-    data = recipe.data.revision is None and not recipe.data.source.startswith("bundled:")
+    source = recipe.data.source
+    data = recipe.data.revision is None and source != OWN_DATA and not source.startswith("bundled:")
     return ["data.revision"] * data + ["model.revision"] * (recipe.model.revision is None)
 
 
@@ -38,6 +48,23 @@ def told(results: Results) -> str:
     if low > 0:
         return f"It helped: {change}"
     return f"It hurt: {change}" if high < 0 else f"No evidence that it helped: {change}"
+
+
+def _expected(recipe: Recipe) -> str:
+    """The results that whoever wrote the recipe found."""
+    wanted = recipe.expected
+    assert wanted is not None
+    sides = ((recipe.baseline, wanted.baseline), (recipe.tried, wanted.method))
+    told = ", ".join(f"{name} {side.mean:g}{'' if side.std is None else f' ± {side.std:g}'}" for name, side in sides)
+    change = ""
+    if wanted.difference is not None:
+        low, high = wanted.difference.interval
+        change = f"; difference {wanted.difference.mean:+g} points [{low:g}, {high:g}]"
+    return f"{wanted.metric.replace('_', ' ')} in %: {told}{change}; seeds {', '.join(map(str, wanted.seeds))}"
+
+
+def _layers(count: int | None) -> str:
+    return f", {count} of its layers" if count else ""
 
 
 def _pin(revision: str | None, source: str) -> str:

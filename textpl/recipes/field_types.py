@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError, ValidationError
 
-from textpl.recipes.references import check_reference
+from textpl.recipes.references import Located, check_reference
 
 # Of each pair in a section exactly one is to be set; an override of one takes the other out.
 EXCLUSIVE = {
@@ -19,6 +19,8 @@ EXCLUSIVE = {
     "train": ("max_steps", "num_train_epochs"),
     "method": ("teacher", "column"),
 }
+# Letters that turn the direction of those after them: a line would not say what it seems to say.
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Strictly(BaseModel):
@@ -64,8 +66,8 @@ def folder_of(info: ValidationInfo) -> Path:
 
 
 def one_line(text: str) -> str:
-    """The text, if it is one line without control characters."""
-    if len(text.splitlines()) > 1 or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+    """The text, if it is one line without control characters and without what turns the direction of letters."""
+    if len(text.splitlines()) > 1 or any(unicodedata.category(c) in ("Cc", "Cs") or c in TURNING for c in text):
         raise expected("one line of text")
     return text
 
@@ -73,6 +75,11 @@ def one_line(text: str) -> str:
 def check_model(name: str, info: ValidationInfo) -> str:
     """The name, if there can be such a model."""
     return check_reference(name, folder_of(info), data=False)
+
+
+def _kept(value: Any, handler: Any) -> Any:
+    """What has been located already is a path of this machine; pydantic would make it an ordinary text."""
+    return value if isinstance(value, Located) else handler(value)
 
 
 def check_relabeling(name: str) -> str:
@@ -85,8 +92,11 @@ def check_relabeling(name: str) -> str:
 
 
 Line = Annotated[str, Field(min_length=1), AfterValidator(one_line)]
-Count = Annotated[int, Field(ge=1)]
-Size = Annotated[int, Field(ge=0)]
+# The upper ends are far above anything sensible: a slip, or a stranger, must not fill a machine.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=0, le=10**9)]
+Batch = Annotated[int, Field(ge=1, le=2**16)]
+Steps = Annotated[int, Field(ge=1, le=10**7)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -100,8 +110,13 @@ Shares = Annotated[tuple[Share, ...], Field(min_length=1), Strict(False)]
 Rates = Annotated[tuple[BelowOne, ...], Field(min_length=1), Strict(False)]
 Rate = Annotated[BelowOne | Rates, told_as("a share from 0 to below 1, or a list of these, one per label")]
 Matrix = Annotated[tuple[Shares, ...], Field(min_length=2), Strict(False)]
-DataSource = Annotated[Line, AfterValidator(lambda v, info: check_reference(v, folder_of(info), data=True))]
-Lines = Annotated[tuple[Line, ...], Field(min_length=1), Strict(False)]
-ModelName = Annotated[Line, AfterValidator(check_model)]
-EncoderName = Annotated[Line, AfterValidator(lambda v, info: v if v == "lsa" else check_model(v, info))]
+Reference = Annotated[Line, WrapValidator(_kept)]
+References = Annotated[tuple[Reference, ...], Field(min_length=1), Strict(False)]
+DataSource = Annotated[
+    Line, AfterValidator(lambda v, info: check_reference(v, folder_of(info), data=True)), WrapValidator(_kept)
+]
+ModelName = Annotated[Line, AfterValidator(check_model), WrapValidator(_kept)]
+EncoderName = Annotated[
+    Line, AfterValidator(lambda v, info: v if v == "lsa" else check_model(v, info)), WrapValidator(_kept)
+]
 RelabelingMethod = Annotated[str, AfterValidator(check_relabeling)]

@@ -7,46 +7,55 @@ the dataset viewer as if they were rows.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
 import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, constants, get_token
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.hf_api import RepoFile
 
+from textpl.recipes.card_text import signer
 from textpl.recipes.cards import recipe_card, with_metadata
 from textpl.recipes.describing import unpinned
-from textpl.recipes.hub_errors import LOG_IN, clear_errors
+from textpl.recipes.hub_errors import clear_errors
 from textpl.recipes.hub_files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push, is_data
+from textpl.recipes.hub_repos import (
+    SCHEME,
+    Pushed,
+    Target,
+    client,
+    commit_card,
+    commit_files,
+    need_token,
+    open_target,
+    parsed,
+    parsed_name,
+)
 from textpl.recipes.parsing import FILE_NAME, RecipeError, load_recipe
 from textpl.recipes.results import parse_results
 
-SCHEME = "hf://"
-_REPO = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-_REVISION = r"[A-Za-z0-9][\w./-]*"
-_URI = re.compile(rf"(?:{SCHEME})?({_REPO})(?:@({_REVISION}))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_CACHE = "textpl-recipes"  # in HF_HOME
+_passing: ContextVar[Path | None] = ContextVar("passing", default=None)
 
 
-@dataclass(frozen=True)
-class Pushed:
-    """What went up, or would.
+class Pulled(NamedTuple):
+    """A recipe that was downloaded, or would be.
 
     Attributes:
-        repo_id: owner/name.
-        revision: commit that holds the recipe; None after a dry run.
-        files: bytes of each file by its path in the repository.
-        notes: what should be better before others rely on it.
+        folder: where it is.
+        files: bytes of each file by its path in the folder.
     """
 
-    repo_id: str
-    revision: str | None
+    folder: Path
     files: dict[str, int]
-    notes: tuple[str, ...]
 
 
 def push(
@@ -57,11 +66,13 @@ def push(
     revision: str | None = None,
     license: str | None = None,
     with_data: bool = False,
+    overwrite_card: bool = False,
     dry_run: bool = False,
 ) -> Pushed:
     """Share a recipe's folder (a run's too); only recipe, card, results, picture and, if asked, data go up.
 
-    A card is made unless the folder has a README.md. Files of an earlier push that are no longer there are deleted.
+    A card is made unless the folder has a README.md that somebody wrote; one on the Hub that was edited by hand stays.
+    Files of an earlier push that are no longer there are deleted.
 
     Args:
         folder: with recipe.yaml.
@@ -70,6 +81,7 @@ def push(
         revision: branch to push to instead of main.
         license: identifier on the Hub for the card, such as apache-2.0.
         with_data: also the jsonl or parquet files beside the recipe that it names.
+        overwrite_card: replace a card on the Hub that was edited by hand.
         dry_run: change nothing, ask nobody.
 
     Raises:
@@ -77,66 +89,80 @@ def push(
             something else, or no network.
     """
     folder = Path(folder)
-    repo_id, _ = _parsed(repo_id)
-    token = get_token()
-    files = files_to_push(folder, with_data=with_data, token=token)
+    target = Target(parsed_name(repo_id), "recipe", private, revision, overwrite_card)
+    files = files_to_push(folder, with_data=with_data, token=get_token())
     recipe = load_recipe(folder).recipe
-    results = parse_results(bytes(_content(files[RESULTS]))) if RESULTS in files else None
+    results = parse_results(_content(files[RESULTS])) if RESULTS in files else None
 
-    def card(commit: str | None) -> bytes:
-        return recipe_card(recipe, results, repo_id=repo_id, revision=commit, license=license).encode()
+    def card(commit: str | None, there: Mapping[str, Any]) -> str:
+        wanted = license or there.get("license")
+        return recipe_card(recipe, results, repo_id=target.repo_id, revision=commit, license=wanted, there=there)
 
-    made = CARD not in files
-    if made:
-        files[CARD] = card(None)
-    else:
-        files[CARD] = with_metadata(_content(files[CARD]).decode("utf-8-sig"), recipe, license=license).encode()
+    own = _content(files[CARD]).decode("utf-8-sig") if CARD in files else None
+    made = own is None or signer(own) is not None
+    text = card(None, {}) if own is None or made else with_metadata(own, recipe, results, license=license)
+    files[CARD] = text.encode()
     notes = tuple(f"{key} is not set: the recipe will read whatever is newest" for key in unpinned(recipe))
     sizes = {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in files.items()}
     if dry_run:
-        return Pushed(repo_id, None, sizes, notes)
-    if token is None:
-        raise RecipeError(f"Pushing needs a token with write access: {LOG_IN}.")
-    with clear_errors(repo_id, revision), warnings.catch_warnings():
+        return Pushed(target.repo_id, None, sizes, notes, card=text)
+    need_token()
+    with clear_errors(target.repo_id, revision, pushing="nothing was shared"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
-        api = _api()
-        api.create_repo(repo_id, private=private or None, exist_ok=True)
-        present = _prepare(api, repo_id, private, revision)
-        first = [name for name in files if not (made and name == CARD)]
-        stale = [name for name in present if name not in files and (name in SIZES or is_data(name))]
-        commit = api.create_commit(
-            repo_id,
-            [*(CommitOperationAdd(name, files[name]) for name in first), *map(CommitOperationDelete, stale)],
-            commit_message="Recipe",
-            revision=revision,
-        ).oid
-        if made:
-            # The card names the commit of the recipe, which a file in that commit cannot.
-            add = CommitOperationAdd(CARD, card(commit))
-            api.create_commit(repo_id, [add], commit_message="Card", revision=revision)
-    return Pushed(repo_id, commit, sizes, notes)
+        api = client()
+        there = open_target(api, target, files)
+        stale = [name for name in there.files if name not in files and (name in SIZES or is_data(name))]
+        first = {name: content for name, content in files.items() if not (made and name == CARD)}
+        commit = commit_files(api, target, first, stale, "Recipe")
+        if made and not there.edited:
+            commit_card(api, target, text := card(commit, there.metadata))
+    kept = there.notes() if made else ()
+    return Pushed(target.repo_id, commit, sizes, (*notes, *kept), card=None if kept else text)
 
 
-def pull(repo_id: str, *, revision: str | None = None, to: str | Path | None = None) -> Path:
+def pull(repo_id: str, *, revision: str | None = None, to: str | Path | None = None, dry_run: bool = False) -> Pulled:
     """Download a recipe into a folder of its own; only what a recipe consists of, after it has been validated.
 
     Args:
         repo_id: owner/name, or hf://owner/name[@revision].
         revision: branch, tag or commit.
         to: new or empty folder; default: the name of the repository, here.
-
-    Returns:
-        The folder.
+        dry_run: keep nothing; of a recipe that is not in the cache only recipe.yaml is downloaded, to be validated.
 
     Raises:
         RecipeError: if there is no such recipe, it is not valid, or the folder is not empty.
     """
-    repo_id, named = _parsed(repo_id)
+    repo_id, named = parsed(repo_id)
     target = Path(to) if to is not None else Path(repo_id.split("/")[1])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RecipeError(f"{target} is there already and not an empty folder: choose another with --to.")
+    if dry_run:
+        with in_passing():
+            return Pulled(target, _sizes(_fetched(repo_id, revision or named)))
     shutil.copytree(_fetched(repo_id, revision or named), target, dirs_exist_ok=True)
-    return target
+    return Pulled(target, _sizes(target))
+
+
+@contextlib.contextmanager
+def in_passing() -> Iterator[None]:
+    """Only recipe.yaml of the recipes that are resolved inside is downloaded, into a folder that is removed.
+
+    What else belongs to a recipe that is not in the cache is there as an empty file of the right size.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        before = _passing.set(Path(place))
+        try:
+            yield
+        finally:
+            _passing.reset(before)
+
+
+def address(folder: Path) -> str | None:
+    """hf://owner/name@commit of a folder that `resolve` gave; None for any other."""
+    match folder.parts[-4:]:
+        case (base, repo, commit, name) if base == _CACHE and _COMMIT.fullmatch(commit) and repo.endswith(f"--{name}"):
+            return f"{SCHEME}{repo.removesuffix(f'--{name}')}/{name}@{commit}"
+    return None
 
 
 def resolve(uri: str) -> Path:
@@ -147,57 +173,40 @@ def resolve(uri: str) -> Path:
     """
     if not uri.startswith(SCHEME):
         raise RecipeError(f"{uri!r} does not start with {SCHEME}.")
-    return _fetched(*_parsed(uri))
-
-
-def _parsed(uri: str) -> tuple[str, str | None]:
-    found = _URI.fullmatch(uri)
-    if found is None or ".." in uri or "--" in found[1]:
-        raise RecipeError(f"{uri!r} is no recipe on the Hub: write owner/name, or hf://owner/name[@revision].")
-    return found[1], found[2]
-
-
-def _api() -> HfApi:
-    from textpl import __version__
-
-    return HfApi(library_name="textpl", library_version=__version__)
+    return _fetched(*parsed(uri))
 
 
 def _content(content: bytes | Path) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
-def _prepare(api: HfApi, repo_id: str, private: bool, revision: str | None) -> list[str]:
-    """Check that the repository may take the recipe, and make the branch; the files that are there."""
-    info = api.repo_info(repo_id)
-    assert isinstance(info, ModelInfo)
-    if private and not info.private:
-        raise RecipeError(f"{repo_id} is public already: make it private in its settings, or choose another name.")
-    on_main = [sibling.rfilename for sibling in info.siblings or ()]
-    if CARD in on_main and FILE_NAME not in on_main:
-        raise RecipeError(f"{repo_id} holds something else, whose card would be overwritten: choose another name.")
-    if revision is None:
-        return on_main
-    api.create_branch(repo_id, branch=revision, exist_ok=True)
-    return api.list_repo_files(repo_id, revision=revision)
+def _sizes(folder: Path) -> dict[str, int]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _fetched(repo_id: str, revision: str | None) -> Path:
     """The folder in the cache that holds one commit of a recipe: plain files, whole or not there at all."""
-    api = _api()
+    api, passing = client(), _passing.get()
     with clear_errors(repo_id, revision):
-        commit = api.resolve_revision(repo_id, revision=revision).resolved
+        if passing is not None and not constants.is_offline_mode():
+            commit = api.model_info(repo_id, revision=revision).sha or ""  # the other way leaves a note in the cache
+        else:
+            commit = api.resolve_revision(repo_id, revision=revision).resolved
     if not _COMMIT.fullmatch(commit):
         raise RecipeError(f"The Hub names no commit of {repo_id}, but {commit[:60]!r}.")
     # The last part names the runs of the recipe.
-    place = Path(constants.HF_HOME) / "textpl-recipes" / repo_id.replace("/", "--") / commit
-    folder = place / repo_id.split("/")[1]
+    inside = Path(_CACHE) / repo_id.replace("/", "--") / commit / repo_id.split("/")[1]
+    folder = Path(constants.HF_HOME) / inside
     if folder.is_dir():
         return folder
+    if passing is not None:
+        folder = passing / inside
+    place = folder.parent
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place) as staging, clear_errors(repo_id, revision):
         partial = Path(staging) / "recipe"
-        _download(api, repo_id, commit, partial)
+        _download(api, repo_id, commit, partial, whole=passing is None)
         try:
             partial.rename(folder)
         except OSError:
@@ -206,7 +215,8 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
     return folder
 
 
-def _download(api: HfApi, repo_id: str, commit: str, folder: Path) -> None:
+def _download(api: HfApi, repo_id: str, commit: str, folder: Path, *, whole: bool) -> None:
+    """The files of a recipe; unless `whole`, empty ones of the right sizes in place of all but recipe.yaml."""
     tree = api.list_repo_tree(repo_id, revision=commit, recursive=True)
     listed = list(itertools.islice(tree, MAX_FILES + 1))
     if len(listed) > MAX_FILES:
@@ -230,6 +240,11 @@ def _download(api: HfApi, repo_id: str, commit: str, folder: Path) -> None:
     except UnicodeDecodeError:
         raise RecipeError(f"{FILE_NAME} of {repo_id} is not UTF-8 text.") from None
     for name in files_to_pull(text, sizes):
-        fetch(name)
+        if whole:
+            fetch(name)
+        else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("wb") as stream:
+                stream.truncate(sizes[name])
     shutil.rmtree(folder / ".cache")  # notes of the downloader
     load_recipe(folder)

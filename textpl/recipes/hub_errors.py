@@ -24,8 +24,14 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @contextlib.contextmanager
-def clear_errors(repo_id: str, revision: str | None) -> Iterator[None]:
-    """Errors of the client as one line with a remedy; without their cause, whose request holds the token."""
+def clear_errors(repo_id: str, revision: str | None, *, pushing: str = "") -> Iterator[None]:
+    """Errors of the client as one line with a remedy; without their cause, whose request holds the token.
+
+    Args:
+        repo_id: what was asked for; "" for what is no repository.
+        revision: of it.
+        pushing: for uploads: what holds when one breaks off, such as "nothing was shared".
+    """
     try:
         yield
     except GatedRepoError:
@@ -43,12 +49,17 @@ def clear_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     except RuntimeError as error:  # the client's, around what went wrong with one large file
         if not str(error).startswith("Error while uploading"):
             raise
-        raise RecipeError(f"{str(error).rstrip('.')}; nothing was shared. Try again.") from None
+        raise RecipeError(f"{str(error).rstrip('.')}; {pushing}. Try again.") from None
     except (RevisionResolutionError, LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, ConnectionError):
+        if pushing and not constants.is_offline_mode():
+            raise RecipeError(
+                f"The upload to {repo_id} broke off, or there is no connection; {pushing}. Try again."
+            ) from None
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "there is no connection to it"
-        raise RecipeError(
-            f"{repo_id}{'@' + revision if revision else ''} is not in the cache, and the Hub cannot be reached ({why})."
-        ) from None
+        missing = "The"
+        if repo_id and not pushing:
+            missing = f"{repo_id}{'@' + revision if revision else ''} is not in the cache, and the"
+        raise RecipeError(f"{missing} Hub cannot be reached ({why}).") from None
 
 
 def _refused(repo_id: str, status: int) -> str:
@@ -56,4 +67,4 @@ def _refused(repo_id: str, status: int) -> str:
         return f"The Hub refuses the token: {LOG_IN}."
     if status == 403:
         return f"The token may not write to {repo_id}: {LOG_IN} with write access to that owner."
-    return f"The Hub answers {status} for {repo_id}; try again later."
+    return f"The Hub answers {status}{' for ' + repo_id if repo_id else ''}; try again later."

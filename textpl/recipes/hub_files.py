@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import mmap
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from textpl.recipes.parsing import FILE_NAME, MAX_BYTES, LoadedRecipe, RecipeError, load_recipe, parse_recipe
+from textpl.recipes.parsing import FILE_NAME, MAX_BYTES, LoadedRecipe, RecipeError, load_recipe, parse_recipe, to_yaml
 from textpl.recipes.references import locate
 from textpl.recipes.schema import Recipe
+from textpl.recipes.yaml_text import Document
 from textpl.sources import READABLE
 
 CARD, RESULTS, PICTURE = "README.md", "results.json", "comparison.png"
@@ -22,11 +24,18 @@ DATA_BYTES = 2**31  # of all data files together
 MAX_FILES = 10_000  # in a repository
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _DATA_PATH = re.compile(rf"(?:{_NAME}/){{0,3}}(?:{_NAME}\.(?:jsonl|parquet)|info\.json)")
+# What `save_pretrained` of models and tokenizers writes; never a pickle.
+_MODEL_FILE = re.compile(
+    r"(generation_)?config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
+    r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json|(vocab|merges|bpe\.codes)\.txt"
+    r"|(spiece|spm|sentencepiece|sentencepiece\.bpe|tokenizer)\.model"
+)
 _TOKENS = (
-    rb"hf_[A-Za-z0-9]{20,}", rb"gh[opsru]_[A-Za-z0-9]{30,}", rb"github_pat_[A-Za-z0-9_]{30,}",
-    rb"sk-[A-Za-z0-9_-]{32,}", rb"AKIA[0-9A-Z]{16}", rb"xox[abprs]-[A-Za-z0-9-]{10,}",
-    rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
+    r"hf_[A-Za-z0-9]{20,}", r"gh[opsru]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}",
+    r"sk-[A-Za-z0-9_-]{32,}", r"AKIA[0-9A-Z]{16}", r"xox[abprs]-[A-Za-z0-9-]{10,}",
+    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
 )  # fmt: skip
+_OWN_PATH = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]")
 # What `run` writes above a recipe: a fingerprint, and the place of the data on that machine.
 _RUN_HEADER = re.compile(r"\A# data [^\n]*\n")
 
@@ -36,10 +45,16 @@ def is_data(path: str) -> bool:
     return _DATA_PATH.fullmatch(path) is not None
 
 
+def is_model_file(name: str) -> bool:
+    """Whether a file belongs to a model: weights as safetensors, configuration, tokenizer."""
+    return _MODEL_FILE.fullmatch(name) is not None
+
+
 def files_to_push(folder: Path, *, with_data: bool = False, token: str | None = None) -> dict[str, bytes | Path]:
     """The files of a recipe that go up, by their path in the repository; small ones as they are published.
 
-    Paths of this machine are taken out of `recipe.yaml` and `results.json` where `run` wrote them.
+    Paths of this machine are taken out of `recipe.yaml` and `results.json` where `run` wrote them. A recipe that
+    extends others goes up written out: its parents may be elsewhere, and may change.
 
     Args:
         folder: with recipe.yaml.
@@ -56,10 +71,12 @@ def files_to_push(folder: Path, *, with_data: bool = False, token: str | None = 
     files: dict[str, bytes | Path] = {}
     for name, most in SIZES.items():
         if (folder / name).exists() or (folder / name).is_symlink():
-            files[name] = _published(name, _regular(folder / name, most).read_bytes())
+            files[name] = published(name, regular_file(folder / name, most).read_bytes())
+    if "extends" in Document(FILE_NAME).read(loaded.text):
+        files[FILE_NAME] = to_yaml(loaded.recipe).encode()
     files |= _local_data(loaded, with_data)
     for name, content in files.items():
-        _refuse_secrets(name, content, token)
+        refuse_secrets(name, content, token)
     return files
 
 
@@ -129,12 +146,16 @@ def _local_data(loaded: LoadedRecipe, with_data: bool) -> dict[str, bytes | Path
             f"data.source: {loaded.recipe.data.source} lies beside the recipe and would not go up: push with "
             "--with-data, or name a Hub id."
         )
+    if not source.is_relative_to(loaded.folder):
+        raise RecipeError(
+            f"data.source: {source.name} lies beside a parent: name its Hub id, or copy it to the recipe."
+        )
     found: dict[str, bytes | Path] = {}
     for path in _readable(source):
         name = path.relative_to(loaded.folder).as_posix()
         if not is_data(name):
             raise RecipeError(f"{name}: data goes up as jsonl or parquet, with plain names and in at most 3 folders.")
-        found[name] = _regular(path, DATA_BYTES)
+        found[name] = regular_file(path, DATA_BYTES)
     if sum(path.stat().st_size for path in found.values() if isinstance(path, Path)) > DATA_BYTES:
         raise RecipeError("The data is too large for a recipe: push it as a dataset and name its id.")
     return found
@@ -148,7 +169,12 @@ def _readable(source: Path) -> Iterator[Path]:
         yield from (path for path in sorted(source.iterdir()) if path.suffix in READABLE)
 
 
-def _regular(path: Path, most: int) -> Path:
+def regular_file(path: Path, most: int) -> Path:
+    """The path of a file that may go up.
+
+    Raises:
+        RecipeError: for a link, a folder or more than `most` bytes.
+    """
     if path.is_symlink() or not path.is_file():
         raise RecipeError(f"{path} is a link or no file; only files go up. Put a copy there.")
     if path.stat().st_size > most:
@@ -156,34 +182,61 @@ def _regular(path: Path, most: int) -> Path:
     return path
 
 
-def _published(name: str, content: bytes) -> bytes:
+def published(name: str, content: bytes) -> bytes:
+    """A file as it goes up: without what `run` wrote about the machine.
+
+    Raises:
+        RecipeError: for results that are no JSON.
+    """
     if name == FILE_NAME:
         return _RUN_HEADER.sub("", content.decode("utf-8-sig").replace("\r\n", "\n")).encode()
-    if name == RESULTS:
-        try:
-            numbers = json.loads(content)
-        except ValueError as error:
-            raise RecipeError(f"{RESULTS} is no valid JSON: {error}.") from None
-        return (json.dumps(_without_paths(numbers), indent=1, ensure_ascii=False) + "\n").encode()
-    return content
+    return published_json(name, content) if name == RESULTS else content
 
 
-def _without_paths(value: Any) -> Any:
-    """The same with the last part of paths that say where things lie on a machine."""
+def published_json(name: str, content: bytes) -> bytes:
+    """JSON as it goes up: without the paths of this machine.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{name} is no valid JSON: {error}.") from None
+    return (json.dumps(without_paths(data), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def without_paths(value: Any) -> Any:
+    """The same with the last part of paths that say where things lie on a machine; in commands, too."""
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
+        return {k: command_without_paths(v) if k == "command" else without_paths(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    if isinstance(value, str) and re.match(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]", value):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and _OWN_PATH.match(value):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value
 
 
-def _refuse_secrets(name: str, content: bytes | Path, token: str | None) -> None:
-    pattern = re.compile(b"|".join([*_TOKENS, *([re.escape(token.encode())] if token else [])]))
-    line = _line_of(pattern, content)
+def command_without_paths(command: Any) -> Any:
+    """A command line of which nobody learns where things lie on a machine."""
+    try:
+        words = shlex.split(command)
+    except (ValueError, TypeError, AttributeError):
+        return without_paths(command)
+    parts = (word.rpartition("=") for word in words)
+    return shlex.join(f"{option}{sign}{without_paths(value)}" for option, sign, value in parts)
+
+
+def refuse_secrets(name: str, content: bytes | Path, token: str | None) -> None:
+    """RecipeError if a file holds the token, or what looks like any."""
+    line = _line_of(re.compile(secrets_pattern(token).encode()), content)
     if line is not None:
         raise RecipeError(f"{name}, line {line}: holds what looks like a secret (a token or key). Take it out.")
+
+
+def secrets_pattern(token: str | None) -> str:
+    """A regular expression for tokens and keys, and for this one."""
+    return "|".join([*_TOKENS, *([re.escape(token)] if token else [])])
 
 
 def _line_of(pattern: re.Pattern[bytes], content: bytes | Path) -> int | None:

@@ -87,7 +87,9 @@ ARGUMENTS: dict[str, Any] = {
     ],
     "decay": ft.BelowOne | None,
     "teacher": Annotated[
-        ft.Line | ft.Lines | None, ft.told_as("a Hub id or folder, or a list of these"), AfterValidator(_check_teacher)
+        ft.Reference | ft.References | None,
+        ft.told_as("a Hub id or folder, or a list of these"),
+        AfterValidator(_check_teacher),
     ],
     "column": ft.Line | None,
     "column_kind": Literal["probabilities", "logits"],

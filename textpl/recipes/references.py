@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+# In place of a source: data that everybody brings along, since they are nowhere to be had under a name.
+OWN_DATA = "yours"
 DATA_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+# Where a recipe may name files: a text each (teacher: or a list of these).
+REFERENCES = (
+    ("data", "source"),
+    ("model",),
+    ("model", "name"),
+    ("label", "encoder"),
+    ("clean", "encoder"),
+    ("noise", "encoder"),
+    ("method", "teacher"),
+)
 _HUB_NAME = r"[A-Za-z0-9][\w.-]*"
 _MODEL_ID = re.compile(rf"{_HUB_NAME}(/{_HUB_NAME})?")
 _DATA_ID = re.compile(rf"{_HUB_NAME}/{_HUB_NAME}|bundled:[\w-]+")
+_DRIVE = re.compile("[A-Za-z]:")
+
+
+class Located(str):
+    """The absolute path of something that need not lie in the recipe's folder.
+
+    Only textpl makes these: of what the user typed, and of what lies beside a parent from the Hub.
+    """
+
+    __slots__ = ()
 
 
 def locate(reference: str, folder: Path) -> Path | str:
@@ -17,10 +42,15 @@ def locate(reference: str, folder: Path) -> Path | str:
     Raises:
         ValueError: for a URL, an absolute path, or a path that leaves the folder, also through a symbolic link.
     """
+    if isinstance(reference, Located):
+        return Path(reference)
     if "://" in reference:
         raise ValueError(f"{reference!r} is a URL: a recipe names a Hub id, or files beside it")
-    if reference.startswith(("/", "~")) or "\\" in reference or re.match("[A-Za-z]:", reference):
-        raise ValueError(f"{reference!r} is no path inside the recipe's folder: write it relative to that, with '/'")
+    if reference.startswith(("/", "~")) or "\\" in reference or _DRIVE.match(reference):
+        raise ValueError(
+            f"{reference!r} is no path inside the recipe's folder: write it relative to that, with '/' (what lies "
+            "elsewhere is for the command line: --set)"
+        )
     root, path = folder.resolve(), folder / reference
     try:
         reached = [path.resolve(), *(entry.resolve() for entry in (path.iterdir() if path.is_dir() else ()))]
@@ -35,8 +65,8 @@ def locate(reference: str, folder: Path) -> Path | str:
 def check_reference(reference: str, folder: Path, *, data: bool) -> str:
     """The reference, if it is there or can be a Hub id (of a dataset or of a model); else ValueError."""
     is_id = (_DATA_ID if data else _MODEL_ID).fullmatch(reference) and not reference.endswith(DATA_SUFFIXES)
-    if locate(reference, folder) == reference and not is_id:
-        hint = " or 'bundled:NAME'" if data else ""
+    if locate(reference, folder) == reference and not is_id and not (data and reference == OWN_DATA):
+        hint = ", 'bundled:NAME', or 'yours' for what comes with --data" if data else ""
         raise ValueError(
             f"no file or folder {reference!r} beside the recipe; it may also be a Hub id 'owner/name'{hint}"
         )
@@ -46,5 +76,39 @@ def check_reference(reference: str, folder: Path, *, data: bool) -> str:
 def check_hub_settings(reference: str, folder: Path, **settings: str | None) -> None:
     """ValueError for settings of the Hub beside a reference that does not lead there."""
     given = [name for name, value in settings.items() if value is not None]
-    if given and (reference.startswith("bundled:") or isinstance(locate(reference, folder), Path)):
+    if given and (
+        reference == OWN_DATA or reference.startswith("bundled:") or isinstance(locate(reference, folder), Path)
+    ):
         raise ValueError(f"{' and '.join(given)} would have no effect: {reference!r} does not come from the Hub")
+
+
+def typed(reference: str) -> str:
+    """What the user typed: a path from the current folder, if something is there; else as a recipe would say it.
+
+    Raises:
+        ValueError: if it can only be a path, and nothing is there.
+    """
+    if reference.startswith("bundled:") or reference == "lsa" or "://" in reference:
+        return reference
+    path = Path(reference).expanduser()
+    try:
+        if path.exists():
+            return Located(os.path.abspath(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{reference!r} cannot be opened: {error}") from None
+    if path.is_absolute() or ".." in path.parts or reference.startswith((".", "~")):
+        raise ValueError(f"there is no file or folder {reference!r}")
+    return reference
+
+
+def change_references(data: Any, change: Callable[[tuple[str | int, ...], str], str]) -> None:
+    """Replace every reference in plain data, which may be of any shape, by `change(keys, reference)`."""
+    for keys in REFERENCES:
+        place, last = data, keys[-1]
+        for key in keys[:-1]:
+            place = place.get(key) if isinstance(place, dict) else None
+        value = place.get(last) if isinstance(place, dict) else None
+        if isinstance(value, str):
+            place[last] = change(keys, value)
+        elif isinstance(value, list):
+            place[last] = [change((*keys, i), item) if isinstance(item, str) else item for i, item in enumerate(value)]

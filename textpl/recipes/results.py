@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -37,11 +37,38 @@ class Difference(_Numbers):
     level: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Trained(_Numbers):
+    """One training on the test rows."""
+
+    scores: dict[Word, Number] = {}  # in points
+
+
+class OfSeed(_Numbers):
+    """Both trainings of a seed."""
+
+    seed: int
+    baseline: Trained = Trained()
+    method: Trained = Trained()
+
+
+class Sizes(_Numbers):
+    """Rows of a split."""
+
+    sizes: dict[Word, int] = {}
+
+
 class DataRead(_Numbers):
     """What was read."""
 
     source: Word
     revision: Word | None = None
+    splits: list[Sizes] = []
+
+
+class KeptModel(_Numbers):
+    """Which of the trained classifiers is in `model/`."""
+
+    seed: int
 
 
 class Results(_Numbers):
@@ -52,9 +79,23 @@ class Results(_Numbers):
     method: Side
     difference: Difference
     data: DataRead | None = None
+    task: Literal["single", "multi"] | None = None
+    command: Annotated[str, Field(max_length=2000)] = ""
+    recipe_source: Word | None = None
+    model: KeptModel | None = None
+    seed_results: list[OfSeed] = []
     versions: dict[Word, str | int | float | bool | None] = {}
     labels: list[dict[str, Any]] = []
     cleaning: list[dict[str, Any]] = []
+
+    @property
+    def model_seed(self) -> int:
+        """Seed of the classifier in `model/`: that of the first training with the method, unless it is recorded."""
+        return self.model.seed if self.model else self.method.seeds[0]
+
+    def model_scores(self) -> dict[str, float]:
+        """Scores of that classifier in points; empty where they are not recorded."""
+        return next((one.method.scores for one in self.seed_results if one.seed == self.model_seed), {})
 
     @field_validator("versions")
     @classmethod

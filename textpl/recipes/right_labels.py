@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import Trainer
 
-from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.comparison import Comparison
 
 FOLDER = "right_labels"
@@ -18,7 +17,6 @@ FOLDER = "right_labels"
 def compare_with_right_labels(
     compare: Callable[..., Comparison],
     make_trainer: Callable[[int], Trainer],
-    make_callback: Callable[[int], NoisyLabels],
     seeds: Sequence[int],
     folder: Path,
 ) -> Comparison:
@@ -26,8 +24,7 @@ def compare_with_right_labels(
 
     Args:
         compare: `textpl.compare` with the settings of the run.
-        make_trainer: as for `textpl.compare`, with the right labels.
-        make_callback: likewise.
+        make_trainer: builds Trainers on the right labels.
         seeds: those of a finished `compare` in `folder`.
         folder: where that kept its trainings.
     """
@@ -35,7 +32,9 @@ def compare_with_right_labels(
     own.mkdir(exist_ok=True)
     for seed in seeds:
         shutil.copyfile(folder / f"{seed}-baseline.npz", own / f"{seed}-baseline.npz")
-    return compare(make_trainer, make_callback, seeds, name="right labels", match="steps", folder=own)
+    return compare(
+        make_trainer, None, seeds, method_trainer=make_trainer, name="right labels", match="steps", folder=own
+    )
 
 
 def told(reference: Comparison) -> dict[str, Any]:

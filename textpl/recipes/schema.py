@@ -10,15 +10,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from textpl.recipes import field_types as ft
+from textpl.recipes.expected import Expected
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.method_settings import NO_METHOD, MethodSettings
 from textpl.recipes.references import check_hub_settings
 from textpl.recipes.stage_settings import DEFAULT_MODEL, CleanSettings, LabelSettings, NoiseSettings, check_stages
+from textpl.recipes.versions import check_version
 
 # The method where the pool comes labelled: soft labels as they are, they are calibrated already.
 LEARN_LABELS = {
     "name": "distillation", "column": "probabilities", "column_kind": "probabilities", "temperature": 1.0
 }  # fmt: skip
+MAX_SEEDS = 1000
 
 
 class DataSettings(ft.Strictly):
@@ -60,7 +63,8 @@ class ModelSettings(ft.Strictly):
 
     name: ft.ModelName = DEFAULT_MODEL
     revision: ft.Line | None = None
-    max_length: Annotated[int, Field(ge=2)] = 128
+    max_length: Annotated[int, Field(ge=2, le=10**6)] = 128
+    layers: ft.Count | None = None  # so many of its layers are kept, evenly spaced: a small student for distillation
 
     @model_validator(mode="before")
     @classmethod
@@ -76,11 +80,11 @@ class ModelSettings(ft.Strictly):
 class TrainSettings(ft.Strictly):
     """The training arguments a recipe may set; see `transformers.TrainingArguments`. `labeled_loss` is textpl's."""
 
-    max_steps: ft.Count | None = 200
-    num_train_epochs: ft.Positive | None = None
-    per_device_train_batch_size: ft.Count = 8
-    per_device_eval_batch_size: ft.Count = 64
-    gradient_accumulation_steps: ft.Count = 1
+    max_steps: ft.Steps | None = 200
+    num_train_epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    per_device_train_batch_size: ft.Batch = 8
+    per_device_eval_batch_size: ft.Batch = 64
+    gradient_accumulation_steps: ft.Batch = 1
     learning_rate: ft.Positive = 2e-4
     weight_decay: ft.NonNegative = 0.0
     warmup_steps: ft.NonNegative = 0.05  # below 1: a share of the run
@@ -137,8 +141,8 @@ class CompareSettings(ft.Strictly):
 
 
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
-        raise ft.expected("one or more different whole numbers from 0 to 2**32 - 1")
+    if not 0 < len(seeds) <= MAX_SEEDS or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**32 for s in seeds):
+        raise ft.expected(f"1 to {MAX_SEEDS:,} different whole numbers from 0 to 2**32 - 1")
     return seeds
 
 
@@ -152,6 +156,7 @@ class Recipe(ft.Strictly):
     """A whole recipe; what it leaves out has the defaults given here."""
 
     schema_version: Annotated[int, AfterValidator(_version)] = Field(alias="schema")
+    textpl: Annotated[ft.Line, AfterValidator(check_version)] | None = None  # versions it is for, such as ">=0.1,<1"
     description: Annotated[str, AfterValidator(ft.one_line)] = ""
     data: DataSettings
     split: SplitSettings
@@ -164,6 +169,7 @@ class Recipe(ft.Strictly):
     train: TrainSettings = TrainSettings()
     seeds: Annotated[ft.Numbers, AfterValidator(_seeds)] = (0, 1, 2)
     compare: CompareSettings = CompareSettings()
+    expected: Expected | None = None
 
     @property
     def has_pool(self) -> bool:
@@ -207,6 +213,9 @@ class Recipe(ft.Strictly):
         if self.noise is not None and self.data.truth is not None:
             raise ValueError("noise: is put into right labels, but data.truth says that they are noisy: write one")
         self._check_labeled_loss()
+        metric = self.compare.metric
+        if self.expected is not None and metric is not None and self.expected.metric != metric:
+            raise ValueError(f"expected: is in {self.expected.metric}, but compare.metric is {metric}: write the same")
         return self
 
     def _check_label(self) -> None:

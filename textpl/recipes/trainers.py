@@ -25,7 +25,7 @@ from textpl.tasks import Task
 
 
 class Trainers:
-    """Builds Trainers, and lets the one built last learn from other rows.
+    """Builds Trainers.
 
     Args:
         loaded: the recipe.
@@ -36,11 +36,9 @@ class Trainers:
 
     def __init__(self, loaded: LoadedRecipe, task: Task, label_names: Sequence[str], folder: Path) -> None:
         self._recipe, self._task, self._label_names, self._folder = loaded.recipe, task, list(label_names), folder
-        self._name = str(loaded.locate(loaded.recipe.model.name))
+        self._name, self._trust = str(loaded.locate(loaded.recipe.model.name)), loaded.trust_remote_code
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._settings = loaded.recipe.train.arguments(bf16_pays(self.device))
-        self._last: Trainer
-        self._last_callback: NoisyLabels | None = None
 
     @property
     def model(self) -> str:
@@ -53,7 +51,14 @@ class Trainers:
         return bool(self._settings.get("bf16"))
 
     def make(
-        self, rows: Dataset, test: Dataset, seed: int, loss: LossSettings | None, estimated: dict[str, Any]
+        self,
+        rows: Dataset,
+        test: Dataset,
+        seed: int,
+        loss: LossSettings | None,
+        estimated: dict[str, Any],
+        *,
+        cleaned: Dataset | None = None,
     ) -> Trainer:
         """A Trainer with a model that has not been trained.
 
@@ -63,11 +68,19 @@ class Trainers:
             seed: of the Trainer; that of the new head is the global one.
             loss: for the labelled rows; None for the model's own.
             estimated: arguments of the loss that stand for `transition: estimate`.
+            cleaned: rows to train on instead, perhaps with `label_weight`. The head starts at the label rates of
+                `rows` even so, as it does in the training that is compared with this one.
         """
         wanted, task = self._recipe.model, self._task
         rates = labeled_prior(label_array(rows), task).numpy()
         model, self._tokenizer = load_classifier(
-            self._name, task, self._label_names, revision=wanted.revision, rates=rates
+            self._name,
+            task,
+            self._label_names,
+            revision=wanted.revision,
+            rates=rates,
+            layers=wanted.layers,
+            trust_remote_code=self._trust,
         )
         trainer = Trainer(
             model=model,
@@ -80,28 +93,16 @@ class Trainers:
                 use_cpu=self.device.type == "cpu",
                 **self._settings,
             ),
-            train_dataset=self._encode(rows),
+            train_dataset=self._encode(rows if cleaned is None else cleaned),
             eval_dataset=self._encode(test),
             data_collator=DataCollatorWithPadding(self._tokenizer),
             processing_class=self._tokenizer,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(TrainingBar())
-        self._last = trainer
-        self._last_callback = None if loss is None else NoisyLabels(loss.build(**estimated))
-        return trainer if self._last_callback is None else attach(trainer, self._last_callback)
-
-    def last_callback(self, seed: int) -> NoisyLabels:
-        """What the Trainer made last is to be attached to: its own callback, or one with the plain loss."""
-        return self._last_callback or NoisyLabels()
-
-    def train_last_on(self, rows: Dataset) -> NoisyLabels:
-        """Give the Trainer made last other rows, perhaps with `label_weight`; returns what makes it heed the weights.
-
-        `textpl.compare` makes both sides' Trainers by one function and asks for the method's callback after that.
-        """
-        self._last.train_dataset = self._encode(rows)
-        return self.last_callback(self._last.args.seed)
+        if loss is not None:
+            return attach(trainer, NoisyLabels(loss.build(**estimated)))
+        return trainer if cleaned is None else attach(trainer, NoisyLabels())
 
     def _encode(self, rows: Dataset) -> Dataset:
         encoded = self._tokenizer(rows["text"][:], truncation=True, max_length=self._recipe.model.max_length)

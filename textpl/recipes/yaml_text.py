@@ -11,7 +11,8 @@ from yaml.constructor import SafeConstructor
 from yaml.events import CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from textpl.recipes.field_types import EXCLUSIVE
+from textpl.recipes.field_types import EXCLUSIVE, TURNING
+from textpl.recipes.references import Located
 
 MAX_DEPTH = 20
 OVERRIDES = 10**6  # in the order of places after the lines of any file
@@ -52,6 +53,8 @@ class Dumper(yaml.SafeDumper):
         return super().represent_sequence(tag, sequence, flow_style=True)
 
 
+Dumper.add_representer(Located, yaml.SafeDumper.represent_str)
+
 for _tag, _pattern, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false", ["t", "f"]),
@@ -79,6 +82,7 @@ class Document:
 
     file: str
     data: Any = None
+    first: int = 0  # number of the first line, in the order of places
     places: dict[Keys, Place] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
@@ -89,13 +93,21 @@ class Document:
 
     def add(self, keys: Keys, text: str, place: Place | None = None) -> None:
         """Note a problem, if no place is given at that of the innermost key that was written."""
-        written = (self.places[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in self.places)
-        place = place or next(written, self._line(0))
+        place = place or self.place(keys)
         name = "" if place.label.startswith(f"--set {dotted(keys)}=") else dotted(keys)
         self.problems.append((place.number, ": ".join(part for part in (place.label, name, text) if part)))
 
+    def place(self, keys: Keys) -> Place:
+        """Of the innermost of the keys that was written."""
+        written = (self.places[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in self.places)
+        return next(written, self._line(0))
+
     def read(self, text: str, at: Keys = (), place: Place | None = None) -> Any:
         """Data of a YAML text that stands at `at`; every key in it has the given place, or else its line."""
+        turned = next((i for i, letter in enumerate(text) if letter in TURNING), None)
+        if turned is not None:
+            turning = f"the character U+{ord(text[turned]):04X} turns the direction of letters: take it out"
+            return self.add((), turning, place or self._line(text.count("\n", 0, turned)))
         try:
             node = _compose(text)
             return node and self._data(node, at, place)
@@ -115,7 +127,7 @@ class Document:
             return self.add((), "write KEY=VALUE, for example --set train.max_steps=20", place)
         parent = self.data
         for n, key in enumerate(keys[:-1], 1):
-            child = _written_out(keys[:n], parent.get(key))
+            child = written_out(keys[:n], parent.get(key))
             if not isinstance(child, dict):
                 return self.add((), f"{dotted(keys[:n])} is {found(child)}, in which nothing can be set", place)
             self.places.setdefault(keys[:n], place)
@@ -128,7 +140,7 @@ class Document:
                 del parent[rival[1]], self.places[rival]
 
     def _line(self, number: int) -> Place:
-        return Place(number, f"{self.file}, line {number + 1}")
+        return Place(self.first + number, f"{self.file}, line {number + 1}")
 
     def _data(self, node: Node, at: Keys, place: Place | None) -> Any:
         self.places.setdefault(at, place or self._line(node.start_mark.line))
@@ -152,12 +164,12 @@ class Document:
         return data
 
 
-def _written_out(keys: Keys, value: Any) -> Any:
-    """What an override may set something in: a short form is written out, nothing becomes a mapping."""
+def written_out(keys: Keys, value: Any) -> Any:
+    """What something can be set in: a short form is written out, nothing becomes a mapping."""
     match keys, value:
         case _, None:
             return {}
-        case ("method" | "model",), str():
+        case ((("method" | "model",) | ("train", "labeled_loss")), str()):
             return {"name": value}
         case ("method", "view"), str():
             return {value: {}}

@@ -1,28 +1,26 @@
-"""The report on a corpus as one page that needs nothing else: no network, no fonts, no scripts of others."""
+"""The report of `textpl clean`: what looks wrong in a corpus and what was done about it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
-from textpl.label_report_files import plain_problems
-from textpl.reports.cleaning_figures import pairs_svg, precision_svg
+from textpl.label_issues.saving import plain_problems
+from textpl.reports.cleaning_figures import precision_svg
+from textpl.reports.page import NEIGHBOR, TEXT, cut, render
+from textpl.reports.pairs import largest, pairs_svg
 
 if TYPE_CHECKING:
     from textpl.cleaning.apply import Plan
     from textpl.cleaning.noise_rates import RateEstimate
     from textpl.cleaning.transition import TransitionEstimate
-    from textpl.label_report import LabelReport
+    from textpl.label_issues.report import LabelReport
 
 CELLS = 200  # shown; all are in the review queue and in `LabelReport.cells`
 LABELS = 300  # lines of the table
 DRAWN = 25  # labels of a heat map
 LISTED = 20  # rows of each other problem
-TAGS = 12  # labels of one row
-TEXT, NEIGHBOR = 1000, 300  # characters
 STEPS = 100  # of the threshold
 
 
@@ -40,8 +38,8 @@ def cleaning_page(
         rates: how often each label is wrong.
         title: such as the name of the corpus.
     """
-    page = Environment(loader=PackageLoader("textpl.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return page.get_template("cleaning.html").render(
+    return render(
+        "cleaning.html",
         title=title,
         report=report,
         told=report.to_dict(),
@@ -54,7 +52,6 @@ def cleaning_page(
         problems=_problems(report),
         rates=rates,
         CELLS=CELLS,
-        TAGS=TAGS,
     )
 
 
@@ -107,14 +104,14 @@ def _pictures(report: LabelReport) -> list[dict[str, Any]]:
         {
             "title": "How sure this is",
             "text": "How many of the most suspicious labels are expected to be errors, if that many are flagged.",
-            "svg": Markup(precision_svg(p, int(report.flagged.sum()))),
+            "svg": precision_svg(p, int(report.flagged.sum())),
         }
     ]
     for title, text, shares, ids in _multi_pairs(report) if report.multi else _single_pairs(report):
         names = [report.label_names[k] for k in ids]
         svg = pairs_svg(shares[np.ix_(ids, ids)], names, names, title)
-        pairs = [(float(shares[i, j]), report.label_names[i], report.label_names[j]) for i, j in _largest(shares)]
-        found.append({"title": title, "text": text, "svg": Markup(svg), "pairs": pairs})
+        pairs = [(float(shares[i, j]), report.label_names[i], report.label_names[j]) for i, j in largest(shares)]
+        found.append({"title": title, "text": text, "svg": svg, "pairs": pairs})
     return found
 
 
@@ -155,13 +152,6 @@ def _single_pairs(report: LabelReport) -> list[tuple[str, str, np.ndarray, np.nd
     return [("Which label stands for which", text, shares, ids)]
 
 
-def _largest(shares: np.ndarray, count: int = 10) -> np.ndarray:
-    """Positions of the largest shares that are at least half a per cent: int64 (at most count, 2)."""
-    flat = np.nan_to_num(shares).ravel()
-    order = np.argsort(-flat, kind="stable")[:count]
-    return np.stack(np.unravel_index(order[flat[order] >= 0.005], shares.shape), 1)
-
-
 def _cells(report: LabelReport) -> list[dict[str, Any]]:
     """The most probable errors that nobody decided yet."""
     queue = report.review_queue(CELLS, "p_error")
@@ -170,9 +160,9 @@ def _cells(report: LabelReport) -> list[dict[str, Any]]:
         line
         | {
             "flagged": bool(flag),
-            "text": _cut(line["text"], TEXT),
+            "text": cut(line["text"], TEXT),
             "row_labels": report.names_of(line["row"]),
-            "neighbors": [near | {"text": _cut(near["text"], NEIGHBOR)} for near in line["neighbors"]],
+            "neighbors": [near | {"text": cut(near["text"], NEIGHBOR)} for near in line["neighbors"]],
         }
         for line, flag in zip(queue.to_dataset().to_list(), flagged, strict=True)
     ]
@@ -185,7 +175,7 @@ def _problems(report: LabelReport) -> dict[str, Any] | None:
         return None
 
     def shown(row: int) -> dict[str, Any]:
-        return {"row": row, "text": _cut(report.text(row), NEIGHBOR), "labels": report.names_of(row)}
+        return {"row": row, "text": cut(report.text(row), NEIGHBOR), "labels": report.names_of(row)}
 
     groups: dict[int, list[int]] = {}
     for row, group in zip(told["conflicts"]["rows"], told["conflicts"]["groups"], strict=True):
@@ -222,7 +212,3 @@ _REASONS = {
     "implied": "the second never without the first",
     "confused": "the classifier cannot tell them apart; 50 % would be guessing",
 }
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most] + "\u2026"

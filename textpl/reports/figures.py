@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from textpl.comparison import Comparison
     from textpl.pseudo_labels import PseudoLabels
 
-# Okabe & Ito's palette: told apart by colour-blind readers.
-GREY, BLUE, ORANGE, GREEN = "#666666", "#0072B2", "#D55E00", "#009E73"
+# Okabe & Ito's palette: told apart by colour-blind readers. All are seen on white and on black.
+GREY, BLUE, ORANGE, GREEN = "#808080", "#0072B2", "#D55E00", "#009E73"
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """Left: the scores, one line per seed; right: mask rate and, where known, precision of accepted pseudo-labels."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    scores, labels = figure.subplots(1, 2)
-    _draw_scores(scores, comparison)
-    _draw_labels(labels, comparison)
+    """The scores, one line per seed; beside them, if there is a pool, mask rate and precision of pseudo-labels."""
+    with_pool = any("textpl/mask_rate" in entry for outcome in comparison.method for entry in outcome.history)
+    figure = Figure(figsize=(9 if with_pool else 5, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2 if with_pool else 1, squeeze=False)[0]
+    draw_scores(axes[0], comparison)
+    axes[0].set_title(f"{len(comparison.baseline)} seed(s): each line is one split", fontsize=10)
+    if with_pool:
+        _draw_labels(axes[1], comparison)
     figure.suptitle(comparison.interval.sentence(), fontsize=11)
     return figure
 
@@ -49,7 +52,8 @@ def _shortened(name: str, most: int = 40) -> str:
     return name if len(name) <= most else name[: most - 1] + "\u2026"
 
 
-def _draw_scores(axes: Any, comparison: Comparison) -> None:
+def draw_scores(axes: Any, comparison: Comparison) -> None:
+    """Left the side without the method, right the one with it; a line per seed, a bar per mean."""
     sides = np.array(
         [[100 * o.scores[comparison.metric] for o in side] for side in (comparison.baseline, comparison.method)]
     )
@@ -59,9 +63,8 @@ def _draw_scores(axes: Any, comparison: Comparison) -> None:
         axes.plot([x - 0.12, x + 0.12], [values.mean()] * 2, color=colour, linewidth=4, solid_capstyle="butt")
         axes.annotate(f"{values.mean():.1f}", (x, values.mean()), (0, 9), textcoords="offset points", ha="center")
     axes.set_xlim(-0.5, 1.5)
-    axes.set_xticks([0, 1], ["labels only", comparison.name])
+    axes.set_xticks([0, 1], [_shortened(name, 24) for name in (comparison.baseline_name, comparison.name)])
     axes.set_ylabel(f"{comparison.metric.replace('_', ' ')} on the test rows, %")
-    axes.set_title(f"{len(comparison.baseline)} seed(s): each line is one split", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -77,6 +80,5 @@ def _draw_labels(axes: Any, comparison: Comparison) -> None:
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("%")
     axes.set_title("pseudo-labels while training", fontsize=10)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -38,6 +38,11 @@ class WordNoise:
 
     Raises:
         ValueError: for a probability outside [0, 1] or blank protected words.
+
+    Example:
+        >>> import numpy as np
+        >>> WordNoise(drop=1.0, swap=0.0)("this is not good", np.random.default_rng(0))
+        'not'
     """
 
     drop: float = 0.1

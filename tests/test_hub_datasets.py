@@ -1,0 +1,202 @@
+"""Cleaned and found labels, pushed by the real `Dataset.push_to_hub` to a server on loopback, and loaded again."""
+
+from __future__ import annotations
+
+import json
+
+import datasets
+import numpy as np
+import pytest
+from conftest import make_texts
+from datasets import Dataset, load_dataset
+from hub_helpers import TOKEN, WRONG, front_matter, on_main, refused, textpl
+
+import textpl as library
+from textpl.recipes.card_text import signer
+from textpl.sharing.labelled_rows import read_cleaned
+from textpl.sharing.push import push
+
+pytest_plugins = ["hub_fixtures"]
+CLEANING = {
+    "source": "/home/ada/secret-project/reviews.csv",
+    "text": "text",
+    "labels": "label",
+    "method": "auto",
+    "settings": {"encoder": "lsa", "relabel": 0.9, "seed": None, "merge_variants": True},
+    "counts": {"rows": 60, "labels": 2, "flagged": 5},
+    "expected_right_changed": 0.0123,
+    "versions": {"textpl": "0.1.0"},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What the real commands write: cl (single-label), clm (multi-label), labels.parquet, labels.csv."""
+    place = tmp_path_factory.mktemp("made")
+    texts, scores = make_texts(60)
+    wrong = (scores > 0).astype(int)
+    wrong[:3] = 1 - wrong[:3]
+    Dataset.from_dict({"text": texts, "label": ["good" if v else "bad" for v in wrong]}).to_csv(place / "single.csv")
+    marks = [("good", scores > 0), ("bad", scores < 0), ("long", np.array([len(text) > 30 for text in texts]))]
+    names = [";".join(name for name, on in marks if on[i]) for i in range(60)]
+    Dataset.from_dict({"text": texts, "labels": names}).to_csv(place / "multi.csv")
+    Dataset.from_dict({"text": make_texts(20, seed=5)[0]}).to_csv(place / "pool.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", place / "cache")
+        for command in (
+            ["clean", place / "single.csv", "--out", place / "cl", "--encoder", "lsa", "--relabel", "0.6"],
+            ["clean", place / "multi.csv", "--labels", "labels", "--out", place / "clm", "--encoder", "lsa"],
+            ["label", place / "single.csv", place / "pool.csv", "--encoder", "lsa", "--out", place / "labels.parquet"],
+            ["label", place / "single.csv", place / "pool.csv", "--encoder", "lsa", "--out", place / "labels.csv"],
+        ):
+            done = textpl(*command)
+            assert done.exit_code == 0, done.output
+    return place
+
+
+def card_of(server, name):
+    return on_main(server, "datasets", name)["README.md"].decode()
+
+
+def test_cleaned_rows_come_back(endpoint, server, made):
+    pushed = push(made / "cl", "ada/cleaned", license="cc-by-4.0")
+    assert pushed.kind == "dataset"
+    rows = load_dataset("ada/cleaned", revision=pushed.revision, split="train")
+    here = read_cleaned(made / "cl").dataset
+    assert rows.column_names == here.column_names and rows.features == here.features
+    assert rows.to_dict() == here.to_dict()
+    assert library.undo(rows)["label"][:] == here["given_label"][:]
+
+
+def test_the_card_tells_how_labels_were_cleaned(endpoint, server, made, tmp_path):
+    pushed = push(made / "cl", "ada/cleaned")
+    card = card_of(server, "ada/cleaned")
+    about = front_matter(card)
+    assert about["task_categories"] == ["text-classification"] and "textpl-cleaned" in about["tags"]
+    assert about["dataset_info"]["features"] and about["configs"]  # by push_to_hub
+    rows = read_cleaned(made / "cl").dataset
+    counts = {name: rows["label_source"][:].count(name) for name in ("relabelled", "masked")}
+    for name, count in counts.items():
+        assert (f"{count} {name}" in card) == (count > 0)
+    for column in rows.column_names:
+        assert f"| {column.replace('_', chr(92) + '_')} | " in card
+    assert "where the label comes from: given, downweighted, masked, relabelled, reviewed" in card
+    assert f'load_dataset("ada/cleaned", revision="{pushed.revision}", split="train")' in card
+    assert "no licence given" in card and "Do not test on these rows" in card
+    assert signer(card) == "dataset" and str(made) not in card
+
+
+def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
+    folder = tmp_path / "cl"
+    (folder / "cleaned").mkdir(parents=True)
+    for name in ("train.parquet", "info.json"):
+        (folder / "cleaned" / name).write_bytes((made / "cl" / "cleaned" / name).read_bytes())
+    assert "was not recorded" in push(folder, "ada/x", dry_run=True).card
+    (folder / "cleaning.json").write_text(json.dumps(CLEANING))
+    done = push(folder, "ada/x", dry_run=True)
+    assert "relabelled or masked by mistake: 1.23%" in done.card and "5 looked wrong to the detector auto" in done.card
+    command = "textpl clean reviews.csv --out cleaned-corpus --text text --labels label --encoder lsa --relabel 0.9"
+    assert command + " --merge-variants" in done.card and "secret-project" not in done.card
+    assert "cleaning.json" in done.files
+    (folder / "cleaning.json").write_text(json.dumps(CLEANING | {"command": "textpl clean ~/mine/a.csv --out x"}))
+    assert "    textpl clean a.csv --out x\n" in push(folder, "ada/x", dry_run=True).card
+    (folder / "cleaning.json").write_text('{"expected_right_changed": "much"}')
+    with refused("cleaning.json is not what textpl writes: expected_right_changed"):
+        push(folder, "ada/x", dry_run=True)
+
+
+def test_several_labels_per_row(endpoint, server, made):
+    pushed = push(made / "clm", "ada/multi")
+    rows = load_dataset("ada/multi", revision=pushed.revision, split="train")
+    card = card_of(server, "ada/multi")
+    cells = np.array(rows["label_source"][:])
+    assert f"Of {cells.size:,} labels of rows (cells): " in card or f"All {cells.size:,} labels of rows" in card
+    assert "one per label, 0 takes this label of the row out" in card and "given\\_labels" in card
+
+
+def test_found_labels_come_back_with_their_story(endpoint, server, made):
+    pushed = push(made / "labels.parquet", "ada/found")
+    rows = load_dataset("ada/found", revision=pushed.revision, split="train")
+    assert {"label", "probabilities", "confidence", "label_source", "evidence"} <= set(rows.column_names)
+    report = json.loads((made / "labels.parquet.report.json").read_text())
+    card = card_of(server, "ada/found")
+    assert f"{report['selected']} of {report['rows']} rows got a label" in card
+    assert f"these labels: {100 * report['expected_precision']:.1f} %" in card
+    assert "textpl-pseudo-labels" in front_matter(card)["tags"] and "No person has seen these labels" in card
+    assert report["method"].replace("_", "\\_") in card and "on embeddings of lsa" in card
+    assert "Labelled rows: single.csv; texts: pool.csv." in card and str(made) not in card
+    assert "    textpl label single.csv pool.csv --" in card
+    assert "labels.report.json" in on_main(server, "datasets", "ada/found")
+
+
+def test_csv_is_refused_with_the_remedy(made):
+    with refused("--out labels.parquet"):
+        push(made / "labels.csv", "ada/found")
+    with refused(r"pool.csv.report.json would lie"):
+        push(made / "pool.csv", "ada/found")
+
+
+def test_an_edited_card_stays_and_pushing_again_replaces_the_rows(endpoint, server, made):
+    push(made / "cl", "ada/cleaned")
+    repo = server.repos["datasets", "ada/cleaned"]
+    files = dict(on_main(server, "datasets", "ada/cleaned"))
+    edited = files["README.md"].replace(b"## Limits", b"## Beware\n\n## Limits")
+    repo.commit(files | {"README.md": edited})
+    again = push(made / "cl", "ada/cleaned")
+    assert "## Beware" in card_of(server, "ada/cleaned") and again.card is None
+    assert any("edited by hand" in note for note in again.notes)
+    push(made / "cl", "ada/cleaned", overwrite_card=True)
+    assert "## Beware" not in card_of(server, "ada/cleaned")
+    shards = [name for name in on_main(server, "datasets", "ada/cleaned") if name.startswith("data/")]
+    assert len(shards) == 1
+    assert len(load_dataset("ada/cleaned", split="train")) == 60
+
+
+def test_a_push_that_broke_off_can_be_repeated(endpoint, server, made):
+    server.full = True
+    with refused("the rows were not shared|may not write"):
+        push(made / "cl", "ada/cleaned")
+    server.full = False
+    assert push(made / "cl", "ada/cleaned").card is not None
+
+
+def test_another_dataset_is_not_overwritten(endpoint, server, made):
+    server.add("ada/mine", {"README.md": "# Mine", "data/train-00000-of-00001.parquet": "x"}, kind="datasets")
+    with refused("holds something else"):
+        push(made / "cl", "ada/mine")
+    push(made / "cl", "ada/cleaned")
+    with refused("holds a dataset"):
+        # The same name as a recipe is another repository; the same kind with another card is not.
+        server.repos["models", "ada/cleaned"] = server.repos["datasets", "ada/cleaned"]
+        (made / "r").mkdir(exist_ok=True)
+        (made / "r" / "recipe.yaml").write_text(
+            'schema: 1\ndata: {source: "bundled:sentiment"}\nsplit: {labeled: 8}\nmodel: ada/tiny\n'
+        )
+        from textpl.recipes.hub import push as push_recipe
+
+        push_recipe(made / "r", "ada/cleaned")
+
+
+def test_private_rows_and_secrets(endpoint, server, made, tmp_path, monkeypatch):
+    done = textpl("push", made / "cl", "ada/cleaned", "--private")
+    assert done.exit_code == 0 and "the 60 texts" not in done.output, done.output
+    assert server.repos["datasets", "ada/cleaned"].private
+    everything = b"".join(on_main(server, "datasets", "ada/cleaned").values())
+    assert TOKEN not in done.output and TOKEN.encode() not in everything
+    folder = tmp_path / "cl"
+    (folder / "cleaned").mkdir(parents=True)
+    rows = read_cleaned(made / "cl").dataset
+    leaky = rows.map(lambda row, i: {"text": f"{row['text']} {WRONG if i == 7 else ''}"}, with_indices=True)
+    leaky.to_parquet(folder / "cleaned" / "train.parquet")
+    with refused("column 'text', row 7: holds what looks like a secret") as caught:
+        push(folder, "ada/leaky")
+    assert WRONG not in str(caught.value)
+    monkeypatch.setenv("HF_TOKEN", WRONG)
+    done = textpl("push", made / "cl", "ada/cleaned")
+    assert done.exit_code == 1 and "refuses the token" in done.output and WRONG not in done.output
+
+
+def test_a_dry_run_asks_nobody(endpoint, server, made):
+    done = textpl("push", made / "clm", "ada/multi", "--dry-run")
+    assert done.exit_code == 0 and "Nothing was sent" in done.output and "# multi" in done.output
+    assert "the 60 texts themselves go up" in done.output and not server.requests

@@ -1,0 +1,178 @@
+"""`textpl recipes new` on files as people have them, and the JSON Schema for their editors."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from textpl.cli import app
+from textpl.recipes.json_schema import json_schema, schema_text
+from textpl.recipes.parsing import bundled_recipes, load_recipe
+from textpl.recipes.yaml_text import Document
+
+ROOT = Path(__file__).parents[1]
+BASE = "schema: 1\ndata: {source: owner/name}\nsplit: {labels_per_class: 10}\n"
+
+
+def textpl(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def new(*arguments):
+    done = textpl("recipes", "new", *arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def write_csv(file, columns, rows):
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+
+
+# ---- new ----
+
+
+def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(60)])
+    told = new("mine", "--data", "my.csv")
+    assert "text from column 'body', labels from 'stars', 60 rows" in told and "copied 1 file(s)" in told
+    loaded = load_recipe("mine")
+    recipe = loaded.recipe
+    assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("train.csv", "body", "stars")
+    assert recipe.split.labels_per_class == 10 and recipe.split.test == 12, "there is no test set"
+    assert Path("mine/train.csv").read_bytes() == Path("my.csv").read_bytes()
+    assert loaded.text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+    assert Path("mine/recipe.schema.json").read_text() == schema_text()
+    assert "  # " in loaded.text and len(loaded.text.splitlines()) <= 30
+    again = textpl("recipes", "new", "mine")
+    assert again.exit_code == 1 and "is there already" in again.output
+
+
+def test_data_that_lies_in_the_folder_is_named(tmp_path):
+    data = tmp_path / "mine" / "texts"
+    data.mkdir(parents=True)
+    for part, rows in (("train", 40), ("test", 10)):
+        lines = [json.dumps({"text": f"text {part} {i}", "label": i % 2}) for i in range(rows)]
+        (data / f"{part}.jsonl").write_text("\n".join(lines))
+    assert "copied" not in new(tmp_path / "mine", "--data", data, "--stages", "clean,train")
+    recipe = load_recipe(tmp_path / "mine").recipe
+    assert recipe.data.source == "texts" and recipe.stages == ("clean", "train")
+    assert (recipe.split.labeled, recipe.split.test) == (39, None)
+
+
+def test_data_on_the_hub_and_several_labels(tmp_path):
+    assert "was not read" in new(tmp_path / "a", "--data", "owner/name", "--task", "multi", "--method", "softmatch")
+    recipe = load_recipe(tmp_path / "a").recipe
+    assert recipe.split.labeled and recipe.split.labels_per_class is None and recipe.method.name == "softmatch"
+    new(tmp_path / "b", "--data", "bundled:tickets", "--stages", "label,train")
+    recipe = load_recipe(tmp_path / "b").recipe
+    assert recipe.data.label == "labels" and recipe.split.labeled == 50 and recipe.method.name == "distillation"
+
+
+def test_what_is_not_clear_is_asked_for(tmp_path):
+    write_csv(tmp_path / "my.csv", ["title", "body", "label"], [[f"a {i}", f"b {i}", i % 2] for i in range(20)])
+    done = textpl("recipes", "new", tmp_path / "mine", "--data", tmp_path / "my.csv")
+    assert done.exit_code == 1 and "--text NAME" in done.output and not (tmp_path / "mine").exists()
+    new(tmp_path / "mine", "--data", tmp_path / "my.csv", "--text", "title")
+    for arguments in (["--method", "softmach"], ["--stages", "train,label"], ["--data", "no/such/file.csv"]):
+        done = textpl("recipes", "new", tmp_path / "other", *arguments)
+        assert done.exit_code == 1 and "Error" in done.output and not (tmp_path / "other").exists(), arguments
+
+
+def test_without_data_it_runs_at_once(tmp_path):
+    new(tmp_path / "mine")
+    assert load_recipe(tmp_path / "mine").recipe.data.source == "bundled:sentiment"
+
+
+# ---- the schema ----
+
+
+@pytest.fixture(scope="module")
+def schema():
+    made = json_schema()
+    Draft202012Validator.check_schema(made)
+    return Draft202012Validator(json.loads(json.dumps(made)))
+
+
+def problems(schema, text):
+    return [error.message for error in schema.iter_errors(Document("recipe.yaml").read(text))]
+
+
+def test_the_published_schema_is_in_step():
+    file = ROOT / "docs" / "recipe.schema.json"
+    assert file.read_text() == schema_text(), "write it anew: textpl recipes schema --out docs/recipe.schema.json"
+    assert textpl("recipes", "schema").output == schema_text()
+
+
+@pytest.mark.parametrize("path", [*bundled_recipes().values(), *sorted(ROOT.glob("recipes/*/recipe.yaml"))], ids=str)
+def test_it_takes_our_own_recipes(schema, path):
+    assert problems(schema, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: x/y\nmethod: uda\ntrain: {labeled_loss: null}",
+        "method: {name: softmatch, weight: {cosine: {value: 1, end: 0.4}}, prior: null}",
+        "method: {view: {tfidf: {p: 0.5, protected: [a]}}}",
+        "method: {weight: 2, view: null}",
+        "method: {name: distillation, teacher: [a/b, c/d], temperature: 2}\nmodel: {name: x/y, layers: 3}",
+        "stages: [label, train]\nlabel: {method: hdl, class_prior: [0.5, 0.5]}\nmethod: {ratio: 3}",
+        "train: {labeled_loss: {name: co_teaching, noise_rate: [0.1, 0.2]}, bf16: auto, warmup_steps: 10}",
+        "train: {labeled_loss: gce}\nmethod: none",
+        "compare: {threshold: 0.5, metric: macro_f1}\nnoise: {kind: swap, rate: 0.1}",
+        "textpl: '>=0.1,<1'\nexpected: {metric: accuracy, seeds: [0], baseline: {mean: 1}, method: {mean: 2}}",
+    ],
+)
+def test_it_takes_what_textpl_takes(schema, text):
+    assert problems(schema, BASE + text) == []
+
+
+def test_it_takes_a_child(schema):
+    assert (
+        problems(schema, "schema: 1\nextends: base.yaml\ndata: {revision: abc}\ntrain: {optim: null}\nlabel: null")
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE + "methods: uda",
+        BASE + "method: udaa",
+        BASE + "method: {name: udaa}",
+        BASE + "method: {name: uda, treshold: 1}",
+        BASE + "method: {treshold: 1}",
+        BASE + "method: {name: fixmatch, tsa: log}",
+        BASE + "method: {threshold: 1.5}",
+        BASE + "method: {weight: {cosin: {value: 1}}}",
+        BASE + "method: {name: none, ratio: 1}",
+        BASE + "train: {output_dir: /tmp}",
+        BASE + "train: {max_steps: 2.5}",
+        BASE + "train: {max_steps: '20'}",
+        BASE + "train: {optim: adamw}",
+        BASE + "train: {labeled_loss: {name: gce, k: 1}}",
+        BASE + "model: {naem: x}",
+        BASE + "label: {method: hld}",
+        BASE + "stages: [tran]",
+        BASE + "noise: {kind: swap}",
+        BASE + "expected: {metric: accuracy}",
+        BASE.replace("schema: 1", "schema: 2"),
+        BASE.replace("source: owner/name", "text: body"),
+        "schema: 1\ndata: {source: a/b}",
+        "data: {source: a/b}\nsplit: {labeled: 1}",
+    ],
+)
+def test_it_refuses_slips(schema, text):
+    assert problems(schema, text)
+
+
+def test_a_comment_for_editors_is_no_matter_to_the_reader():
+    assert yaml.safe_load("# yaml-language-server: $schema=recipe.schema.json\nschema: 1") == {"schema": 1}

@@ -1,0 +1,173 @@
+"""Cleaned labels as columns of a dataset, and back: what was given stays, so that all of it can be undone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, List, Value
+
+from textpl.cleaning.apply import SOURCES, Earlier, Plan
+from textpl.labels import MULTI, SINGLE, arrow_column, infer_coding
+
+WEIGHT, SOURCE, ROW_ERROR = ADDED = ("label_weight", "label_source", "p_error")
+HELD_OUT = {"test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout"}
+
+
+def cleaned_dataset(
+    dataset: Dataset, column: str, label_names: tuple[str, ...], given: np.ndarray, plan: Plan, row_p_error: np.ndarray
+) -> Dataset:
+    """The dataset with the labels and weights of a plan: see `LabelReport.apply` for the columns.
+
+    Args:
+        dataset: the rows; its labels, if it has any, must be `given`.
+        column: the label column; made if it is not there.
+        label_names: name of every label.
+        given: int8 (rows, labels) or int64 (rows,).
+        plan: what to do.
+        row_p_error: float32 (rows,).
+
+    Raises:
+        ValueError: if its labels are not `given`, or it has columns of our names that are not from here.
+    """
+    names, kept = dataset.column_names, f"given_{column}"
+    if kept not in names and (foreign := [name for name in ADDED if name in names]):
+        raise ValueError(f"the dataset has columns {foreign} that are not from an earlier cleaning: rename them first.")
+    if column in names:
+        if not np.array_equal(_read(dataset, column, label_names, given), given):
+            raise ValueError(f"column {column!r} holds other labels than those that were examined: examine them again.")
+        feature, before = dataset.features[column], arrow_column(dataset, column)
+        labels = _written(before, plan.labels, given, label_names)
+        base = dataset.remove_columns([name for name in (column, *ADDED) if name in names and kept in names])
+        base = base if kept in names else base.rename_column(column, kept)
+    else:
+        multi = given.ndim == 2
+        feature = List(Value("float32"), length=len(label_names)) if multi else ClassLabel(names=list(label_names))
+        labels, base = _fresh(plan.labels), dataset.add_column(kept, _fresh(given), feature=feature)
+    size = len(label_names)
+    weight, source = pa.array(plan.weight.ravel()), pa.array(SOURCES).take(pa.array(plan.source.ravel()))
+    kinds = {WEIGHT: Value("float32"), SOURCE: Value("string")}
+    for name, flat in ((WEIGHT, weight), (SOURCE, source)):
+        value = pa.FixedSizeListArray.from_arrays(flat, size) if given.ndim == 2 else flat
+        base = base.add_column(name, value, feature=List(kinds[name], length=size) if given.ndim == 2 else kinds[name])
+    base = base.add_column(ROW_ERROR, pa.array(row_p_error.astype(np.float32)), feature=Value("float32"))
+    base = base.add_column(column, labels, feature=feature)
+    order = [name for name in names if name not in (kept, *ADDED)] + ([] if column in names else [column])
+    return base.select_columns([*order, kept, *ADDED])
+
+
+def undo(dataset: Dataset, label_column: str | None = None) -> Dataset:
+    """The dataset as it was before any cleaning: same columns, in the same order, of the same types.
+
+    A label column that was made by the cleaning stays, with the given labels.
+
+    Args:
+        dataset: from `LabelReport.apply`.
+        label_column: needed where several columns have a `given_` one beside them.
+
+    Raises:
+        ValueError: if it was not cleaned.
+    """
+    names = dataset.column_names
+    found = [name for name in names if f"given_{name}" in names]
+    column = label_column or (found[0] if len(found) == 1 else None)
+    if column is None or f"given_{column}" not in names or not set(ADDED) <= set(names):
+        raise ValueError(f"no columns of a cleaning here (or of which, say label_column=...); columns: {names}.")
+    order = [name for name in names if name not in (f"given_{column}", *ADDED)]
+    return dataset.remove_columns([column, *ADDED]).rename_column(f"given_{column}", column).select_columns(order)
+
+
+def earlier_cleaning(dataset: Dataset, column: str, label_names: tuple[str, ...], given: np.ndarray) -> Earlier | None:
+    """What earlier cleaning left in the columns of a dataset; None where it was never cleaned."""
+    if not {f"given_{column}", column, WEIGHT, SOURCE} <= set(dataset.column_names):
+        return None
+    weight, source = arrow_column(dataset, WEIGHT), arrow_column(dataset, SOURCE)
+    if given.ndim == 2:
+        weight, source = pc.list_flatten(weight), pc.list_flatten(source)
+    codes = pc.index_in(source, value_set=pa.array(SOURCES)).to_numpy().astype(np.int8).reshape(given.shape)
+    untouched = _read(dataset, f"given_{column}", label_names, given)
+    return Earlier(codes, weight.to_numpy().astype(np.float32).reshape(given.shape), given != untouched)
+
+
+def held_out(dataset: Dataset, split: str | None = None) -> str | None:
+    """The name that says that some rows are held out, from the split or a column `split`; None where nothing does."""
+    names = [str(name) for name in (split, dataset.split) if name is not None]
+    if "split" in dataset.column_names and pa.types.is_string(arrow_column(dataset, "split").type):
+        names += [str(name) for name in pc.unique(arrow_column(dataset, "split")).to_pylist()]
+    return next((name for name in names if HELD_OUT & set(re.split(r"[^a-z]+", name.lower()))), None)
+
+
+def fingerprint(dataset: Dataset, text_column: str) -> str:
+    """Same texts in the same order: same 16 hex digits."""
+    digest = hashlib.sha256()
+    for chunk in arrow_column(dataset, text_column).chunks:
+        for text in chunk.to_pylist():
+            digest.update(f"{text}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def check_same_rows(
+    dataset: Dataset,
+    text_column: str | None,
+    label_column: str | None,
+    label_names: tuple[str, ...],
+    given: np.ndarray,
+    texts: str | None,
+) -> None:
+    """Refuse a dataset that is not the one a report was made from.
+
+    Args:
+        dataset: to be looked at.
+        text_column: its texts, if they were looked at.
+        label_column: its labels, if they were not given apart.
+        label_names: name of every label.
+        given: the labels of the report.
+        texts: `fingerprint` of the texts of the report; None where it is not known.
+
+    Raises:
+        ValueError: for another number of rows, other texts or labels, or columns that are not there.
+    """
+    remedy = "Load the report with the dataset it was made from, or find its issues anew"
+    if len(dataset) != len(given):
+        raise ValueError(f"the dataset has {len(dataset)} rows and the report {len(given)}. {remedy}.")
+    if missing := [name for name in (text_column, label_column) if name and name not in dataset.column_names]:
+        raise ValueError(f"the dataset has no column {missing}, but {dataset.column_names}. {remedy}.")
+    if text_column and texts and fingerprint(dataset, text_column) != texts:
+        raise ValueError(f"column {text_column!r} holds other texts than the report is about. {remedy}.")
+    if label_column and not np.array_equal(_read(dataset, label_column, label_names, given), given):
+        raise ValueError(f"column {label_column!r} holds other labels than the report is about. {remedy}.")
+
+
+def _read(dataset: Dataset, column: str, label_names: tuple[str, ...], given: np.ndarray) -> np.ndarray:
+    """Labels of a column as an array of the shape of `given`."""
+    arrow, where = arrow_column(dataset, column), f"column {column!r}"
+    task = MULTI if given.ndim == 2 else SINGLE
+    return infer_coding(arrow, where, label_names=label_names, problem_type=task).encode(arrow, where)
+
+
+def _written(column: pa.ChunkedArray, labels: np.ndarray, given: np.ndarray, label_names: tuple[str, ...]) -> pa.Array:
+    """`labels` in the form in which `column` holds `given`; lists of unchanged rows stay as they are."""
+    task = MULTI if given.ndim == 2 else SINGLE
+    form = infer_coding(column, "labels", label_names=label_names, problem_type=task).form
+    if form == "id":
+        return pa.array(labels).cast(column.type)
+    if form == "name":
+        return pa.array(label_names, type=column.type).take(pa.array(labels))
+    if form == "multi_hot":
+        return _fresh(labels, column.type.value_type).cast(column.type)
+    written: tuple[str | int, ...] = label_names if form == "names" else tuple(range(len(label_names)))
+    values = column.to_pylist()
+    for row in np.flatnonzero((labels != given).any(axis=1)).tolist():
+        now = [written[k] for k in np.flatnonzero(labels[row])]
+        values[row] = [label for label in values[row] if label in now] + [v for v in now if v not in values[row]]
+    return pa.array(values, type=column.type)
+
+
+def _fresh(labels: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
+    """Ids (rows,), or fixed-size multi-hot lists."""
+    if labels.ndim == 1:
+        return pa.array(labels.astype(np.int64))
+    return pa.FixedSizeListArray.from_arrays(pa.array(labels.ravel()).cast(kind or pa.float32()), labels.shape[1])

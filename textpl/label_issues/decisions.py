@@ -1,0 +1,79 @@
+"""What people decided about cells: later answers over earlier ones, and all of them as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from textpl.cleaning.apply import Earlier
+
+
+class Decision(NamedTuple):
+    """What a person decided about one cell.
+
+    Attributes:
+        row: of the dataset.
+        label: its name.
+        right: whether the label is right for the text. Single-label: `label` is the right one, so this is True.
+        lesson: whether the cell was drawn to learn from; a cell that was reviewed because it looked wrong, or was
+            corrected in passing, is no fair sample.
+    """
+
+    row: int
+    label: str
+    right: bool = True
+    lesson: bool = True
+
+
+def merged(old: Iterable[Decision], new: Iterable[Decision], *, multi: bool) -> tuple[Decision, ...]:
+    """One decision per cell, new ones over old ones.
+
+    Raises:
+        ValueError: for two new decisions about one cell that disagree.
+    """
+    cells: dict[tuple[int, str], Decision] = {}
+    for decision in new:
+        other = cells.setdefault((decision.row, decision.label if multi else ""), decision)
+        if other[:3] != decision[:3]:
+            raise ValueError(f"decisions disagree about row {decision.row}: {other} and {decision}: keep one.")
+    return tuple(({(d.row, d.label if multi else ""): d for d in old} | cells).values())
+
+
+def decision_arrays(
+    decisions: Sequence[Decision], given: np.ndarray, label_names: Sequence[str]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Decisions as arrays of the shape of `given`: the right labels (-1 where unknown) and which of them are lessons.
+
+    None and None where nothing was decided.
+
+    Raises:
+        ValueError: for rows or labels that do not exist, and single-label decisions that do not say which label is
+            right.
+    """
+    if not decisions:
+        return None, None
+    ids = {name: k for k, name in enumerate(label_names)}
+    decided, lessons = np.full(given.shape, -1, given.dtype), np.zeros(given.shape, bool)
+    for row, label, right, lesson in decisions:
+        if not 0 <= row < len(given):
+            raise ValueError(f"decision about row {row}: there are rows 0 to {len(given) - 1}.")
+        if label not in ids:
+            raise ValueError(f"decision about row {row}: {label!r} is no label; they are {', '.join(ids)}.")
+        if given.ndim == 1 and not right:
+            raise ValueError(f"decision about row {row}: {label!r} is not right, but say which label is.")
+        at: tuple[int, ...] = (row, ids[label]) if given.ndim == 2 else (row,)
+        decided[at] = int(right) if given.ndim == 2 else ids[label]
+        lessons[at] = lesson
+    return decided, lessons
+
+
+def closed_cells(shape: tuple[int, ...], decided: np.ndarray | None, earlier: Earlier | None) -> np.ndarray:
+    """Cells that need no review: 0 where a person decided now or in an earlier round, -1 elsewhere."""
+    closed = np.full(shape, -1)
+    if decided is not None:
+        closed[decided >= 0] = 0
+    if earlier is not None:
+        closed[earlier.reviewed] = 0
+    return closed

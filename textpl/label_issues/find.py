@@ -1,0 +1,204 @@
+"""Find the labels of a corpus that are wrong or missing: columns or arrays in, `LabelReport` out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from datasets import Dataset
+
+from textpl.cleaning import multi_label, single_label
+from textpl.cleaning.confident import detect_confident
+from textpl.cleaning.duplicates import near_duplicates
+from textpl.cleaning.evidence import GRAPH_K
+from textpl.cleaning.inputs import check_probabilities
+from textpl.cleaning.noise_model import Noise, check_noise
+from textpl.cleaning.out_of_sample import FOLDS, out_of_sample
+from textpl.cleaning.problems import CorpusProblems, corpus_problems
+from textpl.cleaning.result import Detection
+from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
+from textpl.embeddings.graph import NeighborGraph
+from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, unit_rows
+from textpl.label_issues.columns import fingerprint
+from textpl.label_issues.inputs import column_texts, given_labels
+from textpl.label_issues.report import LabelReport
+
+EVIDENCE_ROWS = 5  # neighbours kept per row, to be shown
+
+
+def find_label_issues(
+    dataset: Dataset | None = None,
+    *,
+    labels: Any = None,
+    pred_probs: Any = None,
+    embeddings: np.ndarray | None = None,
+    encoder: str | Encoder | Any | None = DEFAULT_ENCODER,
+    text_column: str = "text",
+    label_column: str = "label",
+    label_names: list[str] | None = None,
+    method: Literal["auto", "confident"] = "auto",
+    noise: Noise = "auto",
+    context: bool = True,
+    test: Dataset | None = None,
+    folds: int = FOLDS,
+    neighbors: Literal["auto", "exact", "approximate"] = "auto",
+    cache_dir: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> LabelReport:
+    """Find labels that are wrong, labels that are missing, and what each should be.
+
+    Give a dataset, and texts are encoded, probabilities are predicted out of sample (duplicates never on both sides),
+    and neighbours are looked up. Or bring any of it: `labels`, `pred_probs`, `embeddings`.
+
+    Args:
+        dataset: rows with a text and a label column (ids, names, lists of either, multi-hot).
+        labels: instead of the label column: multi-hot (rows, labels), a scipy sparse matrix, lists of ids or names, or
+            one id or name per row.
+        pred_probs: (rows, labels), probabilities by a model that did not see the row in training.
+        embeddings: (rows, d), instead of encoding the texts.
+        encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), an object with
+            `name` and `encode(texts, *, progress=True)`; None goes without embeddings (needs `pred_probs`).
+        text_column: name of the text column.
+        label_column: name of the label column.
+        label_names: name of every label, in the order of the ids and of the columns of `pred_probs`; needed with
+            `pred_probs` where labels are names and the column declares no order.
+        method: "auto" is ours; "confident" is confident learning as cleanlab has it (`pip install textpl[cleanlab]`).
+        noise: multi-label: what is known about the errors: "missing" (labels are missing, none was added), "spurious"
+            (some were added, none is missing), "swap" (one was taken for another), or "auto".
+        context: multi-label: weigh all evidence, the row's other labels included. False takes the probabilities as they
+            are, for very many labels: a tenth of the time and memory, and worse.
+        test: rows to be looked for among those of `dataset`: leaks.
+        folds: of the out-of-sample probabilities.
+        neighbors: exact or approximate search; "auto" is exact for corpora that allow it.
+        cache_dir: folder of cached embeddings; default: beside the datasets cache.
+        seed: of folds and approximate search.
+        progress: show progress bars.
+
+    Returns:
+        LabelReport.
+
+    Raises:
+        ValueError: nothing to learn from, shapes that do not fit, probabilities that are none, missing labels or texts
+            (the row is named), fewer than two distinct texts, an unknown method or noise.
+        ImportError: "confident" without cleanlab.
+
+    Example:
+        >>> import numpy as np, textpl
+        >>> p = np.array([[0.99, 0.01], [0.02, 0.98]] * 100)  # by a model that did not see the rows
+        >>> labels = ["no", "yes"] * 100
+        >>> labels[4] = "yes"
+        >>> report = textpl.find_label_issues(labels=labels, pred_probs=p, label_names=["no", "yes"])
+        >>> worst = report.cells[0]
+        >>> worst["row"], worst["given"], worst["suggested"]
+        (4, 'yes', 'no')
+    """
+    if method not in ("auto", "confident"):
+        raise ValueError(f"method={method!r}: use 'auto' or 'confident'.")
+    check_noise(noise)
+    if dataset is None and labels is None:
+        raise ValueError("Give a dataset with a label column, or labels.")
+    given, names = given_labels(dataset, labels, label_column, label_names, pred_probs)
+    texts = None if dataset is None else column_texts(dataset, text_column)
+    p = None if pred_probs is None else check_probabilities(pred_probs, given)
+    vectors, name = _vectors(texts, embeddings, encoder, len(given), p is not None, cache_dir, progress)
+    graph = groups = None
+    if vectors is not None and len(given) > 1:
+        graph = neighbor_graph(vectors, GRAPH_K, method=neighbors, seed=seed, progress=progress)
+        groups = distinct_rows(vectors)[1] if texts is None else near_duplicates(texts, vectors, graph)
+    source = "given"
+    if p is None:
+        assert vectors is not None
+        if given.ndim == 1 and np.bincount(given).max() == 1:
+            raise ValueError("Every label is given once, so no row tells anything about another: give pred_probs.")
+        source = f"logistic regression on {name}, {folds} folds"
+        p = out_of_sample(
+            vectors, given, num_labels=len(names), groups=groups, folds=folds, seed=seed, progress=progress
+        )
+    found = _detect(given, p, graph, vectors, groups, method, noise, context, seed, progress)
+    known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
+    problems = _problems(texts, given, p, vectors, graph, groups, names, test, text_column, known, cache_dir)
+    about = {"method": method, "encoder": name, "probabilities": source, "seed": seed}
+    if dataset is not None:
+        about["texts"] = fingerprint(dataset, text_column)
+    return LabelReport(
+        found,
+        given,
+        names,
+        dataset,
+        text_column if dataset is not None else None,
+        label_column if labels is None else None,
+        None if graph is None else graph.ids[:, :EVIDENCE_ROWS],
+        problems,
+        None if dataset is None or dataset.split is None else str(dataset.split),
+        about,
+    )
+
+
+def _vectors(
+    texts: list[str] | None,
+    embeddings: np.ndarray | None,
+    encoder: Any,
+    rows: int,
+    optional: bool,
+    cache_dir: str | Path | None,
+    progress: bool,
+) -> tuple[np.ndarray | None, str]:
+    """Unit vectors and their encoder's name; None where nothing is there to encode and nothing needs it."""
+    if embeddings is not None:
+        if len(embeddings) != rows:
+            raise ValueError(f"embeddings of {len(embeddings)} rows, labels of {rows}: they must agree.")
+        return unit_rows(np.asarray(embeddings)), "given embeddings"
+    if texts is None or encoder is None:
+        if not optional:
+            raise ValueError("Give a dataset with texts and an encoder, embeddings, or pred_probs.")
+        return None, "none"
+    coder = get_encoder(encoder)
+    return unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress)), coder.name
+
+
+def _detect(
+    given: np.ndarray,
+    p: np.ndarray,
+    graph: NeighborGraph | None,
+    vectors: np.ndarray | None,
+    groups: np.ndarray | None,
+    method: str,
+    noise: Noise,
+    context: bool,
+    seed: int,
+    progress: bool,
+) -> Detection:
+    if method == "confident":
+        return detect_confident(given, p)
+    if given.ndim == 2:
+        return multi_label.detect(given, p, graph, noise=noise, context=context, groups=groups, seed=seed)
+    if noise != "auto":
+        raise ValueError(f"noise={noise!r} is for multi-label data: with one label per row every error is a swap.")
+    return single_label.detect(given, p, graph, vectors, groups=groups, seed=seed, progress=progress)
+
+
+def _problems(
+    texts: list[str] | None,
+    given: np.ndarray,
+    p: np.ndarray,
+    vectors: np.ndarray | None,
+    graph: NeighborGraph | None,
+    groups: np.ndarray | None,
+    names: tuple[str, ...],
+    test: Dataset | None,
+    column: str,
+    encoder: Any,
+    cache_dir: str | Path | None,
+) -> CorpusProblems:
+    if texts is None and test is not None:
+        raise ValueError("test: leaks are looked for by text, so a dataset is needed.")
+    test_texts = None if test is None else column_texts(test, column, "test")
+    test_vectors = None
+    if test_texts is not None and vectors is not None and encoder is not None:
+        test_vectors = unit_rows(encode_cached(get_encoder(encoder), test_texts, cache_dir=cache_dir, progress=False))
+    return corpus_problems(
+        texts, given, p, vectors, graph, names, groups=groups, test_texts=test_texts, test_vectors=test_vectors
+    )

@@ -1,0 +1,87 @@
+"""`cleaning.json`: what was done to the labels of a corpus, for dataset cards and other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textpl.cleaning.apply import Plan
+from textpl.cleaning.noise_rates import RateEstimate
+from textpl.cleaning.transition import TransitionEstimate
+from textpl.label_issues.report import LabelReport
+
+RECORD = "cleaning.json"
+PACKAGES = ("textpl", "numpy", "scikit-learn", "datasets", "sentence-transformers")
+
+
+def write_record(
+    folder: Path,
+    report: LabelReport,
+    plan: Plan,
+    rates: RateEstimate | TransitionEstimate,
+    source: str,
+    text: str,
+    labels: str,
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write `cleaning.json` into a folder.
+
+    Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `method`, `encoder`,
+    `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
+    were flagged, relabelled, masked, downweighted and reviewed; `expected_errors` and `expected_right_changed`, the
+    share of all right labels that was relabelled or masked (null where the scores are not calibrated); `noise`, how
+    often each label is wrong; `versions`.
+
+    Args:
+        folder: where to.
+        report: after review.
+        plan: what was done to the labels.
+        rates: how often each label is wrong.
+        source: folder, file or Hub id.
+        text: name of the text column.
+        labels: name of the label column, or columns.
+        settings: what else was said, plain data.
+    """
+    cells = {name: int(count["cells"]) for name, count in plan.counts().items()}
+    record = {
+        "source": source,
+        "text": text,
+        "labels": labels,
+        "settings": dict(settings),
+        **{name: report.about.get(name) for name in ("method", "encoder", "probabilities", "seed")},
+        "task": "multi" if report.multi else "single",
+        "label_names": list(report.label_names),
+        "counts": {
+            "rows": len(report),
+            "labels": len(report.label_names),
+            "flagged": int(report.flagged.sum()),
+            **{name: cells.get(name, 0) for name in ("relabelled", "masked", "downweighted")},
+            "reviewed": len(report.decisions),
+        },
+        "expected_errors": round(report.expected_errors, 1) if report.calibrated else None,
+        "expected_right_changed": round(plan.right_changed, 5) if report.calibrated else None,
+        "noise": _noise(rates),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    path = folder / RECORD
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _noise(rates: RateEstimate | TransitionEstimate) -> dict[str, Any]:
+    """Rates with 95 % intervals, labels in the order of `label_names`."""
+    if isinstance(rates, TransitionEstimate):
+        found = {"given_if_right": rates.matrix, "low": rates.low, "high": rates.high}
+    else:
+        found = {
+            "false_negative": rates.false_negative,
+            "false_positive": rates.false_positive,
+            "low": rates.low,
+            "high": rates.high,
+        }
+    return {"source": rates.source, **{name: np.round(values, 4).tolist() for name, values in found.items()}}

@@ -1,0 +1,83 @@
+"""A `LabelReport` as two files, `arrays.npz` and `report.json`: no pickle, and nothing lost but the dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textpl.cleaning.result import Detection
+from textpl.label_issues.decisions import Decision
+
+if TYPE_CHECKING:
+    from textpl.label_issues.report import LabelReport
+
+MAIN = ("p_error", "p_true", "flagged", "suggested")
+ARRAYS, TOLD = "arrays.npz", "report.json"
+
+
+def save_report(report: LabelReport, folder: Path) -> None:
+    """Write a report, overwriting one that is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = report.found
+    arrays = {"given": report.given} | {name: getattr(found, name) for name in MAIN}
+    arrays |= {f"evidence/{name}": array for name, array in found.evidence.items()}
+    optional = {"partner": found.partner, "neighbors": report.neighbors}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
+    for name, value in found.info.items():
+        if _has_arrays(value):
+            # The number counts the arrays of a list; a lone array has none.
+            parts = {f"info/{name}": value} if isinstance(value, np.ndarray) else {}
+            arrays |= parts or {f"info/{name}/{i:03d}": part for i, part in enumerate(value)}
+    told = {
+        "label_names": report.label_names,
+        "text_column": report.text_column,
+        "label_column": report.label_column,
+        "split": report.split,
+        "about": report.about,
+        "decisions": report.decisions,
+        "cut": report.cut,
+        "info": plain(found.info),
+        "problems": plain_problems(report.problems),
+    }
+    np.savez(folder / ARRAYS, **arrays)
+    (folder / TOLD).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]:
+    """Detection before review, the arrays `given` and `neighbors`, and the other arguments of `LabelReport`.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+    """
+    told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
+    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    info = told.pop("info")
+    for name in sorted(name for name in arrays if name.startswith("info/")):
+        _, key, *number = name.split("/")
+        info[key] = [*info.get(key, []), arrays[name]] if number else arrays[name]
+    evidence = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith("evidence/")}
+    main = {name: arrays[name] for name in MAIN}
+    detection = Detection(**main, evidence=evidence, partner=arrays.get("partner"), info=info)
+    told["decisions"] = [Decision(*decision) for decision in told["decisions"]]
+    told["cut"] = told["cut"] and tuple(told["cut"])
+    return detection, {"given": arrays["given"], "neighbors": arrays.get("neighbors")}, told
+
+
+def plain(info: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and text only: arrays are left out."""
+    kept = {name: value for name, value in info.items() if not _has_arrays(value)}
+    return json.loads(json.dumps(kept, default=lambda value: value.item() if hasattr(value, "item") else str(value)))
+
+
+def plain_problems(problems: Any) -> Any:
+    """The other problems of a corpus as plain data."""
+    return problems.to_dict() if hasattr(problems, "to_dict") else problems
+
+
+def _has_arrays(value: Any) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return bool(parts) and all(isinstance(part, np.ndarray) for part in parts)

@@ -1,0 +1,106 @@
+"""What a `LabelReport` found: in words, per label, and as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textpl.cleaning.apply import REVIEWED, Plan
+from textpl.label_issues.columns import held_out
+from textpl.label_issues.saving import plain, plain_problems
+
+if TYPE_CHECKING:
+    from textpl.label_issues.report import LabelReport
+
+FEW = 200  # rows per label; with fewer, up to .12 of the cells of clean corpora were flagged
+
+
+def summary(report: LabelReport) -> str:
+    """What was found, in words."""
+    flags, noun = report.flagged, "cells" if report.multi else "rows"
+    size = f"{len(report):,} rows" + (f" x {len(report.label_names)} labels" if report.multi else "")
+    found = f"{size}: {flags.sum():,} {noun} look wrong"
+    if report.calibrated:
+        sure = float(report.p_error[flags].sum(dtype=np.float64))
+        expected = f"{report.expected_errors:,.0f} errors are expected in all"
+        lines = [f"{found}, about {sure:,.0f} of them are; {expected}"]
+    else:
+        lines = [f"{found} (cleanlab's count, not calibrated: its scores order the {noun}, but are no probabilities)"]
+    if report.multi:
+        missing = int((flags & (report.given == 0)).sum())
+        lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
+    worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
+    lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
+    carried = int(report.given.sum()) if report.multi else len(report)
+    if report.calibrated and carried < FEW * len(report.label_names):
+        few = f"  on average fewer than {FEW} rows per label: probabilities are rough and errors overcounted"
+        lines.append(f"{few}; review before labels are changed")
+    if report.decisions:
+        review = report.detection.info.get("review", {})
+        lessons = review.get("lessons", 0)
+        learnt = "" if review.get("learnt") else f"; not enough to learn about the others ({lessons} were lessons)"
+        lines.append(f"{len(report.decisions):,} {noun} were reviewed{learnt}")
+    lines.append(f"apply(): {done(report, report.plan())}")
+    if report.dataset is not None and (name := held_out(report.dataset, report.split)):
+        lines.append(f"{name!r} looks like held-out data: apply() refuses it unless told allow_test=True")
+    loaded = isinstance(report.problems, dict)
+    lines += report.problems.get("summary", []) if loaded else getattr(report.problems, "summary", list)()
+    return "\n".join(lines)
+
+
+def done(report: LabelReport, todo: Plan) -> str:
+    """One sentence on what a plan does; what it costs in right labels only where probabilities are calibrated."""
+    if report.calibrated or not todo.counts():
+        return todo.summary()
+    noun, reviewed = "cells" if report.multi else "rows", int((todo.source == REVIEWED).sum())
+    parts = [f"{count['cells']:,.0f} {noun} {action}" for action, count in todo.counts().items()]
+    parts += [f"{reviewed:,} {noun} as reviewed"] if reviewed else []
+    return f"{'; '.join(parts)}. How many of them were right is not estimated: the scores are not calibrated"
+
+
+def per_label(report: LabelReport) -> list[dict[str, Any]]:
+    """Given, flagged and expected wrong labels by label; of multi-label cells those missing and wrong apart."""
+    p, flagged, given = report.p_error.astype(np.float64), report.flagged, report.given
+    if report.multi:
+        on = given == 1
+        columns = {
+            "given": on.sum(0),
+            "flagged": flagged.sum(0),
+            "flagged_missing": (flagged & ~on).sum(0),
+            "expected_missing": np.where(on, 0, p).sum(0),
+            "expected_wrong": np.where(on, p, 0).sum(0),
+        }
+    else:
+        size = len(report.label_names)
+        columns = {
+            "given": np.bincount(given, minlength=size),
+            "flagged": np.bincount(given[flagged], minlength=size),
+            "expected_wrong": np.bincount(given, p, minlength=size),
+        }
+    rows = zip(*(np.round(values, 2).tolist() for values in columns.values()), strict=True)
+    return [
+        {"label": name, **dict(zip(columns, row, strict=True))}
+        for name, row in zip(report.label_names, rows, strict=True)
+    ]
+
+
+def to_dict(report: LabelReport) -> dict[str, Any]:
+    """What was found, without the cells, as plain data."""
+    todo = report.plan()
+    return {
+        "rows": len(report),
+        "label_names": list(report.label_names),
+        "task": "multi" if report.multi else "single",
+        "flagged": int(report.flagged.sum()),
+        "flagged_rows": int(report.flagged.reshape(len(report), -1).any(1).sum()),
+        "expected_errors": round(report.expected_errors, 1),
+        "calibrated": report.calibrated,
+        "labels": report.per_label(),
+        "apply": {**todo.counts(), "right_labels_changed": round(todo.right_changed, 5)},
+        "cut": report.cut,
+        "reviewed": len(report.decisions),
+        "info": plain(report.detection.info),
+        "problems": plain_problems(report.problems),
+        **report.about,
+    }

@@ -1,0 +1,198 @@
+"""What a run would download, write and take, found out without doing any of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from textpl.models import resolve_model
+from textpl.recipes.downloads import Download, of_dataset, of_model, of_recipe
+from textpl.recipes.parsing import LoadedRecipe, RecipeError
+from textpl.recipes.references import OWN_DATA
+from textpl.recipes.schema import Recipe
+from textpl.recipes.step_time import seconds_per_batch
+from textpl.sources import BUNDLED
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What `textpl run` would do.
+
+    Attributes:
+        reads: every file or repository that is read, and what of it must be downloaded.
+        folder: that is written.
+        model_bytes: of the classifier in it; None if unknown.
+        trainings: how many.
+        steps: optimizer steps of each training with the method; None if that depends on data that are not here.
+        seconds: of all trainings, if all texts are as long as `max_length`, from the cheapest course (no pool row is
+            accepted) to the dearest; None if unknown.
+        unknown: why there is no time.
+        remark: on the steps.
+    """
+
+    reads: tuple[Download, ...]
+    folder: Path
+    model_bytes: int | None
+    trainings: int
+    steps: int | None
+    seconds: tuple[float, float] | None
+    unknown: str
+    remark: str = ""
+
+    def lines(self, max_length: int) -> list[str]:
+        """All of it in words."""
+        known = [one.bytes for one in self.reads if one.bytes is not None]
+        missing = "" if len(known) == len(self.reads) else ", and what is not known"
+        size = "of unknown size" if self.model_bytes is None else f"about {told_bytes(self.model_bytes)}"
+        steps = "" if self.steps is None else f", {self.steps:,} steps each{self.remark}"
+        if self.seconds is None:
+            time = f"not known: {self.unknown}"
+        else:
+            low, high = map(told_time, self.seconds)
+            time = f"about {low}" if low == high else f"about {low} to {high}, as many pool rows are accepted"
+            time += f"; if all texts have {max_length} tokens, less if they are shorter"
+        return [
+            "Would read:",
+            *(f"  {one.what}: {one.name}, {one.told()}" for one in self.reads),
+            f"Would download: {told_bytes(sum(known))}{missing}",
+            f"Would write: {self.folder}, model/ {size}; results, report and pictures are small",
+            f"Would train: {self.trainings} models{steps}",
+            f"Time on this machine, as busy as it is: {time}. Not counted: reading, embedding and testing.",
+            "No code is run: a recipe is data. Nothing was trained, downloaded to stay, or written.",
+        ]
+
+
+def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds: list[int] | None = None) -> DryRun:
+    """Find out what a run would do; a model that is here is timed for a few batches of random tokens.
+
+    Args:
+        loaded: the recipe.
+        out: folder that the run would write.
+        data: folder or file to read instead of the recipe's `data.source`.
+        seeds: instead of the recipe's.
+    """
+    recipe = loaded.recipe
+    reads = (*of_recipe(loaded.folder), _data(loaded, data), *_models(loaded))
+    model = next(one for one in reads if one.what == "model")
+    steps = _steps(loaded, data)
+    trainings = 2 * len(seeds or recipe.seeds)
+    seconds, unknown = None, ""
+    if steps is None:
+        unknown = "the steps follow from the number of rows, which is not known before the data are read"
+    elif not model.here:
+        unknown = "the model has to be here to be timed"
+    else:
+        batch = seconds_per_batch(loaded)
+        low, high = (batch * steps * trainings / 2 * units for units in _units(recipe))
+        seconds = (low, high)
+    remark = (
+        "; labels-only takes as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
+    )
+    return DryRun(reads, out, model.size, trainings, steps, seconds, unknown, remark)
+
+
+def told_bytes(size: int) -> str:
+    """A size in the unit that fits."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+
+
+def told_time(seconds: float) -> str:
+    """A time in the unit that fits."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _data(loaded: LoadedRecipe, data: Path | None) -> Download:
+    wanted = loaded.recipe.data
+    if data is not None:
+        return Download("data", str(data), "here")
+    if wanted.source == OWN_DATA:
+        raise RecipeError(f"{loaded.name} comes without data: name a folder or file with --data.")
+    if wanted.source.startswith(BUNDLED):
+        return Download("data", wanted.source, "comes with textpl")
+    if isinstance(found := loaded.locate(wanted.source), Path):
+        return Download("data", found.name, "here")
+    return of_dataset(wanted.source, wanted.revision)
+
+
+def _models(loaded: LoadedRecipe) -> Iterator[Download]:
+    """The classifier, and the encoders and teachers that the stages and the method need."""
+    recipe = loaded.recipe
+    loss = recipe.train.labeled_loss
+    teachers = recipe.method.settings.get("teacher") or ()
+    named = [
+        ("model", recipe.model.name, recipe.model.revision),
+        *([("encoder", recipe.label.encoder, None)] if "label" in recipe.stages else []),
+        *([("encoder", recipe.clean.encoder, None)] if "clean" in recipe.stages or (loss and loss.estimates) else []),
+        *([("encoder", recipe.noise.encoder, None)] if recipe.noise else []),
+        *(("teacher", name, None) for name in ([teachers] if isinstance(teachers, str) else teachers)),
+    ]
+    for what, name, revision in dict.fromkeys(named):
+        if name == "lsa":
+            yield Download(what, name, "made from the texts")
+        elif isinstance(found := loaded.locate(name), Path):
+            yield Download(what, found.name, "here", size=weight_bytes(found))
+        elif (folder := resolve_model(name)) != name:
+            yield Download(what, name, "here, in an installed package", size=weight_bytes(Path(folder)))
+        else:
+            yield of_model(what, name, revision)
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of the weights in a folder."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def _steps(loaded: LoadedRecipe, data: Path | None) -> int | None:
+    """Optimizer steps of a training with the method."""
+    train, split = loaded.recipe.train, loaded.recipe.split
+    if train.max_steps is not None:
+        return train.max_steps
+    rows = split.labeled
+    if rows is None:
+        labels = _label_count(data if data is not None else loaded.locate(loaded.recipe.data.source))
+        if labels is None or split.labels_per_class is None:
+            return None
+        rows = split.labels_per_class * labels
+    batches = math.ceil(rows / train.per_device_train_batch_size)
+    return math.ceil((train.num_train_epochs or 0) * max(1, batches // train.gradient_accumulation_steps))
+
+
+def _label_count(source: Path | str) -> int | None:
+    """Labels of data that are here, if their info.json names them."""
+    if isinstance(source, str):
+        if not source.startswith(BUNDLED):
+            return None
+        source = Path(str(resources.files("textpl.data"))) / source.removeprefix(BUNDLED)
+    file = source / "info.json"
+    names = json.loads(file.read_text(encoding="utf-8")).get("label_names") if file.is_file() else None
+    return len(names) if names else None
+
+
+def _units(recipe: Recipe) -> tuple[float, float]:
+    """Least and most passes of one step of both sides, in trainings on one batch of labelled rows.
+
+    A forward pass without gradient is a third of a training pass.
+    """
+    accumulated = recipe.train.gradient_accumulation_steps
+    if not recipe.has_pool:
+        return 2.0 * accumulated, 2.0 * accumulated
+    ratio, method = recipe.method.value("ratio") or 1, recipe.method
+    if method.name == "distillation":
+        teachers = 1 if isinstance(given := method.settings.get("teacher"), str) else len(given or ())
+        low = high = 1 + ratio * (1 + teachers / 3)
+    else:
+        low, high = 1 + ratio / 3, 1 + ratio * (1 + 1 / 3)
+    both = 2 if recipe.compare.match == "compute" else 1
+    labels_only = 0 if both == 2 else 1
+    return accumulated * (both * low + labels_only), accumulated * (both * high + labels_only)

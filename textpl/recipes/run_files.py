@@ -1,0 +1,82 @@
+"""What a run leaves: `results.json`, the report, the picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from textpl.comparison import Comparison
+from textpl.corpus import Corpus
+from textpl.recipes.hub import address
+from textpl.recipes.parsing import LoadedRecipe, to_yaml
+from textpl.recipes.sides import Sides
+from textpl.recipes.trainers import Trainers
+from textpl.reports.figures import comparison_figure
+from textpl.reports.run_page import RunFacts, run_page
+
+REPORTED_VERSIONS = ("textpl", "torch", "transformers", "datasets", "accelerate", "numpy")
+# Stage -> its key in `results.json`.
+STAGE_KEYS = {"label": "labels", "clean": "cleaning"}
+
+
+def collect_results(
+    comparison: Comparison, loaded: LoadedRecipe, corpus: Corpus, sides: Sides, command: str
+) -> dict[str, Any]:
+    """The content of `results.json`."""
+    seeds = [outcome.seed for outcome in comparison.method]
+    splits = [sides.split(seed).report for seed in seeds]
+    return {
+        **comparison.to_dict(),
+        "recipe": loaded.name,
+        "recipe_source": address(loaded.folder),
+        "command": command,
+        "model": {"seed": seeds[0]},  # whose classifier is kept
+        "versions": _versions(sides.trainers),
+        "data": {"source": corpus.source, "revision": corpus.revision, "splits": splits},
+        **{
+            STAGE_KEYS[stage]: [json.loads(sides.stage_file(stage, seed).read_text("utf-8")) for seed in seeds]
+            for stage in loaded.recipe.stages
+            if stage in STAGE_KEYS
+        },
+    }
+
+
+def write_run(
+    out: Path, comparison: Comparison, results: dict[str, Any], loaded: LoadedRecipe, corpus: Corpus, sides: Sides
+) -> None:
+    """Write picture, report and, last, `results.json`: where that is, the run is complete."""
+    recipe = loaded.recipe
+    comparison_figure(comparison).savefig(out / "comparison.png", dpi=150)
+    facts = RunFacts(
+        question=recipe.question,
+        description=recipe.description,
+        model="@".join(part for part in (recipe.model.name, recipe.model.revision) if part),
+        label_names=corpus.label_names,
+        test_texts=sides.split(comparison.method[0].seed).test["text"][:],
+        recipe=to_yaml(recipe),
+    )
+    _write(out / "report.html", run_page(comparison, results, facts))
+    _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def _versions(trainers: Trainers) -> dict[str, Any]:
+    on_gpu = trainers.device.type == "cuda"
+    processor = torch.cuda.get_device_name() if on_gpu else platform.machine()
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in REPORTED_VERSIONS},
+        "device": f"{trainers.device.type} ({processor})",
+        "threads": torch.get_num_threads(),
+        "bf16": trainers.bf16,
+    }

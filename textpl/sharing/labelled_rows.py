@@ -1,0 +1,197 @@
+"""What `textpl clean` and `textpl label` wrote, read for others to use: the rows, and how their labels were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from textpl.cleaning.apply import SOURCES
+from textpl.label_issues.columns import SOURCE
+from textpl.labels import arrow_column
+from textpl.recipes.hub_files import published_json, regular_file, secrets_pattern
+from textpl.recipes.parsing import RecipeError
+from textpl.recipes.results import Number, Word
+
+CLEANED, CLEANING, REPORT = "cleaned", "cleaning.json", ".report.json"
+DATA_BYTES = 50 * 2**30
+_TOLD_BYTES = 2**24
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+T = TypeVar("T", bound=_Told)
+
+
+class Cleaning(_Told):
+    """What `cleaning.json` says of how a corpus was cleaned; nothing in it is needed."""
+
+    source: Word = ""
+    text: Word = ""
+    labels: Word = ""
+    method: Word = ""
+    command: Annotated[str, Field(max_length=2000)] = ""
+    settings: dict[Word, Any] = {}
+    counts: dict[Word, Any] = {}
+    expected_right_changed: Number | None = None
+    versions: dict[Word, Any] = {}
+
+
+class Tried(_Told):
+    """One method on the labelled rows, their own labels hidden; scores in [0, 1] by name."""
+
+    method: Word
+    k: int | None = None
+    accuracy: Number | None = None
+    macro_f1: Number | None = None
+
+
+class Labelling(_Told):
+    """What the report of `textpl label` says."""
+
+    method: Word
+    encoder: Word
+    rows: int
+    selected: int
+    threshold: Number = 0.0
+    labeled: str = ""
+    unlabeled: str = ""
+    expected_precision: Number | None = None
+    command: Annotated[str, Field(max_length=2000)] = ""
+    tried: list[Tried] = []
+    versions: dict[Word, Any] = {}
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows to share, with where their labels come from.
+
+    Attributes:
+        dataset: the rows.
+        split: their split.
+        label_column: name of the column with the labels.
+        label_names: name of every label, as far as the rows say.
+        told: how the labels were made.
+        sources: how many labels (multi-label cleaning: cells) come from where, by word of the column `label_source`.
+        multi: whether rows may have several labels.
+        files: what goes up beside the rows, by path in the repository.
+    """
+
+    dataset: Dataset
+    split: str
+    label_column: str
+    label_names: tuple[str, ...]
+    told: Cleaning | Labelling
+    sources: Mapping[str, int]
+    multi: bool
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def made_by(self) -> Literal["clean", "label"]:
+        """The command that made the labels."""
+        return "clean" if isinstance(self.told, Cleaning) else "label"
+
+
+def is_cleaned(path: Path) -> bool:
+    """Whether a folder looks like one that `textpl clean` wrote."""
+    return (path / CLEANED).is_dir()
+
+
+def is_labelled(path: Path) -> bool:
+    """Whether a file looks like one that `textpl label` wrote."""
+    return path.is_file() and path.with_name(path.name + REPORT).is_file()
+
+
+def read_cleaned(folder: Path) -> LabelledRows:
+    """The corpus that `textpl clean` wrote.
+
+    Raises:
+        RecipeError: for a folder that holds no or several cleaned splits, or columns that are not from there.
+    """
+    found = sorted((folder / CLEANED).glob("*.parquet"))
+    if len(found) != 1:
+        others = ", ".join(path.name for path in found) or "no .parquet"
+        raise RecipeError(f"{folder / CLEANED} holds {others}: exactly one cleaned split can be shared.")
+    dataset = _rows(found[0])
+    named = [name for name in dataset.column_names if f"given_{name}" in dataset.column_names]
+    if len(named) != 1 or SOURCE not in dataset.column_names:
+        raise RecipeError(f"{found[0]} has not the columns that textpl clean writes; columns: {dataset.column_names}.")
+    content, told = b"", Cleaning()
+    if (folder / CLEANING).is_file():
+        content = published_json(CLEANING, regular_file(folder / CLEANING, _TOLD_BYTES).read_bytes())
+        told = _parsed(Cleaning, CLEANING, content)
+    multi = pa.types.is_list(kind := arrow_column(dataset, SOURCE).type) or pa.types.is_fixed_size_list(kind)
+    info = folder / CLEANED / "info.json"
+    known = json.loads(info.read_text(encoding="utf-8")).get("label_names") if info.is_file() else None
+    names = tuple(map(str, known or ()))
+    files = {CLEANING: content} if content else {}
+    return LabelledRows(dataset, found[0].stem, named[0], names, told, _sources(dataset), multi, files)
+
+
+def read_labelled(file: Path) -> LabelledRows:
+    """The rows that `textpl label` wrote.
+
+    Raises:
+        RecipeError: for csv, which cannot hold probabilities, and columns that are not from there.
+    """
+    if file.suffix not in (".parquet", ".jsonl"):
+        raise RecipeError(f"{file}: share labels as .parquet or .jsonl: textpl label ... --out labels.parquet.")
+    report = file.with_name(file.name + REPORT)
+    content = published_json(report.name, regular_file(report, _TOLD_BYTES).read_bytes())
+    told = _parsed(Labelling, report.name, content)
+    dataset = _rows(file)
+    if missing := {"label", SOURCE, "confidence"} - set(dataset.column_names):
+        raise RecipeError(f"{file} has no column {', '.join(sorted(missing))}, which textpl label writes.")
+    feature = dataset.features["label"]
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(json.loads(content)["label_names"])
+    multi = not isinstance(feature, ClassLabel) and feature.dtype not in ("string", "large_string", "int64")
+    return LabelledRows(
+        dataset, "train", "label", names, told, _sources(dataset), multi, {"labels.report.json": content}
+    )
+
+
+def refuse_secret_texts(dataset: Dataset, token: str | None) -> None:
+    """RecipeError if a text column holds the token, or what looks like any."""
+    pattern = secrets_pattern(token)
+    for name in dataset.column_names:
+        values = arrow_column(dataset, name)
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            continue
+        row = pc.index(pc.match_substring_regex(values, pattern), True).as_py()
+        if row >= 0:
+            raise RecipeError(
+                f"column {name!r}, row {row}: holds what looks like a secret (a token or key). Take it out."
+            )
+
+
+def _rows(path: Path) -> Dataset:
+    regular_file(path, DATA_BYTES)
+    read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
+    return read(str(path))
+
+
+def _sources(dataset: Dataset) -> dict[str, int]:
+    values = arrow_column(dataset, SOURCE)
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        values = pc.list_flatten(values)
+    counts = {str(item["values"]): item["counts"] for item in pc.value_counts(values).to_pylist()}
+    order = {name: i for i, name in enumerate(SOURCES)}
+    return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def _parsed(kind: type[T], name: str, content: bytes) -> T:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"{name} is not what textpl writes: {where}: {first['msg']}.") from None

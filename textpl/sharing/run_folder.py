@@ -1,0 +1,131 @@
+"""What `textpl run` left in a folder, read for others to use: the recipe, the results, and the files of the model."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from textpl.recipes.hub_files import (
+    PICTURE,
+    RESULTS,
+    SIZES,
+    is_model_file,
+    local_references,
+    published,
+    refuse_secrets,
+    regular_file,
+)
+from textpl.recipes.parsing import FILE_NAME, RecipeError, parse_recipe, to_yaml
+from textpl.recipes.references import change_references, check_reference, locate
+from textpl.recipes.results import Results, parse_results
+from textpl.recipes.schema import Recipe
+from textpl.recipes.yaml_text import Document
+
+MODEL = "model"
+MODEL_BYTES = 50 * 2**30  # of one file; the Hub takes no larger ones
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A finished run.
+
+    Attributes:
+        recipe: as resolved; of what lay beside the original only the names are left.
+        results: of the run.
+        beside: names of what the recipe reads that lay beside it, or elsewhere on the machine; without these nobody
+            else can run it.
+        files: everything to push, by path in the repository.
+        left_out: names in `model/` that are not pushed.
+        label_names: of the classifier.
+    """
+
+    recipe: Recipe
+    results: Results
+    beside: tuple[str, ...]
+    files: Mapping[str, bytes | Path]
+    left_out: tuple[str, ...]
+    label_names: tuple[str, ...]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder looks like one that `textpl run` wrote."""
+    return (folder / FILE_NAME).is_file() and ((folder / MODEL).is_dir() or (folder / RESULTS).is_file())
+
+
+def read_run(folder: Path, token: str | None = None) -> RunFolder:
+    """Read a run, and check that it may be shared.
+
+    Args:
+        folder: as `textpl run` wrote it.
+        token: must not be in any of the files.
+
+    Raises:
+        RecipeError: for an unfinished run, a model without safetensors, files that are links or hold a secret.
+    """
+    for name, what in ((RESULTS, "results"), (MODEL, "model")):
+        if not (folder / name).exists():
+            raise RecipeError(f"{folder} holds no {name}: the run is not finished, or its {what} went elsewhere.")
+    content = published(RESULTS, regular_file(folder / RESULTS, SIZES[RESULTS]).read_bytes())
+    recipe, beside = _read_recipe(folder)
+    files: dict[str, bytes | Path] = {FILE_NAME: to_yaml(recipe).encode(), RESULTS: content}
+    if (folder / PICTURE).exists():
+        files[PICTURE] = regular_file(folder / PICTURE, SIZES[PICTURE])
+    there = sorted(folder.joinpath(MODEL).iterdir())
+    files |= {path.name: regular_file(path, MODEL_BYTES) for path in there if is_model_file(path.name)}
+    if _CONFIG not in files or not any(name.endswith(".safetensors") for name in files):
+        raise RecipeError(
+            f"{folder / MODEL} holds no {_CONFIG} with .safetensors beside it; other weights do not go up."
+        )
+    files[_CONFIG], label_names = _config(folder / MODEL / _CONFIG)
+    for name, file in files.items():
+        if not name.endswith(".safetensors"):
+            refuse_secrets(name, file, token)
+    left_out = tuple(path.name for path in there if path.name not in files)
+    return RunFolder(recipe, parse_results(content), beside, files, left_out, label_names)
+
+
+def _read_recipe(folder: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe of a run and the names of the files it read, which empty files stand for."""
+    path = regular_file(folder / FILE_NAME, SIZES[FILE_NAME])
+    document = Document(FILE_NAME)
+    data = document.read(published(FILE_NAME, path.read_bytes()).decode())
+    document.stop_at_problems()
+    with tempfile.TemporaryDirectory() as place:
+        beside = Path(place)
+
+        def named(keys: tuple[str | int, ...], reference: str) -> str:
+            if reference == "lsa" or reference.startswith("bundled:"):
+                return reference
+            try:
+                check_reference(reference, folder, data=keys[0] == "data")
+                if not isinstance(locate(reference, folder), Path):
+                    return reference
+            except ValueError:
+                pass
+            name = re.split(r"[/\\]", reference.rstrip("/\\"))[-1]
+            (beside / name).touch()
+            return name
+
+        change_references(data, named)
+        recipe = parse_recipe(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), folder=beside)
+        found = local_references(recipe, beside).values()
+        return recipe, tuple(dict.fromkeys(path.name for path in found))
+
+
+def _config(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """The configuration without the place of the model it came from, and the names of its labels."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        names = config.get("id2label") or {}
+        ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RecipeError(f"{path} is no configuration of a model: {error}.") from None
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(), ordered
