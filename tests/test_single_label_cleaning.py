@@ -9,7 +9,15 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
 from textpl.cleaning.class_evidence import VOTES, neighbor_votes
-from textpl.cleaning.class_noise import confident_transition, noise_posterior, scale_noise, shift_to_count
+from textpl.cleaning.class_noise import (
+    anchor_errors,
+    anchor_transition,
+    confident_transition,
+    noise_posterior,
+    scale_noise,
+    shift_to_count,
+    sure_rate,
+)
 from textpl.cleaning.single_label import detect
 from textpl.embeddings.neighbors import neighbor_graph
 
@@ -91,6 +99,46 @@ def test_clean_corpus_is_left_alone():
     x, truth = corpus()
     result = found(x, truth, probabilities(x, truth, 4))
     assert result.flagged.mean() <= 0.02
+
+
+def ranked(rows, rate, seed=0, classes=4):
+    """Predictions whose mistakes vanish towards the surest row (.6 x^1.5), and labels wrong at a rate besides."""
+    rng = np.random.default_rng(seed)
+    x, predicted = rng.random(rows), rng.integers(0, classes, rows)
+    differs = rng.random(rows) < rate + (1 - rate) * 0.6 * x**1.5
+    sure = 0.95 - 0.6 * x
+    fused = np.repeat(((1 - sure) / (classes - 1))[:, None], classes, axis=1)
+    fused[np.arange(rows), predicted] = sure
+    return np.where(differs, (predicted + 1) % classes, predicted), fused
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.6])
+def test_mistakes_of_the_model_are_not_counted_as_noise(rate):
+    """The surest quarter of these rows differs by .05 (1 - rate) more than the rate."""
+    labels, fused = ranked(20_000, rate)
+    assert sure_rate(labels, fused) == pytest.approx(rate, abs=0.03)
+    few = [sure_rate(*ranked(500, rate, seed)) for seed in range(8)]
+    assert rate - 0.08 < np.mean(few) < rate + 0.02  # careful
+    assert max(few) < rate + 0.1
+
+
+def test_anchors_are_scaled_to_the_sure_rate():
+    labels, fused = ranked(2000, 0.2)
+    transition, _ = anchor_transition(labels, fused)
+    assert anchor_errors(fused, transition) / 2000 == pytest.approx(sure_rate(labels, fused))
+    np.testing.assert_allclose(transition.sum(axis=1), 1)
+
+
+def test_few_rows_per_class_are_not_overcounted():
+    """20 classes of about 40 rows, a quarter of them predicted wrongly: 16 % flagged of the clean ones if all
+    disagreement of the surest 30 rows counts."""
+    x, truth = corpus(800, 20, spread=0.7)
+    p = probabilities(x, truth, 20)
+    assert 0.6 < (p.argmax(axis=1) == truth).mean() < 0.85
+    assert found(x, truth, p).flagged.mean() <= 0.05
+    labels = flipped(truth, 0.2, 20)
+    noisy = found(x, labels, probabilities(x, labels, 20))
+    assert 0.7 < noisy.info["errors"] / (truth != labels).sum() < 1.6
 
 
 def topics(rows=4000, classes=4, per_class=25, seed=0):
