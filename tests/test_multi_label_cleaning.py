@@ -19,7 +19,7 @@ from textpl.cleaning.fusion import OWN_RIDGE, PAIR_RIDGE, Fusion
 from textpl.cleaning.multi_label import bounded, detect, largest, lone_chances
 from textpl.cleaning.noise_model import NoiseModel, told
 from textpl.cleaning.out_of_sample import out_of_sample
-from textpl.cleaning.swaps import confusions, partners, swap_chances
+from textpl.cleaning.swaps import confusions, partners, replaced_share, swap_chances
 from textpl.embeddings.graph import NeighborGraph
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -317,6 +317,44 @@ def test_swap_chances_confusions_and_partners_slowly():
             else:  # the least likely label of the row
                 on = np.flatnonzero(y[i])
                 assert partner[i, k] == (on[q[i, on].argmin()] if len(on) else -1)
+
+
+def _counted(kind, rate=0.3, labels=8, rows=6000, seed=0):
+    """P(given | text) and given labels of rows that carry a few independent ones, after `rate` of them went wrong."""
+    rng = np.random.default_rng(seed)
+    likely = np.clip(rng.beta(0.35, 0.7, (rows, labels)), 0.01, 0.98)
+    y = (rng.random(likely.shape) < likely).astype(np.int8)
+    z = y.copy()
+    lost = (y == 1) & (rng.random(y.shape) < rate)
+    if kind == "kept":
+        lost[np.arange(rows), rng.random((rows, labels)).argsort(1)[:, 0]] = False
+        lost &= ((y == 1) & ~lost).any(1, keepdims=True)
+    z[lost] = 0
+    q = likely * (y & z).sum() / y.sum()
+    if kind in ("swapped", "half"):
+        for row in np.nonzero(lost)[0]:
+            free = np.flatnonzero((y[row] == 0) & (z[row] == 0))
+            if len(free) and (kind == "swapped" or rng.random() < 0.5):
+                z[row, rng.choice(free)] = 1
+        q = q + (1 - likely) * (z & (1 - y)).sum() / (1 - y).sum()
+    return q.astype(np.float32), z, float(lost.sum() / (y.sum() - lost.sum()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most"), [("missing", 0, 0.05), ("kept", 0, 0.1), ("half", 0.3, 0.7), ("swapped", 0.75, 1)]
+)
+def test_replaced_labels_are_told_from_lost_ones_by_counting(kind, least, most):
+    for seed in range(3):
+        q, z, missing = _counted(kind, seed=seed)
+        assert least <= replaced_share(q, z, missing) <= most
+
+
+def test_where_nothing_can_be_counted_no_label_is_taken_for_replaced():
+    q, z, missing = _counted("swapped")
+    assert replaced_share(q[:, :1], z[:, :1], missing) == 0  # no other labels
+    assert replaced_share(q[:20], z[:20], missing) == 0
+    assert replaced_share(np.minimum(q, 0.5), z, missing) == 0
+    assert 0 <= replaced_share(np.ones_like(q), np.ones_like(z), missing) <= 1
 
 
 # ----------------------------------------------------------------------------------------------- chances and cut

@@ -10,6 +10,7 @@ import numpy as np
 from textpl.cleaning.evidence import logit, odds_of, row_context
 from textpl.cleaning.floors import Floors, floors
 from textpl.cleaning.fusion import Fusion
+from textpl.cleaning.swaps import replaced_share
 
 Noise = Literal["auto", "missing", "spurious", "swap"]
 # Evidence is believed where it leaves this share of the missing rate; below it, it explains the errors away.
@@ -62,6 +63,7 @@ def noise_model(
     among the surest cells once the other labels are known. What vanishes by knowing *which* labels are there is put
     down to swaps: a share v of the rate r gives the swap rate v^2 r, as a little vanishes in any corpus. Where counts
     are used, v is at most twice the share that vanishes by knowing which labels are there: no count names a label.
+    Where rows carry many labels little vanishes, but they can be counted: `replaced_share` is the least that v^2 is.
 
     Args:
         labels: 0/1 int8 (rows, labels).
@@ -89,9 +91,9 @@ def noise_model(
     else:
         best, rates, context = paired, paired_rates, "pairs"
     by_pairs, by_best = (max(1 - found.missing / alone.missing, 0.0) for found in (paired_rates, rates))
-    vanished = min(by_best, 2 * by_pairs)
+    swapped = max(min(by_best, 2 * by_pairs) ** 2, replaced_share(text, labels, alone.missing))
     kept = context == "pairs" and rates.missing >= HOLDS * alone.missing and _rows_keep_a_label(labels, rates)
-    return NoiseModel(text, best, rates, alone.missing, vanished**2 * alone.missing, kept, context)
+    return NoiseModel(text, best, rates, alone.missing, swapped * alone.missing, kept, context)
 
 
 def told(model: NoiseModel, labels: np.ndarray, noise: Noise) -> NoiseModel:
