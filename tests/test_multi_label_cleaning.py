@@ -19,6 +19,7 @@ from textpl.cleaning.fusion import OWN_RIDGE, PAIR_RIDGE, Fusion
 from textpl.cleaning.multi_label import bounded, detect, largest, lone_chances
 from textpl.cleaning.noise_model import NoiseModel, told
 from textpl.cleaning.out_of_sample import out_of_sample
+from textpl.cleaning.review_learning import _share_better, _stand_for, learn
 from textpl.cleaning.swaps import confusions, partners, replaced_share, swap_chances
 from textpl.embeddings.graph import NeighborGraph
 
@@ -581,3 +582,33 @@ def test_counts_are_not_believed_where_every_row_has_one_label():
     lost = y * (rng.random((1500, 1)) > 0.3)
     found = detect(lost.astype(np.int8), out_of_sample(x, lost.astype(np.int8), progress=False), brute_graph(x, 50))
     assert found.info["context"] == "counts" and found.info["swap_rate"] < 0.02
+
+
+# ----------------------------------------------------------------------------------------------- learning from reviews
+
+
+def test_lessons_stand_for_the_cells_nearest_to_them():
+    score, kind = np.arange(100.0), np.repeat([0, 1], 50)
+    number = _stand_for(score, kind, np.array([49, 10, 20, 60, 98]))
+    # From 5, half of the distance to the next below the lowest, to 15, to 34.5, to the top; so for the other kind.
+    assert number.tolist() == [15, 10, 20, 29, 21]
+
+
+def test_a_new_order_is_judged_by_the_cells_that_lessons_stand_for():
+    y = np.tile([1.0, 0, 1, 0], 25)
+    better, worse = y + np.linspace(0, 0.1, 100), np.linspace(0, 1, 100)
+    assert _share_better(worse, better, y, np.ones(100)) == 1 and _share_better(better, worse, y, np.ones(100)) == 0
+    # It mends one pair and breaks another: what matters is how many cells are like either.
+    old, new = np.tile([2.0, 1, 1, 2], 25), np.tile([1.0, 2, 2, 1], 25)
+    mended = np.tile([1.0, 1, 9, 9], 25)
+    assert _share_better(old, new, y, mended) > 0.9 > 0.1 > _share_better(old, new, y, 10 - mended)
+
+
+def test_what_only_fits_the_lessons_leaves_the_order():
+    rng = np.random.default_rng(3)
+    score, kind = rng.normal(-2, 2, 20_000), np.repeat([0, 1], 10_000)
+    seen, noise = rng.choice(20_000, 200, replace=False), rng.normal(0, 2, 20_000)
+    wrong = rng.random(200) < 1 / (1 + np.exp(-score[seen]))
+    new, told = learn(score, kind, [noise], seen, wrong, 0.0)
+    assert told["learnt"] and told["order_changed"] == 0
+    assert (np.diff(new[np.argsort(score)]) >= -1e-9).all()

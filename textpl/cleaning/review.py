@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -34,10 +33,9 @@ def review_order(
     - "uncertain": p_error nearest to one half.
     - "per_label": the most probable errors of every label in turn.
     - "gain": what helps the labels most, now and by what is learnt. Half of the budget, but at least `LESSONS` cells,
-      are lessons: spread over the head of the ranking, half of them labels that are not given and half that are; two
-      thirds by p_error and, where the detector has log-odds of swaps, one third by these. The rest are the highest
-      p_error / sqrt(given positives of the label), halfway between counting every cell alike and counting every label
-      alike, so that rare labels do not drown.
+      are lessons: spread over the head of the ranking, half of them labels that are not given and half that are. The
+      rest are the highest p_error / sqrt(given positives of the label), halfway between counting every cell alike and
+      counting every label alike, so that rare labels do not drown.
 
     Only lessons teach: the top of a ranking is where chance errors of the detector gather, and offsets and slopes
     learnt from it spoiled the order of the rest (SemEval-2018, average precision down by up to .15).
@@ -170,22 +168,13 @@ def _lessons(detection: Detection, given: Array, number: int, open_cells: Array)
         return np.empty(0, np.int64)
     p, kind = detection.p_error.ravel(), given.ravel() if detection.multi else np.zeros(given.size, np.int8)
     head = max(int((given.sum() if detection.multi else given.size) / 2), 1)
-    rankings = [(p, number)]
-    if detection.multi and "log_odds" in detection.info:
-        rankings = [(p, number - number // 3), (np.asarray(detection.info["log_odds"][1]).ravel(), number // 3)]
     chosen: list[Array] = []
-    for ranking, share in rankings:
-        for value in np.unique(kind):
-            cells = np.flatnonzero((kind == value) & open_cells)
-            cells = cells[_best(ranking[cells], head)]
-            places = np.linspace(0, 1, max(share // len(np.unique(kind)), 1)) ** 1.5 * (len(cells) - 1)
-            chosen.append(cells[np.unique(places.astype(np.int64))] if len(cells) else cells)
-    return np.unique(np.concatenate(chosen))[:number] if len(rankings) == 1 else _distinct(chosen)[:number]
-
-
-def _distinct(parts: Sequence[Array]) -> Array:
-    cells = np.concatenate(parts)
-    return cells[np.sort(np.unique(cells, return_index=True)[1])]
+    for value in np.unique(kind):
+        cells = np.flatnonzero((kind == value) & open_cells)
+        cells = cells[_best(p[cells], head)]
+        places = np.linspace(0, 1, max(number // len(np.unique(kind)), 1)) ** 1.5 * (len(cells) - 1)
+        chosen.append(cells[np.unique(places.astype(np.int64))] if len(cells) else cells)
+    return np.unique(np.concatenate(chosen))[:number]
 
 
 def _best(values: Array, number: int) -> Array:
