@@ -130,7 +130,7 @@ def learn(
 def _better_unseen(
     x: Array, y: Array, offset: Array, penalties: Sequence[Array], w: Array, kept: Array, number: Array
 ) -> bool:
-    """Whether the new order is surely better on lessons that it was not learnt from; level and slopes are those of all."""
+    """Whether the new order is surely better on lessons it was not learnt from (but for level and slopes)."""
     now, unseen = offset + x[:, :3] @ kept[:3], offset + x[:, :3] @ w[:3]
     fold = np.random.default_rng(0).permutation(len(y)) % FOLDS
     for k in range(FOLDS):
