@@ -66,6 +66,20 @@ def test_none_of_them_runs(folder, name):
     assert isinstance(done.exception, SystemExit)
 
 
+def test_very_much_that_is_wrong_is_told_briefly(tmp_path):
+    for name, letter, head in (("recipe", "a", "extends: base.yaml\n"), ("base", "b", "")):
+        keys = "".join(f"{letter}{i}:\n" for i in range(1000))
+        (tmp_path / f"{name}.yaml").write_text(f"{BASE}{head}{keys}")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 51 and lines[-1] == "... and 1,950 more"
+    assert lines[0].startswith("base.yaml, line 4: b0: unknown key")
+    (tmp_path / "recipe.yaml").write_text(f"{BASE}model: {'x' * 30_000}\n")
+    with pytest.raises(RecipeError, match=r"line 4: model.*: 'x{900,1000}\.\.\.$"):
+        load_recipe(tmp_path)
+
+
 def test_what_lies_behind_links_is_not_read(tmp_path):
     outside, folder = tmp_path / "outside", tmp_path / "theirs"
     outside.mkdir(), folder.mkdir()

@@ -20,7 +20,7 @@ from textpl.recipes import hub as recipe_hub
 from textpl.recipes.card_text import escape, split_card
 from textpl.recipes.cards import recipe_card
 from textpl.recipes.hub import pull, push, resolve
-from textpl.recipes.hub_files import files_to_push, is_data
+from textpl.recipes.hub_files import command_without_paths, files_to_push, is_data
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
 
@@ -103,6 +103,21 @@ def test_no_path_of_this_machine_goes_up(endpoint, server, folder, tmp_path):
     assert found["recipe.yaml"].decode() == RECIPE
     assert json.loads(found["results.json"])["data"]["source"] == "reviews"
     assert b"secret-project" not in b"".join(found.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("textpl run /home/ada/k=5/r --out=/home/ada/x", "textpl run r --out=x"),
+        ("textpl run r --set data.source=/home/ada/k=5/texts", "textpl run r --set data.source=texts"),
+        ("run r --set 'data={source: /home/ada/x, text: t}'", "run r --set 'data={source: x, text: t}'"),
+        ("run r --set 'method.teacher=[ada/a, ~/b]'", "run r --set 'method.teacher=[ada/a, b]'"),
+        ("run hf://ada/r@main --set train.max_steps=9", "run hf://ada/r@main --set train.max_steps=9"),
+        ("clean x.csv --delimiter /", "clean x.csv --delimiter /"),
+    ],
+)
+def test_no_path_goes_up_in_a_command(typed, told):
+    assert command_without_paths(typed) == told
 
 
 def test_data_beside_the_recipe_goes_up_only_when_asked(endpoint, server, folder, tmp_path):
@@ -229,8 +244,12 @@ def test_another_repository_is_not_overwritten(endpoint, server, folder):
 
 
 @pytest.mark.parametrize(
-    "secret", [TOKEN, WRONG, "ghp_" + "a" * 36, "AKIA" + "A" * 16, "-----BEGIN RSA PRIVATE KEY-----"]
-)
+    "secret",
+    [
+        TOKEN, WRONG, "ghp_" + "a" * 36, "AKIA" + "A" * 16, "-----BEGIN RSA PRIVATE KEY-----", "glpat-" + "a" * 20,
+        "hf_oauth_" + "a" * 30, "api_org_" + "a" * 34, "AIza" + "a" * 35,
+    ],
+)  # fmt: skip
 def test_secrets_stay_at_home(endpoint, server, folder, secret):
     (folder / "recipe.yaml").write_text(RECIPE + f"# {secret}\n")
     with pytest.raises(RecipeError, match="recipe.yaml, line 9: holds what looks like a secret") as caught:
@@ -361,6 +380,15 @@ def test_too_many_and_too_large_files(endpoint, server, monkeypatch):
     monkeypatch.setattr(recipe_hub, "MAX_FILES", 1)
     with refused("more than 1 files"):
         resolve("hf://eve/evil")
+
+
+def test_a_branch_that_looks_like_a_commit_is_none(endpoint, server, tmp_path):
+    """What is asked for as a commit would stay in the cache for ever, and a branch moves."""
+    server.add("eve/evil", {"recipe.yaml": RECIPE})
+    server.repos["models", "eve/evil"].commit({"recipe.yaml": RECIPE.encode()}, "a" * 40)
+    with refused("has no commit a{40}"):
+        resolve(f"hf://eve/evil@{'a' * 40}")
+    assert not [path for path in (tmp_path / "home" / "textpl-recipes").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("uri", ["hf://x", "hf://a/b/c", "hf://../b", "hf://a/b@../x", "hf://a/b@-x", "hf://a b/c"])

@@ -105,6 +105,21 @@ def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
         push(folder, "ada/x", dry_run=True)
 
 
+def test_cleaned_files_of_strangers_do_nothing_in_a_card(endpoint, server, made, tmp_path):
+    folder = tmp_path / "cl"
+    (folder / "cleaned").mkdir(parents=True)
+    rows = (made / "cl" / "cleaned" / "train.parquet").read_bytes()
+    (folder / "cleaned" / "train.parquet").write_bytes(rows)
+    hostile = CLEANING | {"source": "a\n\n<script>x</script>", "settings": {"k\n\n# H": "v\n\n<b>"}}
+    (folder / "cleaning.json").write_text(json.dumps(hostile))
+    card = push(folder, "ada/x", dry_run=True).card
+    assert "    <script>x</script>" in card and "\n<script>" not in card and "\n# H" not in card and "\n<b>" not in card
+    (folder / "cleaned" / "train.parquet").rename(folder / "cleaned" / 'x"); exit("1.parquet')
+    with refused("no split of that name"):
+        push(folder, "ada/x")
+    assert not server.requests
+
+
 def test_several_labels_per_row(endpoint, server, made):
     pushed = push(made / "clm", "ada/multi")
     rows = load_dataset("ada/multi", revision=pushed.revision, split="train")

@@ -134,6 +134,18 @@ def test_the_card_follows_the_results(run, change, wanted):
     assert wanted in card and "secret" not in card
 
 
+def test_a_command_stays_code(run):
+    """Lines of it that are not indented would be markdown, or HTML."""
+    source = "a\n\n<img src=x>\r\n# Free"
+    change = {"command": f"textpl run x --data '{source}\n```\n<b>'"}
+    (run / "results.json").write_text(json.dumps(RESULTS | change))
+    card = push(run, "ada/reviews", dry_run=True).card
+    assert "\n````\ntextpl run x" in card, "the fence is longer than any inside"
+    (run / "results.json").write_text(json.dumps(RESULTS | {"data": {"source": source}}))
+    with pytest.raises(ValueError, match=r"data\.source"):  # one line, or it would be markdown of its own
+        push(run, "ada/reviews", dry_run=True)
+
+
 def test_cleaned_labels_are_told(run):
     recipe = RECIPE.replace("method: {name: softmatch}", "stages: [clean, train]").replace("pool: 40, ", "")
     (run / "recipe.yaml").write_text(recipe)

@@ -176,6 +176,37 @@ def test_local_and_bundled_things_are_called_so(endpoint, server, on_hub, tmp_pa
     assert found.seconds[0] == found.seconds[1] and "what is not known" in "\n".join(found.lines(16))
 
 
+def test_parents_on_the_hub_are_asked_for_once(endpoint, server):
+    """Each is validated more than once, and each time its parents with it: that must not multiply."""
+    for i in range(5):
+        above = f"extends: hf://eve/r{i + 1}@main\n" if i < 4 else ""
+        server.add(f"eve/r{i}", {"recipe.yaml": RECIPE + above})
+    with in_passing():
+        load_recipe("hf://eve/r0")
+    assert server.downloads() == ["recipe.yaml"] * 5
+
+
+def test_dry_runs_count_as_the_trainer_does(endpoint, on_hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("textpl.recipes.dry_run.seconds_per_batch", lambda loaded: 1.0)
+    text = RECIPE.replace("ada/tiny", "tiny").replace("source: ada/films", 'source: "bundled:sentiment"')
+    accumulated = text.replace("max_steps: 10", "num_train_epochs: 2, gradient_accumulation_steps: 3")
+    accumulated = accumulated.replace("labels_per_class: 4", "labels_per_class: 8")
+    # 2 labels x 8 rows in batches of 4 are 4 batches: two steps an epoch, the second of one batch.
+    assert dry_run(parsed(tmp_path, accumulated), out=tmp_path / "out").steps == 4
+    noisy = text.replace("method: {name: softmatch, ratio: 3}", "method: none\nnoise: {kind: symmetric, rate: 0.2}")
+    noisy = noisy.replace("pool: 40, ", "").replace("train: {", "train: {labeled_loss: gce, ")
+    found = dry_run(parsed(tmp_path, noisy), out=tmp_path / "out")
+    assert found.trainings == 6 and found.seconds == (60, 60), "noisy, with the loss, and on the right labels"
+
+
+@pytest.mark.parametrize("info", ["\0\0", "[]", '{"label_names": 3}', "[" * 50_000], ids=["zeros", "list", "3", "deep"])
+def test_a_dry_run_takes_nothing_from_a_broken_info(endpoint, on_hub, tmp_path, info):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "info.json").write_text(info)
+    text = RECIPE.replace("ada/films", "texts").replace("max_steps: 10", "num_train_epochs: 3")
+    assert dry_run(parsed(tmp_path, text), out=tmp_path / "out").steps is None
+
+
 def test_a_dry_run_offline_says_what_it_cannot_know(endpoint, server, on_hub, tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

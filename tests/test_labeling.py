@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from typer.testing import CliRunner
 
 import textpl
+from textpl import labeling
 from textpl.cli import app
 from textpl.embeddings.encoders import ClassifierEncoder
 from textpl.label_files import _write
@@ -23,6 +24,7 @@ from textpl.pseudo_labels import EMPTY, UNREACHED, _threshold_for
 from textpl.relabeling.hdl import hdl, hdl_paper
 from textpl.relabeling.methods import METHODS
 from textpl.relabeling.propagation import class_weight, entropy_weight, label_propagation
+from textpl.relabeling.soft_labels import soft_labels
 from textpl.reports.figures import precision_figure
 
 CENTERS = np.random.default_rng(7).normal(size=(3, 16))
@@ -349,6 +351,19 @@ def test_auto_reports_what_it_tried(found):
     assert [entry["method"] for entry in few.report["tried"]] == ["linear_smoothed"]
     assert "each labelled while it" in str(found)
     json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize("shift", [0.075, 0.0])
+def test_the_report_says_why_a_lower_score_is_used(monkeypatch, shift):
+    def scored(*args, **kwargs):
+        soft = soft_labels(*args, **kwargs)
+        trials = [replace(trial, score=0.725 + shift * (i > 0)) for i, trial in enumerate(soft.trials)]
+        return replace(soft, trials=trials, trial=trials[0])
+
+    monkeypatch.setattr(labeling, "soft_labels", scored)
+    told = str(label(labeled_set(), pool(), encoder=Points(), progress=False))
+    assert ("linear_propagation (k=15) is the default. linear, 7.5 higher, may be so by chance" in told) is bool(shift)
+    assert ("standard errors" in told) is bool(shift)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from transformers import (
 from typer.testing import CliRunner
 
 from textpl.cli import app
-from textpl.models import load_classifier, load_finished
+from textpl.models import described_model, load_classifier, load_finished
 from textpl.recipes.parsing import load_recipe
 from textpl.tasks import SingleLabel
 
@@ -171,3 +171,32 @@ def test_a_run_tells_whether_it_is_as_expected(tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "results.json").read_text())["expected"]
     assert found["sentence"] in " ".join(done.output.split()) and found["labels only"]["expected"] == 50
+
+
+@pytest.mark.parametrize("key", ["vocab", "init_inputs"])
+def test_a_tokenizer_cannot_read_other_files(tmp_path, key):
+    secret = tmp_path / "secret"
+    secret.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhunter2\n")
+    folder = tmp_path / "model"
+    make_model(labels=2).save_pretrained(folder)
+    settings = {"tokenizer_class": "BertTokenizer", key: [str(secret)] if key == "init_inputs" else str(secret)}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=f"{key} in its tokenizer_config.json names other files"):
+        load_finished(str(folder))
+
+
+def test_a_folder_that_hides_a_hub_id_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "ada" / "reviews").mkdir(parents=True)
+    (tmp_path / "r").mkdir()
+    text = "schema: 1\ndata: {source: ada/reviews}\nsplit: {labels_per_class: 2}\n"
+    (tmp_path / "r" / "recipe.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="something has that name and would be read instead"):
+        load_recipe("r")
+    assert load_recipe("r", overrides=["data.source=ada/reviews"]).locate is not None
+
+
+def test_a_model_is_told_by_its_name():
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    assert described_model(name) == f"{name} (installed package)"
+    assert described_model("someone/other") == "someone/other"

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from datasets import Dataset
+from matplotlib.figure import Figure
 from report_samples import NAMES, comparison, found_labels, pages, run_report
 from sklearn.metrics import precision_recall_fscore_support
 from test_cleaning_page import EVIL, Tags
@@ -24,6 +25,7 @@ from textpl.reports.label_page import label_lines, label_page
 from textpl.reports.maps import groups_of, layout, shown_labels
 from textpl.reports.run_figures import reliability
 from textpl.reports.run_page import label_lines as run_label_lines
+from textpl.reports.svg import inline_svg
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,25 @@ def test_the_picture_has_no_empty_panel_and_names_the_sides():
     (axes,) = comparison_figure(compared).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["noisy labels", "softmatch"]
     assert len(comparison_figure(comparison()).axes) == 2
+
+
+def test_the_numbers_of_the_means_are_not_printed_over_the_points():
+    compared = comparison(pool=False, seeds=(0, 1, 2))
+    for side, base in ((compared.baseline, 0.4), (compared.method, 0.8)):
+        for outcome, more in zip(side, (0.0, 0.02, 0.05), strict=True):
+            outcome.scores["accuracy"] = base + more
+    figure = comparison_figure(compared)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    points = [
+        axes.transData.transform(point)
+        for line in axes.lines
+        if len(line.get_xdata()) == 2
+        for point in line.get_xydata()
+    ]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 2 and not any(box.contains(*point) for box in boxes for point in points)
+    assert all(axes.get_window_extent().fully_containsx(x) for box in boxes for x in (box.x0, box.x1))
 
 
 def test_doubtful_rows_are_the_surest_errors_and_then_the_closest_calls():
@@ -230,3 +251,11 @@ def test_rows_are_grouped_by_the_most_frequent_and_the_rarest_of_their_own_label
     assert shown_labels(multi, 2)[0].tolist() == [0, 1, -1, 0]
     assert groups_of(multi, [0]).tolist() == [0, 0, -1, 0]
     assert groups_of(np.array([[0, 1]]), [0]).tolist() == [1]
+
+
+def test_a_label_that_looks_like_style_stays():
+    figure = Figure()
+    figure.subplots().set_title("font-family: a; b")
+    drawn = str(inline_svg(figure, "a picture"))
+    assert ">font-family: a; b<" in drawn and "DejaVu" not in drawn
+    ElementTree.fromstring(drawn)

@@ -29,6 +29,7 @@ from textpl.labels import (
     label_array,
     refuse,
 )
+from textpl.progress import quiet_datasets
 from textpl.sources import open_source
 
 logger = logging.getLogger(__name__)
@@ -225,7 +226,8 @@ def _build(split: Dataset, name: str, text: str, label: str, coding: LabelCoding
     built = built if text == "text" else built.rename_column(text, "text")
     check_text(built, "text", f"{name}, column {text!r}")
     if built.features["text"] != Value("string"):
-        built = built.cast_column("text", Value("string"))
+        with quiet_datasets():
+            built = built.cast_column("text", Value("string"))
     if label not in split.column_names:
         if name == "unlabeled":
             return built

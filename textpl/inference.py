@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+
+from textpl.progress import progress_bar
 
 
 def pad(sequences: Sequence[Any], pad_token_id: int) -> dict[str, Tensor]:
@@ -87,7 +88,7 @@ def predict_logits(
     model.eval()
     autocast: Any = torch.autocast(device.type, dtype=precision) if precision else contextlib.nullcontext()
     with torch.no_grad(), autocast:
-        for start in tqdm(range(0, rows, batch_size), desc=description, disable=disable_progress):
+        for start in progress_bar(range(0, rows, batch_size), desc=description, shown=not disable_progress):
             chunk = order[start : start + batch_size]
             inputs = {k: v.to(device) for k, v in pad(read(chunk), pad_token_id).items()}
             batch = model(**inputs).logits.float().cpu().numpy()

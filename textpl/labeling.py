@@ -22,6 +22,7 @@ from textpl.label_origin import LabelOrigin
 from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
 from textpl.relabeling.calibration import calibrate, precision_coverage
+from textpl.relabeling.choice import STANDARD_ERRORS
 from textpl.relabeling.clusterability import clusterability
 from textpl.relabeling.methods import GraphFunction, find_method, function_name
 from textpl.relabeling.nodes import Nodes
@@ -113,7 +114,7 @@ def label(
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
     texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
-    coder = get_encoder(encoder)
+    coder = get_encoder(encoder, progress=progress)
     vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress))
     nodes = _nodes(vectors, targets, coder.name)
     multi = coding.problem_type == MULTI
@@ -209,6 +210,12 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
         few = f"{len(trial.rows)} labelled rows, each labelled while it and every fifth other one were hidden"
         summary.append(f"{measure} on {few}:")
         summary += [f"  {t}: {100 * t.score:.1f}" + ("  <- used" if t is trial else "") for t in trials]
+        best = max(trials, key=lambda t: t.score)
+        if best.score > trial.score:
+            summary.append(
+                f"{trial} is the default. {best}, {100 * (best.score - trial.score):.1f} higher, may be so by chance: "
+                f"another one is used only if it is more than {STANDARD_ERRORS:g} standard errors better."
+            )
     else:
         summary.append("no label occurs twice: how right the labels are cannot be estimated")
     if problem.prior is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ def resolve_model(name: str) -> str:
         if found is not None and found.origin is not None:
             return str(Path(found.origin).parent / folder)
     return name
+
+
+def described_model(name: str) -> str:
+    """The name of a model for a reader, and whether it comes from an installed package."""
+    return f"{name} (installed package)" if resolve_model(name) != name else name
 
 
 def load_classifier(
@@ -111,7 +117,22 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
 
     source, keywords = _from(name, revision)
     with _clear_errors(name):
+        _refuse_other_files(name, source, keywords)
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **keywords)
+
+
+def _refuse_other_files(name: str, source: str, keywords: dict[str, Any]) -> None:
+    """A tokenizer may name any file of this machine as its vocabulary, to be saved and shared with the model."""
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    settings = get_tokenizer_config(source, **keywords)
+    named = [key for key in ("vocab", "merges") if isinstance(settings.get(key), str)]
+    named += ["init_inputs"] * bool(settings.get("init_inputs"))
+    if named:
+        raise ValueError(
+            f"{name!r}: {', '.join(named)} in its tokenizer_config.json names other files to read. Models bring their "
+            "vocabulary in tokenizer.json or vocab.txt: take another model."
+        )
 
 
 def _from(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
@@ -135,6 +156,8 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _clear_errors(name: str) -> Iterator[None]:
     """What transformers refuses for safety, with the remedy."""
+    # Else transformers asks a service to convert weights that are pickles, and takes what that gives.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         yield
     except (OSError, ValueError) as error:

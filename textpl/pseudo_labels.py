@@ -29,7 +29,9 @@ class PseudoLabels:
     Attributes:
         labels: int64 (rows,), -1 where there is none; multi-label: int8 (rows, labels) of 1, 0 and -1 (undecided).
         confidence: probability that the label is right, calibrated on held-out labelled rows, float32; (rows,), for
-            multi-label (rows, labels) for each cell's decision. 0 where there is no label to be right.
+            multi-label (rows, labels) for each cell's decision. 0 where there is no label to be right. It is right in
+            the mean of rows of equal `probabilities`: among them, those with unusually dissimilar evidence are right
+            less often.
         probabilities: float32 (rows, labels), the soft labels; rows of 0 where there is none.
         selected: bool (rows,): has a label above the threshold (multi-label: in at least one cell).
         reasons: str (rows,), why a row is not selected; "" where it is.
@@ -40,7 +42,8 @@ class PseudoLabels:
         method: the method that labelled.
         encoder: the encoder used.
         report: what was tried and measured, plain data.
-        coverage: precision against coverage on the labelled rows, each labelled without its own label.
+        coverage: precision against coverage on the labelled rows, each labelled without its own label. Its intervals
+            are for rows without end: the share of right ones in a small pool varies more.
         origin: what the labels were found from, for a report.
     """
 

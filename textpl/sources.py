@@ -17,6 +17,8 @@ import datasets
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from textpl.progress import quiet_datasets
+
 BUNDLED = "bundled:"
 READABLE = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
@@ -122,6 +124,7 @@ def _only_file(folder: Path, stem: str) -> Path:
     return files[0]
 
 
+@quiet_datasets()
 def _read_file(path: Path) -> Dataset:
     """One file as a memory-mapped Dataset (converted to Arrow in the datasets cache at first reading)."""
     if path.suffix not in READABLE:

@@ -12,9 +12,9 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textpl.embeddings.exact import UnitRows, exact_search, fast_type, get_device, rerank, spans, top_columns
+from textpl.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _one_pass(
     order = torch.argsort(home, stable=True)
     chunks = _chunks(torch.bincount(home, minlength=cells).cpu().numpy(), 4 * max(cell_rows, n // cells))
     found = torch.full((n, keep), -1, dtype=torch.int32, device=vectors.device)
-    for cell, members in enumerate(tqdm(chunks, desc=description, unit="cell", disable=not progress)):
+    for cell, members in enumerate(progress_bar(chunks, desc=description, unit="cell", shown=progress)):
         for turn, (start, stop) in enumerate(members):
             # A cell too large to search as a whole is searched from each chunk on, round to its beginning.
             around = members[turn:] + members[:turn]

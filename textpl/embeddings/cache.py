@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import datasets
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
+from textpl.progress import progress_bar
 
 if TYPE_CHECKING:
     from textpl.embeddings.encoders import Encoder
@@ -73,7 +73,7 @@ def _encode_into(
 ) -> None:
     lengths = np.fromiter((len(texts[row]) for row in rows), dtype=np.int64, count=len(rows))
     rows = rows[np.argsort(-lengths, kind="stable")]
-    with tqdm(total=len(rows), desc=f"encoding with {encoder.name}", disable=not (progress and len(rows))) as bar:
+    with progress_bar(total=len(rows), desc=f"encoding with {encoder.name}", shown=progress and len(rows) > 0) as bar:
         for start in range(0, len(rows), SHARD_ROWS):
             shard = rows[start : start + SHARD_ROWS]
             store.append(hashes[shard], _encode(encoder, [texts[row] for row in shard], shard, False))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textpl.embeddings.encoder_checks import checked_texts
 from textpl.embeddings.encoder_fingerprint import module_fingerprint
 from textpl.embeddings.lsa import LsaEncoder
 from textpl.inference import bf16_pays, longest_input, pad
 from textpl.models import OFFLINE_PACKAGES, resolve_model
+from textpl.progress import progress_bar, quiet_loading
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,11 +44,12 @@ class Encoder(Protocol):
         ...
 
 
-def get_encoder(encoder: Any) -> Encoder:
+def get_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
     """The encoder that a user means.
 
     Args:
         encoder: "lsa", a sentence-transformers id or folder, a loaded `SentenceTransformer`, or an `Encoder`.
+        progress: let the libraries that load a model show their bars.
 
     Raises:
         OSError: if an id or folder cannot be loaded.
@@ -57,7 +58,8 @@ def get_encoder(encoder: Any) -> Encoder:
     if isinstance(encoder, str) and encoder == "lsa":
         return LsaEncoder()
     if isinstance(encoder, (str, Path)) or _is_sentence_transformer(encoder):
-        return SentenceEncoder(str(encoder) if isinstance(encoder, Path) else encoder)
+        with contextlib.nullcontext() if progress else quiet_loading():
+            return SentenceEncoder(str(encoder) if isinstance(encoder, Path) else encoder)
     if isinstance(encoder, Encoder) and not isinstance(encoder, type):
         return encoder
     raise TypeError(
@@ -193,7 +195,7 @@ class ClassifierEncoder:
         pad_id = getattr(self.tokenizer, "pad_token_id", None) or 0  # masked out, so that any id does
         order = np.argsort(-np.asarray(lengths), kind="stable")[: np.count_nonzero(lengths)]
         with torch.no_grad(), _evaluating(self.model, device):
-            for start in tqdm(range(0, len(order), self.batch_size), desc="encoding", disable=not progress):
+            for start in progress_bar(range(0, len(order), self.batch_size), desc="encoding", shown=progress):
                 chunk = order[start : start + self.batch_size]
                 inputs = {name: tensor.to(device) for name, tensor in pad(read(chunk), pad_id).items()}
                 vectors[chunk] = self._pooled(inputs).cpu().numpy()

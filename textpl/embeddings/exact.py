@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textpl.inference import bf16_pays
+from textpl.progress import progress_bar
 
 SPARE = 22  # candidates kept beyond k: none of 2,000 AG News rows then needs the second search, at k = 10 or 50
 TIE = 1e-6  # similarities closer than this are equal in float32
@@ -220,7 +220,7 @@ def _candidates(
     dead = np.setdiff1d(np.arange(len(base)), base.live)
     # A fresh matrix of this size for every product would cost as much again in page faults.
     buffer = torch.empty(height * min(width, len(base)), dtype=precision, device=device)
-    bar = tqdm(total=len(rows) * len(base), desc=description, unit="pair", unit_scale=True, disable=not progress)
+    bar = progress_bar(total=len(rows) * len(base), desc=description, unit="pair", unit_scale=True, shown=progress)
     for left, right in spans(len(base), width):
         columns, column_error = _rounded(base.take(slice(left, right)), precision, device)
         zeros = torch.from_numpy(dead[(dead >= left) & (dead < right)] - left).to(device)

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
-from tqdm.auto import tqdm
 
 from textpl.embeddings.encoder_checks import checked_texts
+from textpl.progress import progress_bar
 
 # Vocabulary and SVD are fitted on at most this many rows (drawn with a fixed seed), which bounds time and memory.
 FIT_ROWS = 30_000
@@ -55,7 +55,7 @@ class LsaEncoder:
             return vectors
         features = sparse.hstack([matrix for _, matrix in parts], format="csr")
         _, _, directions = randomized_svd(features, min(self.dimensions, *features.shape), n_iter=5, random_state=0)
-        for start in tqdm(range(0, len(texts), BLOCK), desc="encoding with lsa", disable=not progress):
+        for start in progress_bar(range(0, len(texts), BLOCK), desc="encoding with lsa", shown=progress):
             rows = slice(start, start + BLOCK)
             if fitted is texts:
                 block = features[rows]

@@ -155,7 +155,7 @@ def _vectors(
         if not optional:
             raise ValueError("Give a dataset with texts and an encoder, embeddings, or pred_probs.")
         return None, "none"
-    coder = get_encoder(encoder)
+    coder = get_encoder(encoder, progress=progress)
     return unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress)), coder.name
 
 
@@ -198,7 +198,9 @@ def _problems(
     test_texts = None if test is None else column_texts(test, column, "test")
     test_vectors = None
     if test_texts is not None and vectors is not None and encoder is not None:
-        test_vectors = unit_rows(encode_cached(get_encoder(encoder), test_texts, cache_dir=cache_dir, progress=False))
+        test_vectors = unit_rows(
+            encode_cached(get_encoder(encoder, progress=False), test_texts, cache_dir=cache_dir, progress=False)
+        )
     return corpus_problems(
         texts, given, p, vectors, graph, names, groups=groups, test_texts=test_texts, test_vectors=test_vectors
     )

@@ -79,7 +79,8 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
     reads = (*of_recipe(loaded.folder), _data(loaded, data), *_models(loaded))
     model = next(one for one in reads if one.what == "model")
     steps = _steps(loaded, data)
-    trainings = 2 * len(seeds or recipe.seeds)
+    chosen = seeds or recipe.seeds
+    trainings = (3 if _has_reference(recipe) else 2) * len(chosen)
     seconds, unknown = None, ""
     if steps is None:
         unknown = "the steps follow from the number of rows, which is not known before the data are read"
@@ -87,7 +88,7 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
         unknown = "the model has to be here to be timed"
     else:
         batch = seconds_per_batch(loaded)
-        low, high = (batch * steps * trainings / 2 * units for units in _units(recipe))
+        low, high = (batch * steps * len(chosen) * units for units in _units(recipe))
         seconds = (low, high)
     remark = (
         "; labels-only takes as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
@@ -165,7 +166,7 @@ def _steps(loaded: LoadedRecipe, data: Path | None) -> int | None:
             return None
         rows = split.labels_per_class * labels
     batches = math.ceil(rows / train.per_device_train_batch_size)
-    return math.ceil((train.num_train_epochs or 0) * max(1, batches // train.gradient_accumulation_steps))
+    return math.ceil((train.num_train_epochs or 0) * math.ceil(batches / train.gradient_accumulation_steps))
 
 
 def _label_count(source: Path | str) -> int | None:
@@ -175,18 +176,28 @@ def _label_count(source: Path | str) -> int | None:
             return None
         source = Path(str(resources.files("textpl.data"))) / source.removeprefix(BUNDLED)
     file = source / "info.json"
-    names = json.loads(file.read_text(encoding="utf-8")).get("label_names") if file.is_file() else None
-    return len(names) if names else None
+    try:
+        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (ValueError, RecursionError):  # zeros stand for a file on the Hub; a stranger's may hold anything
+        return None
+    names = told.get("label_names") if isinstance(told, dict) else None
+    return len(names) if isinstance(names, list) and names else None
+
+
+def _has_reference(recipe: Recipe) -> bool:
+    """Whether there is a third training per seed, on the right labels."""
+    return not recipe.has_pool and (recipe.noise is not None or recipe.data.truth is not None)
 
 
 def _units(recipe: Recipe) -> tuple[float, float]:
-    """Least and most passes of one step of both sides, in trainings on one batch of labelled rows.
+    """Least and most passes of one step of all trainings of a seed, in trainings on one batch of labelled rows.
 
     A forward pass without gradient is a third of a training pass.
     """
     accumulated = recipe.train.gradient_accumulation_steps
     if not recipe.has_pool:
-        return 2.0 * accumulated, 2.0 * accumulated
+        alike = (3.0 if _has_reference(recipe) else 2.0) * accumulated
+        return alike, alike
     ratio, method = recipe.method.value("ratio") or 1, recipe.method
     if method.name == "distillation":
         teachers = 1 if isinstance(given := method.settings.get("teacher"), str) else len(given or ())

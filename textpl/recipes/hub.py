@@ -198,10 +198,10 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
     # The last part names the runs of the recipe.
     inside = Path(_CACHE) / repo_id.replace("/", "--") / commit / repo_id.split("/")[1]
     folder = Path(constants.HF_HOME) / inside
+    if passing is not None and not folder.is_dir():
+        folder = passing / inside
     if folder.is_dir():
         return folder
-    if passing is not None:
-        folder = passing / inside
     place = folder.parent
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place) as staging, clear_errors(repo_id, revision):
@@ -217,6 +217,8 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
 
 def _download(api: HfApi, repo_id: str, commit: str, folder: Path, *, whole: bool) -> None:
     """The files of a recipe; unless `whole`, empty ones of the right sizes in place of all but recipe.yaml."""
+    if api.model_info(repo_id, revision=commit).sha != commit:  # a branch of that name, which may move
+        raise RecipeError(f"{repo_id} has no commit {commit}, but something else of that name.")
     tree = api.list_repo_tree(repo_id, revision=commit, recursive=True)
     listed = list(itertools.islice(tree, MAX_FILES + 1))
     if len(listed) > MAX_FILES:

@@ -31,11 +31,13 @@ _MODEL_FILE = re.compile(
     r"|(spiece|spm|sentencepiece|sentencepiece\.bpe|tokenizer)\.model"
 )
 _TOKENS = (
-    r"hf_[A-Za-z0-9]{20,}", r"gh[opsru]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}",
-    r"sk-[A-Za-z0-9_-]{32,}", r"AKIA[0-9A-Z]{16}", r"xox[abprs]-[A-Za-z0-9-]{10,}",
+    r"hf_[A-Za-z0-9]{20,}", r"hf_oauth_[A-Za-z0-9_.-]{20,}", r"api_org_[A-Za-z0-9]{30,}", r"AIza[A-Za-z0-9_-]{35}",
+    r"glpat-[A-Za-z0-9_-]{20,}", r"gh[opsru]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}",
+    r"\bsk-[A-Za-z0-9_-]{32,}", r"AKIA[0-9A-Z]{16}", r"xox[abprs]-[A-Za-z0-9-]{10,}",
     r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
 )  # fmt: skip
 _OWN_PATH = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]")
+_INNER_PATH = re.compile(r"""(?<=[\s\[{,'"])(?:~|\.\.|[A-Za-z]:)?[/\\][^,\]}'"]*""")
 # What `run` writes above a recipe: a fingerprint, and the place of the data on that machine.
 _RUN_HEADER = re.compile(r"\A# data [^\n]*\n")
 
@@ -213,7 +215,7 @@ def without_paths(value: Any) -> Any:
     if isinstance(value, list):
         return [without_paths(item) for item in value]
     if isinstance(value, str) and _OWN_PATH.match(value):
-        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1] or value  # "/" alone: a delimiter
     return value
 
 
@@ -223,8 +225,17 @@ def command_without_paths(command: Any) -> Any:
         words = shlex.split(command)
     except (ValueError, TypeError, AttributeError):
         return without_paths(command)
-    parts = (word.rpartition("=") for word in words)
-    return shlex.join(f"{option}{sign}{without_paths(value)}" for option, sign, value in parts)
+    return shlex.join(map(_word_without_paths, words))
+
+
+def _word_without_paths(word: str) -> str:
+    """A path, KEY=PATH, or KEY=VALUE with paths inside, as in data={source: /home/ada/x}; a path may hold a = too."""
+    option, sign, value = ("", "", word) if _OWN_PATH.match(word) else word.partition("=")
+    if not sign:
+        option, value = "", word
+    last = without_paths(value)
+    inside = _INNER_PATH.sub(lambda found: str(without_paths(found[0].rstrip())), value)
+    return f"{option}{sign}{last if last != value else inside}"
 
 
 def refuse_secrets(name: str, content: bytes | Path, token: str | None) -> None:

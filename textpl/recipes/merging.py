@@ -27,7 +27,8 @@ def merged(child: Document, parent: Document) -> tuple[dict[str, Any], dict[Keys
     it is a value of its own there (method.view: null). Where the child names another method, data set, model or loss,
     settings of the parent's are left out; of a pair that excludes each other, so is the one the child does not name.
     """
-    places: dict[Keys, Place] = {(): child.place(())}
+    of_child: set[Keys] = set()  # what is taken from each, with all below it
+    of_parent: set[Keys] = set()
     of_method = [_method(parent.data, {}), _method(child.data, parent.data)]
 
     def merge(keys: Keys, mine: Any, theirs: Any) -> dict[str, Any]:
@@ -37,18 +38,19 @@ def merged(child: Document, parent: Document) -> tuple[dict[str, Any], dict[Keys
             at = (*keys, key)
             if key not in mine:
                 result[key] = theirs[key]
-                places.update(_under(parent, at))
+                of_parent.add(at)
                 continue
             value, inherited = mine[key], theirs.get(key)
             if value is None and inherited is not None and not _may_be_null(at):
                 continue
-            places.update(_under(child, at))
+            of_child.add(at)
             value, inherited = (written_out(at, v) if v is not None else None for v in (value, inherited))
             both = isinstance(value, dict) and isinstance(inherited, dict)
             result[key] = merge(at, value, inherited) if both else mine[key]
         return result
 
-    return merge((), child.data, parent.data), places
+    data = merge((), child.data, parent.data)
+    return data, {(): child.place(())} | _places(child, of_child) | _places(parent, of_parent)
 
 
 def _left_out(keys: Keys, mine: dict[str, Any], theirs: dict[str, Any], of_method: list[str]) -> set[str]:
@@ -93,7 +95,11 @@ def _may_be_null(keys: Keys) -> bool:
     return True
 
 
-def _under(document: Document, keys: Keys) -> dict[Keys, Place]:
-    """The places of a key and all below it."""
-    found = {at: place for at, place in document.places.items() if at[: len(keys)] == keys}
-    return {keys: document.place(keys), **found}
+def _places(document: Document, taken: set[Keys]) -> dict[Keys, Place]:
+    """The places of some keys and of all below them; in one pass, as a stranger may write very many."""
+    below = {
+        at: place
+        for at, place in document.places.items()
+        if any(at[:length] in taken for length in range(1, len(at) + 1))
+    }
+    return {keys: document.place(keys) for keys in taken} | below

@@ -90,21 +90,16 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None)
         if source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
         return _Data(source, text, label, task == "multi")
-    from datasets import disable_progress_bars, enable_progress_bars
-
     from textpl.corpus import TASKS, find_columns, read_corpus
     from textpl.labels import MULTI, label_array
     from textpl.sources import open_source
 
-    disable_progress_bars()
     try:
         text, label = find_columns(open_source(source).splits["train"], text, label)
         corpus = read_corpus(source, text_column=text, label_column=label, problem_type=TASKS[task] if task else None)
     except ValueError as error:
         hint = " Here: --text NAME, --label NAME." if "_column=" in str(error) else ""
         raise ValueError(f"{error}{hint}") from error
-    finally:
-        enable_progress_bars()
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from textpl.progress import progress_bar
 
 SHOWN = {"loss": "loss", "textpl/mask_rate": "mask", "textpl/precision": "precision"}
 
@@ -17,7 +18,7 @@ class TrainingBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the bar."""
-        self._bar = tqdm(total=state.max_steps, unit="step", leave=True, disable=not state.is_world_process_zero)
+        self._bar = progress_bar(total=state.max_steps, unit="step", leave=True, shown=state.is_world_process_zero)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """One step further."""

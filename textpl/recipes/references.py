@@ -53,12 +53,18 @@ def locate(reference: str, folder: Path) -> Path | str:
         )
     root, path = folder.resolve(), folder / reference
     try:
-        reached = [path.resolve(), *(entry.resolve() for entry in (path.iterdir() if path.is_dir() else ()))]
+        reached = [path.resolve(), *(entry.resolve() for entry in (path.rglob("*") if path.is_dir() else ()))]
         exists = path.exists()
+        hidden = not exists and _MODEL_ID.fullmatch(reference) is not None and Path(reference).exists()
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
         raise ValueError(f"{reference!r} cannot be opened: {error}") from None
     if ".." in reference.split("/") or not all(end.is_relative_to(root) for end in reached):
         raise ValueError(f"{reference!r} leads out of the recipe's folder: put the files beside the recipe")
+    if hidden:
+        raise ValueError(
+            f"{reference!r} is a Hub id here, but where you stand something has that name and would be read instead: "
+            "start from another folder, or if that is what you mean, say so on the command line (--data, --set)"
+        )
     return path if exists else reference
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from textpl.recipes.parsing import RecipeError
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Word = Annotated[str, Field(max_length=200)]
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]*$")]
 
 
 class _Numbers(BaseModel):

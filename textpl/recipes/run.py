@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from datasets import disable_progress_bars, enable_progress_bars
 from transformers import Trainer
 
 from textpl.comparison import Comparison, compare
 from textpl.corpus import Corpus, read_corpus
+from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import judge as judge_expected
 from textpl.recipes.noisy_corpus import with_truth
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
@@ -56,7 +55,7 @@ def run_recipe(
         RecipeError: if `out` already holds a run, or holds another recipe's when resuming.
     """
     recipe = loaded.recipe
-    with _quiet_reading():
+    with quiet_datasets():  # no bar per file read: the one that matters is the pool's tokenisation
         corpus = _read(loaded, data)
         _claim(out, f"# data {corpus.fingerprint}: {corpus.source}\n{to_yaml(recipe)}", resume)
         corpus = with_truth(loaded, corpus)
@@ -103,16 +102,6 @@ def _keep_model(out: Path, seed: int, trainer: Trainer) -> None:
         trainer.model.save_pretrained(out / "work" / "model")
         trainer.processing_class.save_pretrained(out / "work" / "model")
         (out / "work" / "model").rename(out / "model")
-
-
-@contextlib.contextmanager
-def _quiet_reading() -> Iterator[None]:
-    """No bar per file read: the one that matters is the pool's tokenisation."""
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 def _claim(out: Path, text: str, resume: bool) -> None:

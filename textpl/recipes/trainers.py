@@ -17,7 +17,7 @@ from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.setup import labeled_prior
 from textpl.inference import bf16_pays
 from textpl.labels import label_array
-from textpl.models import load_classifier, resolve_model
+from textpl.models import described_model, load_classifier
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.progress import TrainingBar
@@ -42,8 +42,8 @@ class Trainers:
 
     @property
     def model(self) -> str:
-        """Where the model comes from."""
-        return str(resolve_model(self._name))
+        """Its name, and whether it comes from an installed package."""
+        return described_model(self._name)
 
     @property
     def bf16(self) -> bool:

@@ -15,6 +15,8 @@ from textpl.recipes.field_types import EXCLUSIVE, TURNING
 from textpl.recipes.references import Located
 
 MAX_DEPTH = 20
+MAX_PROBLEMS = 50  # that are told at once
+LONGEST = 1000  # characters of one
 OVERRIDES = 10**6  # in the order of places after the lines of any file
 Keys = tuple[str | int, ...]
 _KINDS = {str: "text", int: "number", float: "number"}
@@ -87,9 +89,12 @@ class Document:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def stop_at_problems(self) -> None:
-        """Raise those noted so far, in the order of the file."""
+        """Raise those noted so far, in the order of the file; a stranger's file may hold very many, and long ones."""
         if self.problems:
-            raise RecipeError("\n".join(dict.fromkeys(text for _, text in sorted(self.problems, key=lambda p: p[0]))))
+            found = list(dict.fromkeys(text for _, text in sorted(self.problems, key=lambda p: p[0])))
+            lines = [text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in found[:MAX_PROBLEMS]]
+            more = [f"... and {len(found) - MAX_PROBLEMS:,} more"] if len(found) > MAX_PROBLEMS else []
+            raise RecipeError("\n".join(lines + more))
 
     def add(self, keys: Keys, text: str, place: Place | None = None) -> None:
         """Note a problem, if no place is given at that of the innermost key that was written."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from textpl.evaluation import decide, prior_thresholds, scores
+from textpl.progress import progress_bar
 from textpl.relabeling.methods import GraphFunction, described, run_method
 from textpl.relabeling.problem import Problem
 
@@ -115,7 +115,7 @@ def choose(
         The chosen trial, and all of them.
     """
     possible = list(dict.fromkeys((m, None if k is None else min(k, _most_voters(problem, m))) for m, k in among))
-    bar = tqdm(possible, desc="trying methods", disable=not progress or len(possible) < 2)
+    bar = progress_bar(possible, desc="trying methods", shown=progress and len(possible) > 1)
     trials = [hold_out(problem, method, k, seed=seed) for method, k in bar]
     default, best = trials[0], max(trials, key=lambda trial: trial.score)
     held = problem.targets[problem.gold][default.rows]

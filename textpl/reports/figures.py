@@ -59,9 +59,17 @@ def draw_scores(axes: Any, comparison: Comparison) -> None:
     )
     for before, after in sides.T:
         axes.plot([0, 1], [before, after], color=GREY, linewidth=1, alpha=0.6, marker="o", markersize=4)
-    for x, values, colour in ((0, sides[0], ORANGE), (1, sides[1], BLUE)):
+    for x, outwards, values, colour in ((0, -1, sides[0], ORANGE), (1, 1, sides[1], BLUE)):
         axes.plot([x - 0.12, x + 0.12], [values.mean()] * 2, color=colour, linewidth=4, solid_capstyle="butt")
-        axes.annotate(f"{values.mean():.1f}", (x, values.mean()), (0, 9), textcoords="offset points", ha="center")
+        # Beside the bar, away from the lines: above it a point may lie.
+        axes.annotate(
+            f"{values.mean():.1f}",
+            (x + 0.12 * outwards, values.mean()),
+            (5 * outwards, 0),
+            textcoords="offset points",
+            ha="left" if outwards > 0 else "right",
+            va="center",
+        )
     axes.set_xlim(-0.5, 1.5)
     axes.set_xticks([0, 1], [_shortened(name, 24) for name in (comparison.baseline_name, comparison.name)])
     axes.set_ylabel(f"{comparison.metric.replace('_', ' ')} on the test rows, %")

@@ -42,7 +42,8 @@ def inline_svg(figure: Figure, what: str) -> Markup:
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
     drawn = out.getvalue()
-    drawn = re.sub(r"font-family: [^;]*; ?", "", drawn[drawn.index("<svg ") :].replace(INK, "currentColor"))
+    drawn = re.sub(r'(style="[^"]*?)font-family: [^;"]*; ?', r"\1", drawn[drawn.index("<svg ") :])
+    drawn = drawn.replace(INK, "currentColor")
     # On a narrow screen it shrinks as far as its text stays readable, then it scrolls.
     size = f"max-width: 100%; min-width: {54 * figure.get_figwidth():.0f}pt"
     return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(what)}" style="{size}" ', 1))

@@ -43,7 +43,7 @@ rows = load_dataset({{ arguments }})
 ## Make it again
 
 {% if command %}
-    {{ command }}
+    {{ command | indent(blank=true) }}
 
 {{ remark | md }}
 {% else %}

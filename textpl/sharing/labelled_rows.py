@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from textpl.recipes.results import Number, Word
 CLEANED, CLEANING, REPORT = "cleaned", "cleaning.json", ".report.json"
 DATA_BYTES = 50 * 2**30
 _TOLD_BYTES = 2**24
+_SPLIT = re.compile(r"\w+(\.\w+)*")
 
 
 class _Told(BaseModel):
@@ -121,6 +123,8 @@ def read_cleaned(folder: Path) -> LabelledRows:
     if len(found) != 1:
         others = ", ".join(path.name for path in found) or "no .parquet"
         raise RecipeError(f"{folder / CLEANED} holds {others}: exactly one cleaned split can be shared.")
+    if not _SPLIT.fullmatch(found[0].stem):
+        raise RecipeError(f"{found[0]}: the Hub takes no split of that name: letters, digits, _ and . between them.")
     dataset = _rows(found[0])
     named = [name for name in dataset.column_names if f"given_{name}" in dataset.column_names]
     if len(named) != 1 or SOURCE not in dataset.column_names:

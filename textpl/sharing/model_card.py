@@ -95,7 +95,7 @@ With and without what the recipe tries, {{ metric | words | md }} over all seeds
 
 ## Make it again
 
-    {{ command }}
+    {{ command | indent(blank=true) }}
 
 {{ remark | md }}
 {% if typed %}
