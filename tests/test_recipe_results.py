@@ -161,3 +161,5 @@ def test_diff_tells_settings_and_results(folder, tmp_path):
     assert "  train.max_steps: 200 (default) -> 9\n" in told and "softmatch" not in told.split("A measured")[0]
     assert "A measured: accuracy in %: labels only 72.0" in told and "B measured" not in told
     assert "The settings are the same." in textpl("recipes", "diff", folder, folder)
+    (tmp_path / "stated.yaml").write_text(BASE + EXPECTED)
+    assert "B expects: accuracy in %: labels only 70 ± 2" in textpl("recipes", "diff", folder, tmp_path / "stated.yaml")

@@ -92,7 +92,7 @@ def validate(
 def diff(left: Source, right: Source) -> None:
     """Tell in which settings two recipes differ, parents and defaults filled in, and what each measured."""
     with errors_told():
-        from textpl.recipes.describing import told
+        from textpl.recipes.describing import told, told_expected
         from textpl.recipes.differences import differences
         from textpl.recipes.parsing import load_recipe
 
@@ -107,6 +107,8 @@ def diff(left: Source, right: Source) -> None:
     for letter, loaded, measured in zip("AB", both, results, strict=True):
         if measured is not None:
             say(f"\n{letter} measured: {_measured(loaded.recipe, measured)}\n{told(measured)}")
+        elif loaded.recipe.expected is not None:
+            say(f"\n{letter} expects: {told_expected(loaded.recipe)}")
 
 
 @recipes_app.command()

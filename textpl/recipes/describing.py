@@ -24,7 +24,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         ("Training", f"{budget}, batches of {recipe.train.per_device_train_batch_size}"),
         ("Seeds", ", ".join(map(str, recipe.seeds))),
         *([("For textpl", recipe.textpl)] if recipe.textpl else []),
-        *([("Expects", _expected(recipe))] if recipe.expected else []),
+        *([("Expects", told_expected(recipe))] if recipe.expected else []),
     ]
 
 
@@ -50,7 +50,7 @@ def told(results: Results) -> str:
     return f"It hurt: {change}" if high < 0 else f"No evidence that it helped: {change}"
 
 
-def _expected(recipe: Recipe) -> str:
+def told_expected(recipe: Recipe) -> str:
     """The results that whoever wrote the recipe found."""
     wanted = recipe.expected
     assert wanted is not None
