@@ -17,8 +17,9 @@ from textpl.cleaning.evidence import SURE, logit, neighbor_votes, odds_of, row_c
 from textpl.cleaning.floors import LOWEST, Floors, floors
 from textpl.cleaning.fusion import OWN_RIDGE, PAIR_RIDGE, Fusion
 from textpl.cleaning.multi_label import bounded, detect, largest, lone_chances
-from textpl.cleaning.noise_model import NoiseModel, told
+from textpl.cleaning.noise_model import ENOUGH, NoiseModel, error_rates, told
 from textpl.cleaning.out_of_sample import out_of_sample
+from textpl.cleaning.plateaus import FEW, LOG_SLOPE, MISSING, OFFSET, SPURIOUS, _binned, plateaus
 from textpl.cleaning.review_learning import _share_better, _stand_for, learn
 from textpl.cleaning.swaps import confusions, partners, replaced_share, swap_chances
 from textpl.embeddings.graph import NeighborGraph
@@ -290,6 +291,94 @@ def test_labels_never_or_always_given_say_nothing():
     assert found.spurious[0] == found.spurious[1] == 0 and np.isfinite(found.missing)
     empty = floors(np.full((40, 2), 0.1, np.float32), np.zeros((40, 2), np.int8))
     assert empty.missing == empty.with_others == LOWEST
+
+
+# ----------------------------------------------------------------------------------------------- plateaus
+
+
+def _small(missing=0.0, spurious=0.0, rows=200, labels=10, slope=3.0, seed=0):
+    """P(right label | evidence), and given labels of which that share of the right and of the other ones is wrong."""
+    rng = np.random.default_rng(seed)
+    p = 1 / (1 + np.exp(-slope * rng.standard_normal((rows, labels)) + 2 + slope / 2))
+    y = rng.random(p.shape) < p
+    z = np.where(y, rng.random(p.shape) >= missing, rng.random(p.shape) < spurious).astype(np.int8)
+    return p.astype(np.float32), z
+
+
+def test_plateaus_are_the_medians_of_their_posterior():
+    """Laplace's integral over offset and slope, by a fine grid."""
+    q, z = _small(0.3, 0.03, labels=4)
+    s, given_, number, share = _binned(q, z)
+    assert number.sum() == z.size and given_.sum() == z.sum()
+    offsets, logs = np.linspace(-2, 3, 41), np.linspace(-0.8, 0.9, 35)
+    steep = offsets[:, None, None] + np.exp(logs)[:, None] * s
+    prior = -0.5 * ((offsets[:, None] / OFFSET) ** 2 + (logs / LOG_SLOPE) ** 2)
+    fits = np.full((len(MISSING), len(SPURIOUS)), -np.inf)
+    for i, m in enumerate(MISSING):
+        for j, u in enumerate(SPURIOUS):
+            if (1 - m - u * share).min() >= 0.02:
+                p = u * share + (1 - m - u * share) / (1 + np.exp(-steep))
+                fits[i, j] = np.logaddexp.reduce(np.log(p) @ given_ + np.log1p(-p) @ (number - given_) + prior, None)
+    mass = np.exp(fits - fits.max())
+    mass *= np.outer(np.gradient(MISSING) / (MISSING + FEW), np.gradient(SPURIOUS) / (SPURIOUS + FEW))
+    wanted = [
+        np.interp(0.5, (np.cumsum(m) - m / 2) / m.sum(), x)
+        for m, x in ((mass.sum(1), MISSING), (mass.sum(0), SPURIOUS))
+    ]
+    assert plateaus(q, z) == pytest.approx(wanted, rel=0.15)
+
+
+@pytest.mark.parametrize(("missing", "spurious"), [(0, 0), (0.3, 0), (0.2, 0.03), (0, 0.05)])
+def test_plateaus_find_the_rates_of_small_corpora(missing, spurious):
+    found = []
+    for seed in range(3):
+        q, z = _small(missing, spurious, slope=5.0, seed=seed)
+        m, s = plateaus(q, z)
+        found.append((m, s * z.mean()))
+    m, u = np.mean(found, axis=0)
+    assert m == pytest.approx(missing, abs=0.1) and u == pytest.approx(spurious, abs=0.015)
+
+
+def test_what_a_weak_model_does_not_know_is_not_taken_for_errors():
+    """No cell is sure: the least of many bins is far above the rates, which are none."""
+    for seed in range(3):
+        q, z = _small(slope=1.0, seed=seed)
+        bound, found = floors(q, z), error_rates(q, z)
+        assert found.spurious.mean() < 0.5 * bound.spurious.mean() and found.spurious.max() < 0.04
+        assert found.missing < 0.5
+
+
+def test_plateaus_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(7)
+    q, z = _small(0.3, 0.02)
+    q = q.round(1)
+    mixed = rng.permutation(len(z))
+    assert plateaus(q, z) == pytest.approx(plateaus(q[mixed], z[mixed]), rel=1e-6)
+
+
+def test_probabilities_that_tell_nothing_give_no_rates():
+    _, z = _small()
+    assert plateaus(np.random.default_rng(1).random(z.shape).astype(np.float32), z) == (0, 0)
+    assert plateaus(np.full((40, 2), 0.1, np.float32), np.zeros((40, 2), np.int8)) == (0, 0)
+
+
+def test_large_corpora_keep_their_floors():
+    q, z = _small(0.2, 0.02, rows=20 * ENOUGH, labels=3)
+    assert np.sort(z.sum(0))[-2] >= ENOUGH
+    bound, found = floors(q, z), error_rates(q, z)
+    assert (found.missing, found.with_others) == (bound.missing, bound.with_others)
+    np.testing.assert_array_equal(found.spurious, bound.spurious)
+
+
+def test_errors_of_small_corpora_are_not_overcounted():
+    """By floors alone 2.1 and 2.6 times the errors there are were expected, and .086 of right cells flagged."""
+    x, y = corpus(rows=200)
+    for noise in ("missing", "spurious"):
+        z = corrupted(y, noise)
+        found = detect(z, out_of_sample(x, z, progress=False), brute_graph(x, 50))
+        assert found.info["expected_errors"] < 1.4 * (z != y).sum()
+    found = detect(y, out_of_sample(x, y, progress=False), brute_graph(x, 50))
+    assert found.flagged.mean() < 0.03
 
 
 # ----------------------------------------------------------------------------------------------- swaps

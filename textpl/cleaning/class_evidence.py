@@ -11,9 +11,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textpl.embeddings.graph import NeighborGraph
+from textpl.progress import progress_bar
 
 SMALLEST = 1e-6  # probabilities are cut off here before their logarithm is taken
 FUSED_ROWS = 20_000  # a handful of weights is fitted on at most so many rows
@@ -152,7 +152,7 @@ def held_out_head(
     groups = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
     fold = (rng.permutation(groups.max() + 1) % FOLDS)[groups]
     out = np.empty(targets.shape, dtype=np.float32)
-    for held in tqdm(np.unique(fold), desc="refitting on cleaner labels", disable=not progress):
+    for held in progress_bar(np.unique(fold), desc="refitting on cleaner labels", shown=progress):
         train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         if len(train) > HEAD_ROWS:
             train = np.sort(rng.choice(train, HEAD_ROWS, replace=False))

@@ -61,6 +61,22 @@ def floors(q: np.ndarray, labels: np.ndarray) -> Floors:
     return Floors(_purest(missing, given), spurious, _purest(accompanied, companions))
 
 
+def any_told(q: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether probabilities tell the labels of a corpus, taken together, better than chance does.
+
+    Args:
+        q: float32 (rows, labels), P(label is given | evidence).
+        labels: 0/1 (rows, labels).
+    """
+    given, rows = labels.sum(0, dtype=np.int64), len(labels)
+    found = 0
+    for k in range(len(given)):
+        there, _ = _by_probability(q[:, k], labels[:, k], np.zeros(rows, dtype=np.int32))
+        found += int(there[rows - given[k] :].sum())
+    share = given / rows
+    return bool(found - given @ share > CHANCE * np.sqrt((given * share * (1 - share)).sum()))
+
+
 def _tells(there: np.ndarray, given: int) -> bool:
     """Whether probabilities tell a label: more are given among as many of the highest than chance explains."""
     share = given / len(there)
@@ -94,7 +110,8 @@ def _top(there: np.ndarray, given: int) -> float:
 
 def _bottom(there: np.ndarray) -> float:
     """Least #1 / #0, plus a standard error, over the cells of lowest probability."""
-    smallest, largest = max(len(there) // 10, min(200, len(there))), max(int(0.7 * len(there)), min(200, len(there)))
+    smallest = max(len(there) // 10, min(200, len(there) // 3), 1)
+    largest = max(int(0.7 * len(there)), smallest)
     ones = np.cumsum(there[:largest], dtype=np.float64)[smallest - 1 :]
     zeros = np.arange(smallest, largest + 1) - ones
     return float(((ones + np.sqrt(ones + 1)) / np.maximum(zeros, 1)).min()) if len(ones) else 0.0

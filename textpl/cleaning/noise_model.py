@@ -8,13 +8,16 @@ from typing import Literal, get_args
 import numpy as np
 
 from textpl.cleaning.evidence import logit, odds_of, row_context
-from textpl.cleaning.floors import Floors, floors
+from textpl.cleaning.floors import LOWEST, Floors, floors
 from textpl.cleaning.fusion import Fusion
+from textpl.cleaning.plateaus import plateaus
 from textpl.cleaning.swaps import replaced_share
 
 Noise = Literal["auto", "missing", "spurious", "swap"]
 # Evidence is believed where it leaves this share of the missing rate; below it, it explains the errors away.
 HOLDS = 0.55
+# Rows of the second most frequent label from which its surest ones are bin enough.
+ENOUGH = 400
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,35 @@ class NoiseModel:
 
 def plain_model(labels: np.ndarray, probabilities: np.ndarray) -> NoiseModel:
     """The model of probabilities that are taken as they are."""
-    rates = floors(probabilities, labels)
+    rates = error_rates(probabilities, labels)
     return NoiseModel(probabilities, probabilities, rates, rates.missing, 0.0, False, "none")
+
+
+def error_rates(q: np.ndarray, labels: np.ndarray, found: Floors | None = None) -> Floors:
+    """Rates of lost and added labels: `floors`, in small corpora drawn towards what the `plateaus` allow.
+
+    The least error rate of a bin is an upper bound that is far off where the bin is a good part of the rows that carry
+    the label. With n rows of the second most frequent label, log rates are n / `ENOUGH` of the floors' and the rest of
+    the plateaus'.
+
+    Args:
+        q: float32 (rows, labels), P(label is given | evidence).
+        labels: 0/1 (rows, labels).
+        found: their floors, where known.
+    """
+    found, given = found or floors(q, labels), labels.sum(0, dtype=np.int64)
+    trust = min(np.sort(given)[-2:].min() / ENOUGH, 1.0)
+    if trust == 1:
+        return found
+
+    def drawn(floor: np.ndarray, plateau: np.ndarray | float) -> np.ndarray:
+        return np.maximum(floor, LOWEST) ** trust * np.maximum(plateau, LOWEST) ** (1 - trust)
+
+    missing, spurious = plateaus(q, labels)
+    added = spurious * given / len(labels)
+    one_sided = (given == 0) | (given == len(labels))
+    lost, with_others = drawn(np.array([found.missing, found.with_others]), missing / (1 - missing))
+    return Floors(float(lost), np.where(one_sided, 0, drawn(found.spurious, added / (1 - added))), float(with_others))
 
 
 def noise_model(
@@ -76,21 +106,25 @@ def noise_model(
     prior = logit(labels.mean(0))
     features = [logit(evidence) - prior for evidence in (probabilities, *votes)]
     text = fuse(features)
-    alone = floors(text, labels)
+    bound = floors(text, labels)
+    alone = error_rates(text, labels, bound)
     # What each label is by the text alone stands for the others: the given ones are noisy themselves.
     odds = odds_of(text)
     spurious, missing = alone.spurious.astype(np.float32), np.float32(alone.missing)
     truth = np.where(labels == 1, 1 - np.minimum(spurious / odds, 1), np.minimum(missing * odds, 1))
     others = truth - probabilities
     paired = fuse(features, others)
-    paired_rates = floors(paired, labels)
+    paired_bound = floors(paired, labels)
+    paired_rates = error_rates(paired, labels, paired_bound)
     counted = fuse([*features, *row_context(truth, probabilities)], others)
-    counted_rates = floors(counted, labels)
+    counted_rates = error_rates(counted, labels)
     if counted_rates.missing >= HOLDS * alone.missing:
         best, rates, context = counted, counted_rates, "counts"
     else:
         best, rates, context = paired, paired_rates, "pairs"
     by_pairs, by_best = (max(1 - found.missing / alone.missing, 0.0) for found in (paired_rates, rates))
+    # In small corpora, where they differ from rates, bounds must say so as well.
+    by_pairs = min(by_pairs, max(1 - paired_bound.missing / bound.missing, 0.0))
     swapped = max(min(by_best, 2 * by_pairs) ** 2, replaced_share(text, labels, alone.missing))
     kept = context == "pairs" and rates.missing >= HOLDS * alone.missing and _rows_keep_a_label(labels, rates)
     return NoiseModel(text, best, rates, alone.missing, swapped * alone.missing, kept, context)

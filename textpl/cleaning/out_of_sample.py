@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from textpl.cleaning.evidence import logit
 from textpl.cleaning.fusion import Fusion
+from textpl.progress import progress_bar
 from textpl.relabeling.calibration import fit_temperature, temper
 
 FOLDS = 5
@@ -53,7 +53,7 @@ def out_of_sample(
     x = torch.nn.functional.pad(torch.from_numpy(np.array(vectors, dtype=np.float32)), (0, 1), value=1.0)
     t = torch.from_numpy(targets)
     z = torch.empty(t.shape)
-    for part in tqdm(np.unique(fold), desc="out-of-sample probabilities", unit="fold", disable=not progress):
+    for part in progress_bar(np.unique(fold), desc="out-of-sample probabilities", unit="fold", shown=progress):
         inside = torch.from_numpy(fold != part)
         z[~inside] = x[~inside] @ _fit(x[inside], t[inside], multi)
     return calibrated(z.numpy(), labels, groups=groups, seed=seed)

@@ -13,7 +13,7 @@ from textpl.label_issues.saving import plain, plain_problems
 if TYPE_CHECKING:
     from textpl.label_issues.report import LabelReport
 
-FEW = 200  # rows per label; with fewer, up to .12 of the cells of clean corpora were flagged
+FEW = 200  # rows per label; with fewer, a fifth to twice the errors there are were expected on most corpora
 
 
 def summary(report: LabelReport) -> str:
@@ -34,8 +34,10 @@ def summary(report: LabelReport) -> str:
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
     carried = int(report.given.sum()) if report.multi else len(report)
     if report.calibrated and carried < FEW * len(report.label_names):
-        few = f"  on average fewer than {FEW} rows per label: probabilities are rough and errors overcounted"
-        lines.append(f"{few}; review before labels are changed")
+        few = (
+            f"  on average fewer than {FEW} rows per label: probabilities are rough, and the errors may be a few times"
+        )
+        lines.append(f"{few} more or fewer than expected; review before labels are changed")
     if report.decisions:
         review = report.detection.info.get("review", {})
         lessons = review.get("lessons", 0)
