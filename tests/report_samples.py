@@ -7,8 +7,8 @@ from datasets import Dataset
 from test_cleaning_page import EVIL, report
 
 from textpl.comparison import Comparison
+from textpl.embeddings.mapped import mapped_rows
 from textpl.evaluation import bootstrap_difference, decide, expected_calibration_error, scores
-from textpl.head_inputs import mapped_rows
 from textpl.labeling import label
 from textpl.outcomes import Outcome
 from textpl.reports.cleaning_page import cleaning_page
@@ -89,9 +89,10 @@ def found_labels(multi=False):
 
 def pages():
     """Every kind of page by name."""
+    found = report()
     return {
         "run": run_report(comparison()),
         "run-multi": run_report(comparison(multi=True, seeds=(0,))),
         "label": label_page(found_labels(), title=EVIL, command=f"textpl label '{EVIL}'"),
-        "clean": cleaning_page(report(), title=EVIL),
+        "clean": cleaning_page(found, rates=found.noise_rates(), title=EVIL, command=f"textpl clean '{EVIL}'"),
     }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 
+import datasets
 import huggingface_hub
 import pytest
 from conftest import make_model, make_texts, make_tokenizer
@@ -16,11 +17,13 @@ from datasets import Dataset
 from hub_helpers import READER, TOKEN, WRONG, contents, front_matter, refused, textpl
 from huggingface_hub import constants
 
+from textpl.corpus import read_corpus
 from textpl.recipes import hub as recipe_hub
 from textpl.recipes.card_text import escape, split_card
 from textpl.recipes.cards import recipe_card
+from textpl.recipes.data_beside import is_data
 from textpl.recipes.hub import pull, push, resolve
-from textpl.recipes.hub_files import command_without_paths, files_to_push, is_data
+from textpl.recipes.hub_files import command_without_paths
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
 
@@ -269,21 +272,85 @@ def test_links_and_models_stay_at_home(folder, tmp_path):
     (tmp_path / "passwd").write_text("root")
     (folder / "README.md").symlink_to(tmp_path / "passwd")
     with refused("is a link"):
-        files_to_push(folder)
+        push(folder, "ada/tickets", dry_run=True)
     (folder / "README.md").unlink()
     (folder / "recipe.yaml").write_text(RECIPE.replace("ada/tiny", "model"))
     with refused(r"model.name: model lies beside the recipe.*push_to_hub"):
-        files_to_push(folder)
+        push(folder, "ada/tickets", dry_run=True)
     (folder / "recipe.yaml").unlink()
     with refused("holds no recipe.yaml"):
-        files_to_push(folder)
+        push(folder, "ada/tickets", dry_run=True)
 
 
 def test_data_of_other_kinds_stays_at_home(folder):
     with_data(folder)
     (folder / "texts" / "dev.csv").write_text("text,label\na,0\n")
-    with refused("texts/dev.csv: data goes up as jsonl or parquet"):
-        files_to_push(folder, with_data=True)
+    assert "texts/dev.csv" in push(folder, "ada/tickets", with_data=True, dry_run=True).files
+    (folder / "texts" / "valid.json").write_text("[]")
+    with refused("texts/valid.json: data goes up as jsonl, parquet, csv or tsv"):
+        push(folder, "ada/tickets", with_data=True, dry_run=True)
+
+
+# What was run, on data that lie beside the recipe
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A recipe on one's own csv in `mine`, and in `runs/mine` what a run of it would leave."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    texts, scores = make_texts(40)
+    rows = [{"text": text, "label": int(score > 0)} for text, score in zip(texts, scores, strict=True)]
+    recipe = RECIPE.replace("bundled:sentiment", "train.csv")
+    for place in ("mine", "runs/mine"):
+        (tmp_path / place).mkdir(parents=True)
+    Dataset.from_list(rows).to_csv(tmp_path / "mine" / "train.csv")
+    (tmp_path / "mine" / "recipe.yaml").write_text(recipe)
+    fingerprint = read_corpus("mine/train.csv").fingerprint
+    (tmp_path / "runs" / "mine" / "recipe.yaml").write_text(f"# data {fingerprint}: mine/train.csv\n{recipe}")
+    sizes = {"labeled": 8, "pool": 40, "test": 20}
+    data = {"source": "mine/train.csv", "revision": None, "splits": [{"sizes": sizes}, {"sizes": sizes}]}
+    (tmp_path / "runs" / "mine" / "results.json").write_text(json.dumps(RESULTS | {"data": data}))
+    return tmp_path
+
+
+def test_a_run_on_own_data_is_shared_with_them(endpoint, server, own):
+    done = textpl("recipes", "push", "runs/mine", "ada/tickets")
+    assert done.exit_code == 1 and "that was run (mine/train.csv)" in done.output and "--with-data" in done.output
+    done = textpl("recipes", "push", "runs/mine", "ada/tickets", "--with-data")
+    assert done.exit_code == 0, done.output
+    assert "the texts in train.csv go up" in done.output and "data.revision is not set" not in done.output
+    pulled = pull("ada/tickets", to=own / "theirs").folder
+    assert (pulled / "train.csv").read_bytes() == (own / "mine" / "train.csv").read_bytes()
+    assert textpl("recipes", "validate", "theirs").exit_code == 0
+    card = (pulled / "README.md").read_text()
+    assert "Data read: train.csv\n" in card and "mine/" not in card and "Data: train.csv, beside the recipe" in card
+    assert "Rows: 8 labelled, 40 in the pool, 20 to test on\n" in card
+    assert "Not pinned: model.revision." in card and "which is not the data" not in card
+    assert "datasets" not in front_matter(card)
+
+
+def test_only_what_the_run_read_goes_up(own, monkeypatch):
+    (own / "mine" / "train.csv").write_text("text,label\nfine,0\nelse,1\n")
+    with refused("mine/train.csv holds other rows than the run read"):
+        push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
+    (own / "mine" / "train.csv").unlink()
+    with refused("Push from the folder where you ran it, or copy the data to runs/mine/train.csv"):
+        push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
+    run = own / "runs" / "mine" / "recipe.yaml"
+    run.write_text(run.read_text().replace(": mine/train.csv\n", ": /etc/passwd\n"))
+    with refused("names train.csv beside it, but the run read /etc/passwd. Write yours in its place"):
+        push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
+
+
+def test_a_folder_of_own_data_with_a_slash_is_no_hub_id(own, tmp_path):
+    texts = own / "mine" / "texts" / "all"
+    texts.mkdir(parents=True)
+    (own / "mine" / "train.csv").rename(texts / "train.csv")
+    for file in (own / "mine" / "recipe.yaml", own / "runs" / "mine" / "recipe.yaml"):
+        file.write_text(file.read_text().replace("train.csv", "texts/all"))
+    done = push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
+    assert "texts/all/train.csv" in done.files and "datasets" not in front_matter(done.card)
 
 
 # Without a network
@@ -337,7 +404,7 @@ BOMB = "schema: 1\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ({"recipe.yaml": RECIPE + "trust_remote_code: true\n"}, "trust_remote_code: cannot be set"),
         ({"recipe.yaml": RECIPE.replace("bf16: false", "bf16: false, output_dir: /etc")}, "cannot be set"),
         ({"recipe.yaml": RECIPE, "README.md": "x" * (2**20 + 1)}, "README.md has 1,048,577 bytes"),
-        ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "texts"), "texts/run.csv": "x"}, "no file or folder"),
+        ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "texts"), "texts/run.py": "x"}, "no file or folder"),
         ({"recipe.yaml": RECIPE, "a/x.jsonl": "", "a/x.jsonl/y.jsonl": ""}, "exclude"),
     ],
 )  # fmt: skip
@@ -422,7 +489,8 @@ def test_a_card_tells_the_numbers_of_the_run_and_no_others():
 def test_a_card_without_results_invents_none():
     card = card_of()
     assert "None yet: this recipe was shared without a `results.json`" in card and "Nothing was measured" in card
-    assert "mean" not in card and "points" not in card
+    assert "mean" not in card and "points" not in card and "after the results were made" not in card
+    assert "Not pinned: model.revision. What is read may change.\n" in card
 
 
 def test_a_card_tells_how_many_labels_were_changed():

@@ -24,6 +24,9 @@ CLEANING = {
     "method": "auto",
     "settings": {"encoder": "lsa", "relabel": 0.9, "seed": None, "merge_variants": True},
     "counts": {"rows": 60, "labels": 2, "flagged": 5},
+    "probabilities": "logistic regression on lsa, 5 folds",
+    "encoder": "lsa",
+    "expected_right_flagged": 1.6,
     "expected_right_changed": 0.0123,
     "versions": {"textpl": "0.1.0"},
 }
@@ -84,6 +87,9 @@ def test_the_card_tells_how_labels_were_cleaned(endpoint, server, made, tmp_path
     assert f'load_dataset("ada/cleaned", revision="{pushed.revision}", split="train")' in card
     assert "no licence given" in card and "Do not test on these rows" in card
     assert signer(card) == "dataset" and str(made) not in card
+    told = json.loads((made / "cl" / "cleaning.json").read_text())
+    assert f"about {told['expected_right_flagged']:,.0f} of the {told['counts']['flagged']} that looked wrong" in card
+    assert "(probabilities: logistic regression on lsa, " in card
 
 
 def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
@@ -95,10 +101,12 @@ def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
     (folder / "cleaning.json").write_text(json.dumps(CLEANING))
     done = push(folder, "ada/x", dry_run=True)
     assert "relabelled or masked by mistake: 1.23%" in done.card and "5 looked wrong to the detector auto" in done.card
+    assert "auto (probabilities: logistic regression on lsa, 5 folds)." in done.card
+    assert "about 2 of the 5 that looked wrong are right as given" in done.card
     command = "textpl clean reviews.csv --out cleaned-corpus --text text --labels label --encoder lsa --relabel 0.9"
     assert command + " --merge-variants" in done.card and "secret-project" not in done.card
     assert "cleaning.json" in done.files
-    (folder / "cleaning.json").write_text(json.dumps(CLEANING | {"command": "textpl clean ~/mine/a.csv --out x"}))
+    (folder / "cleaning.json").write_text(json.dumps(CLEANING | {"command": "textpl clean mine/a.csv --out x"}))
     assert "    textpl clean a.csv --out x\n" in push(folder, "ada/x", dry_run=True).card
     (folder / "cleaning.json").write_text('{"expected_right_changed": "much"}')
     with refused("cleaning.json is not what textpl writes: expected_right_changed"):
@@ -110,10 +118,15 @@ def test_cleaned_files_of_strangers_do_nothing_in_a_card(endpoint, server, made,
     (folder / "cleaned").mkdir(parents=True)
     rows = (made / "cl" / "cleaned" / "train.parquet").read_bytes()
     (folder / "cleaned" / "train.parquet").write_bytes(rows)
-    hostile = CLEANING | {"source": "a\n\n<script>x</script>", "settings": {"k\n\n# H": "v\n\n<b>"}}
-    (folder / "cleaning.json").write_text(json.dumps(hostile))
+    for change in ({"source": "a\n\n<script>x</script>"}, {"settings": {"k\n\n# H": "v"}}):
+        (folder / "cleaning.json").write_text(json.dumps(CLEANING | change))
+        with refused("cleaning.json is not what textpl writes"):
+            push(folder, "ada/x", dry_run=True)
+    hostile = {"source": "<script>x</script>", "settings": {"k": "v\n\n<b>\n# H"}, "encoder": "<i>x</i>"}
+    (folder / "cleaning.json").write_text(json.dumps(CLEANING | hostile))
     card = push(folder, "ada/x", dry_run=True).card
-    assert "    <script>x</script>" in card and "\n<script>" not in card and "\n# H" not in card and "\n<b>" not in card
+    assert "    textpl clean '<script>x</script>' --out" in card and card.count("<script>") == 1, "only in code"
+    assert "\n# H" not in card and "\n<b>" not in card and "<i>" not in card
     (folder / "cleaned" / "train.parquet").rename(folder / "cleaned" / 'x"); exit("1.parquet')
     with refused("no split of that name"):
         push(folder, "ada/x")
@@ -137,6 +150,11 @@ def test_found_labels_come_back_with_their_story(endpoint, server, made):
     card = card_of(server, "ada/found")
     assert f"{report['selected']} of {report['rows']} rows got a label" in card
     assert f"these labels: {100 * report['expected_precision']:.1f} %" in card
+    curve, cut = report["precision_coverage"], report["threshold"]
+    last = max(i for i, value in enumerate(curve["cut"]) if value >= cut)
+    low, high = (100 * curve[end][last] for end in ("low", "high"))
+    assert f"of those as confident, {low:.0f} to {high:.0f} % were right (95 %)" in card
+    assert f", from {report['clusterability']['gold']} labelled rows." in card
     assert "textpl-pseudo-labels" in front_matter(card)["tags"] and "No person has seen these labels" in card
     assert report["method"].replace("_", "\\_") in card and "on embeddings of lsa" in card
     assert "Labelled rows: single.csv; texts: pool.csv." in card and str(made) not in card

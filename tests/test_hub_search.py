@@ -165,6 +165,7 @@ def test_local_and_bundled_things_are_called_so(endpoint, server, on_hub, tmp_pa
     found = dry_run(parsed(tmp_path, text), out=tmp_path / "out")
     assert [one.told() for one in found.reads] == ["comes with textpl", "here"]
     assert found.steps == 6  # 2 labels x 4 rows in batches of 4, three times
+    assert found.rows == "8 labelled, 40 unlabelled, 20 test rows (seed 0)"
     labels = RECIPE.replace("max_steps: 10", "num_train_epochs: 3").replace("ada/tiny", "tiny")
     found = dry_run(parsed(tmp_path, labels), out=tmp_path / "out")
     assert found.steps is None and "not known before the data are read" in found.unknown
@@ -200,11 +201,13 @@ def test_dry_runs_count_as_the_trainer_does(endpoint, on_hub, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("info", ["\0\0", "[]", '{"label_names": 3}', "[" * 50_000], ids=["zeros", "list", "3", "deep"])
-def test_a_dry_run_takes_nothing_from_a_broken_info(endpoint, on_hub, tmp_path, info):
+def test_a_dry_run_ends_with_a_broken_info_as_a_run_would(endpoint, on_hub, tmp_path, info):
     (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "train.jsonl").write_text('{"text": "good", "label": 0}\n{"text": "bad", "label": 1}\n')
     (tmp_path / "texts" / "info.json").write_text(info)
     text = RECIPE.replace("ada/films", "texts").replace("max_steps: 10", "num_train_epochs: 3")
-    assert dry_run(parsed(tmp_path, text), out=tmp_path / "out").steps is None
+    with pytest.raises(ValueError, match=r"info\.json|label_names"):
+        dry_run(parsed(tmp_path, text), out=tmp_path / "out")
 
 
 def test_a_dry_run_offline_says_what_it_cannot_know(endpoint, server, on_hub, tmp_path, monkeypatch):

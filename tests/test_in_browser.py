@@ -70,9 +70,19 @@ def test_pages_fit_and_can_be_read(opened, kind, width, scheme):
     )
     assert sizes and {fill for fill, _ in sizes} == {ink}
     assert min(height for _, height in sizes if height) >= 8
+    outside = page.evaluate(
+        "[...document.querySelectorAll('figure svg text')].filter(t => { const s = t.closest('svg')"
+        ".getBoundingClientRect(), r = t.getBoundingClientRect(); return r.left < s.left - 2 || r.right > s.right + 2})"
+        ".map(t => t.textContent)"
+    )
+    assert not outside, "words of pictures are not cut off"
+    hidden = page.evaluate(
+        "[...document.querySelectorAll('.stack')].filter(t => t.scrollWidth > t.parentElement.clientWidth).length"
+    )
+    assert width > 400 or not hidden, "no column of a table of labels is out of sight"
 
 
-@pytest.mark.parametrize("kind", ["run", "label"])
+@pytest.mark.parametrize("kind", ["run", "label", "clean"])
 def test_sections_are_reached_from_the_keyboard(opened, kind):
     page = opened(kind)
     page.keyboard.press("Tab")
@@ -85,6 +95,10 @@ def test_sections_are_reached_from_the_keyboard(opened, kind):
 
 def test_the_slider_of_the_cleaning_report_shows_and_hides_cells(opened):
     page = opened("clean")
+    headline, flags = page.locator(".answer").inner_text(), page.locator("#result").inner_text().split(";")[0]
+    assert headline.startswith(flags), "it starts at the cut of the report"
+    assert page.locator("#value").inner_text().endswith("(the cut of this report)")
+    assert page.locator("article:visible").count() == page.locator("article[data-flagged]").count()
     page.locator("#cut").fill("100")
     assert page.locator("article:visible").count() < page.locator("article").count()
     assert "0 cells are flagged" in page.locator("#result").inner_text()

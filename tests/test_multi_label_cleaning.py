@@ -701,3 +701,13 @@ def test_what_only_fits_the_lessons_leaves_the_order():
     new, told = learn(score, kind, [noise], seen, wrong, 0.0)
     assert told["learnt"] and told["order_changed"] == 0
     assert (np.diff(new[np.argsort(score)]) >= -1e-9).all()
+
+
+def test_a_label_given_once_is_not_judged():
+    """No fold has seen it, so every probability is against it."""
+    x, y = corpus(rows=300)
+    labels = np.zeros((len(y), y.shape[1] + 1), np.int8)
+    labels[:, :-1] = y
+    labels[7, -1] = 1
+    found = detect(labels, out_of_sample(x, labels, progress=False), brute_graph(x, 50))
+    assert found.p_error[7, -1] < 0.5 and not found.flagged[7, -1]

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from textpl.cli import app
+from textpl.corpus import read_corpus
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.parsing import bundled_recipes, load_recipe
 from textpl.recipes.yaml_text import Document
@@ -42,17 +43,72 @@ def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(60)])
     told = new("mine", "--data", "my.csv")
-    assert "text from column 'body', labels from 'stars', 60 rows" in told and "copied 1 file(s)" in told
+    assert "text from column 'body', labels from 'stars', 60 rows" in told and "copied to mine/train.jsonl" in told
     loaded = load_recipe("mine")
     recipe = loaded.recipe
-    assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("train.csv", "body", "stars")
+    assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("train.jsonl", "body", "stars")
     assert recipe.split.labels_per_class == 10 and recipe.split.test == 12, "there is no test set"
-    assert Path("mine/train.csv").read_bytes() == Path("my.csv").read_bytes()
+    rows = [json.loads(line) for line in Path("mine/train.jsonl").read_text().splitlines()]
+    assert rows[4] == {"id": 4, "body": "text 4", "stars": 1} and len(rows) == 60
+    ours, theirs = (read_corpus(file, label_column="stars").fingerprint for file in ("my.csv", "mine/train.jsonl"))
+    assert ours == theirs
     assert loaded.text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
     assert Path("mine/recipe.schema.json").read_text() == schema_text()
     assert "  # " in loaded.text and len(loaded.text.splitlines()) <= 30
     again = textpl("recipes", "new", "mine")
     assert again.exit_code == 1 and "is there already" in again.output
+
+
+def test_it_starts_from_what_was_measured_to_help(tmp_path):
+    new(tmp_path / "mine")
+    text = (tmp_path / "mine" / "recipe.yaml").read_text()
+    assert load_recipe(tmp_path / "mine").recipe.stages == ("label", "train")
+    assert "# method: softmatch\n" in text and text.count("# revision: COMMIT") == 1
+    # What stands in comments is valid too, in place of the stages.
+    other = text.replace("stages: [", "# stages: [").replace("# method: softmatch", "method: softmatch")
+    (tmp_path / "mine" / "recipe.yaml").write_text(other.replace("# revision: COMMIT", "revision: abc"))
+    recipe = load_recipe(tmp_path / "mine").recipe
+    assert recipe.method.name == "softmatch" and recipe.model.revision == "abc"
+
+
+def test_of_two_columns_of_strings_the_one_of_few_names_is_the_label(tmp_path):
+    rows = [[f"text {i}", ["sport", "world"][i % 2]] for i in range(20)]
+    write_csv(tmp_path / "my.csv", ["Body", "Topic"], rows)
+    told = new(tmp_path / "mine", "--data", tmp_path / "my.csv")
+    assert "'Topic' was taken for the labels" in told
+    data = load_recipe(tmp_path / "mine").recipe.data
+    assert (data.text, data.label) == ("Body", "Topic")
+    assert "was taken" not in new(tmp_path / "told", "--data", tmp_path / "my.csv", "--label", "Topic")
+    # Nothing is guessed where something else could be the label, or a name is met only once.
+    write_csv(tmp_path / "stars.csv", ["Body", "Topic", "Stars"], [[*row, i % 3] for i, row in enumerate(rows)])
+    write_csv(tmp_path / "once.csv", ["Body", "Topic"], [*rows, ["text", "arts"]])
+    for name in ("stars", "once"):
+        done = textpl("recipes", "new", tmp_path / "other", "--data", tmp_path / f"{name}.csv")
+        assert done.exit_code == 1 and "--text NAME --label NAME" in done.output, done.output
+        assert "text_column" not in done.output and "data.text" not in done.output
+
+
+def test_several_labels_in_one_string_become_lists(tmp_path):
+    for name, marks in (("a", ["x;y", "x", "y;z", "z"]), ("b", ["['x', 'y']", "['x']", "['y', 'z']", "['z']"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in ("train", "test"):
+            write_csv(folder / f"{split}.csv", ["text", "tags"], [[f"{split} {i}", marks[i % 4]] for i in range(40)])
+        told = new(tmp_path / f"mine_{name}", "--data", folder, "--label", "tags")
+        assert "were several in one string" in told
+        recipe = load_recipe(tmp_path / f"mine_{name}").recipe
+        assert recipe.data.source == "data" and recipe.split.labeled == 10 and recipe.split.test is None
+        corpus = read_corpus(tmp_path / f"mine_{name}" / "data", label_column="tags")
+        assert corpus.label_names == ("x", "y", "z") and corpus.test["label"][2] == [0.0, 1.0, 1.0]
+
+
+def test_nothing_is_written_over(tmp_path):
+    write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(20)])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.jsonl").write_text("mine")
+    done = textpl("recipes", "new", tmp_path / "mine", "--data", tmp_path / "my.csv")
+    assert done.exit_code == 1 and "train.jsonl is there already" in " ".join(done.output.split())
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train.jsonl"]
 
 
 def test_data_that_lies_in_the_folder_is_named(tmp_path):

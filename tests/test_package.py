@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "textpl"
 # Floors of the house; a module imports from its own floor or below.
 FLOORS = [
-    {"tasks", "sources", "labels", "corpus", "splits", "evaluation", "progress"},
+    {"tasks", "sources", "source_columns", "labels", "corpus", "splits", "evaluation", "progress"},
     {"inference", "tokens", "models"},
     {"embeddings"},
     {"relabeling"},

@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 from textpl.cli import app
 from textpl.labeling import label
+from textpl.relabeling.methods import METHODS
 from textpl.reports.curves import mean_run
 from textpl.reports.doubtful_rows import doubtful_rows
 from textpl.reports.figures import comparison_figure
 from textpl.reports.label_page import label_lines, label_page
 from textpl.reports.maps import groups_of, layout, shown_labels
-from textpl.reports.run_figures import reliability
+from textpl.reports.run_figures import reliability, training_pictures
 from textpl.reports.run_page import label_lines as run_label_lines
 from textpl.reports.svg import inline_svg
 
@@ -139,16 +140,46 @@ def test_the_numbers_of_the_means_are_not_printed_over_the_points():
 
 
 def test_doubtful_rows_are_the_surest_errors_and_then_the_closest_calls():
-    compared = comparison(rows=60)
+    compared = sharper(comparison(rows=60, skill=0.3))
     texts = [f"text {i}" for i in range(60)]
     sure, wavering = doubtful_rows(compared.baseline, compared.method, texts, NAMES)
     p = np.mean([o.probabilities for o in compared.method], axis=0)
     gold = compared.method[0].gold
-    against = p.max(1) - p[np.arange(60), gold]
+    against = np.where(p.max(1) >= 0.5, p.max(1) - p[np.arange(60), gold], 0)
+    assert len(sure) > 1 and p[[item["row"] for item in sure]].max(1).min() >= 0.5
     assert [item["row"] for item in sure] == np.argsort(-against, kind="stable")[: len(sure)].tolist()
     assert all(item["gold"] != item["after"] for item in sure) and sure[0]["text"] == f"text {sure[0]['row']}"
     margins = [item["chances"][0][1] - item["chances"][1][1] for item in wavering]
     assert margins == sorted(margins) and not {i["row"] for i in sure} & {i["row"] for i in wavering}
+
+
+def test_nothing_is_called_sure_that_is_not():
+    compared = comparison(rows=60, skill=0.3)
+    flat = [dataclasses.replace(o, probabilities=(o.probabilities + 1) / 4) for o in compared.method]
+    sure, wavering = doubtful_rows(compared.baseline, flat, ["x"] * 60, NAMES)
+    assert not sure and len(wavering) == 12
+    page = run_report(dataclasses.replace(compared, method=flat))
+    assert re.search(r"At least 50 % sure, and against the given label</h3>\s*<p>None.", page)
+
+
+def sharper(compared):
+    """The same comparison with surer models."""
+
+    def sharp(outcome):
+        p = outcome.probabilities**4
+        return dataclasses.replace(outcome, probabilities=p / p.sum(1, keepdims=True))
+
+    return dataclasses.replace(compared, method=[sharp(outcome) for outcome in compared.method])
+
+
+def test_shares_of_labels_are_drawn_as_means_only():
+    counts = []
+    for seeds in ((0,), (0, 1, 2)):
+        pictures = training_pictures(comparison(seeds=seeds), NAMES)
+        counts.append([len(re.findall(r'<g id="line2d_', it["svg"])) for it in pictures])
+        assert pictures[-1]["title"] == "Labels of the accepted pseudo-labels"
+    (*_, one), (loss, *_, several) = counts
+    assert several == one and loss > counts[0][0]
 
 
 def test_multi_label_rows_are_doubtful_by_their_worst_cell():
@@ -189,8 +220,24 @@ def test_doubtful_labels_come_with_what_they_rest_on():
     chosen = np.flatnonzero(found.selected & (found.hops != 0))
     row = int(chosen[found.confidence[chosen].argmin()])
     source, voter, similarity = found.evidence_of(row)[0]
-    assert f"row {row}, confidence {100 * found.confidence[row]:.0f} %" in first
+    assert f"row {row}. Confidence: {100 * found.confidence[row]:.0f} %. Soft label:" in first
+    assert "Confidence: how often labels as sure as this one" in label_page(found)
     assert source == "labeled" and f"labelled row {voter}, similarity {similarity:.2f}" in first
+
+
+def test_precision_comes_with_its_interval():
+    found = found_labels().rethreshold(confidence=0.5)
+    page = label_page(found)
+    assert "95 % interval" in page and "least confidence asked for" in page
+    at = np.flatnonzero(found.coverage.cut >= 0.5)[-1]
+    low, high = 100 * found.coverage.low[at], 100 * found.coverage.high[at]
+    assert f"95 % interval {low:.1f} to {high:.1f} %" in page
+    assert "least confidence asked for" not in label_page(found_labels())
+
+
+def test_methods_are_told_in_plain_words():
+    page = label_page(found_labels())
+    assert f'<dt>linear</dt><dd dir="auto">{METHODS["linear"].summary}</dd>' in page
 
 
 def test_one_labelled_row_per_label_makes_a_page_without_curves():

@@ -151,7 +151,7 @@ def test_a_finished_run_is_never_overwritten_and_an_interrupted_one_goes_on(fold
     assert (folder / "out" / "results.json").exists()
     assert (folder / "out" / "seeds" / "0-method.npz").stat().st_mtime_ns == kept
     other = run(folder, "--resume", "--set", "train.max_steps=4")
-    assert other.exit_code == 1 and "another recipe" in other.output
+    assert other.exit_code == 1 and "train.max_steps was 3 and is 4 now" in other.output
 
 
 def test_a_finished_run_is_reported_again_from_what_was_kept(folder):

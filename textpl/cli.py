@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from textpl.hub_cli import push_made, tell_run
 from textpl.recipes_cli import recipes_app
-from textpl.terminal import errors_told, typed_command
+from textpl.terminal import errors_told, log_to_terminal, say, say_table, typed_command
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
@@ -66,19 +67,16 @@ def run(
     ] = False,
 ) -> None:
     """Train with and without what the recipe tries (unlabelled text, cleaned labels, a loss): did it help?"""
-    from rich.console import Console
-
     from textpl.recipes.parsing import load_recipe
     from textpl.recipes.run import run_recipe
 
-    _log_to_terminal()
-    console = Console()
+    log_to_terminal()
     if dry_run:
         with errors_told():
             folder_for = lambda name: out or _next_folder(Path("runs"), name, resume)  # noqa: E731
             tell_run(recipe, overrides or [], _seeds(seeds), data, folder_for)
         return
-    try:
+    with errors_told():
         loaded = load_recipe(recipe, overrides=overrides or [], trust_remote_code=trust_remote_code)
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
         comparison = run_recipe(
@@ -88,12 +86,9 @@ def run(
             seeds=_seeds(seeds),
             resume=resume,
             command=typed_command(context, leave_out=("resume",)),
-            say=lambda line: console.print(line, style="bold", highlight=False),
+            say=functools.partial(say, bold=True),
         )
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
-        raise typer.Exit(1) from error
-    _print(console, comparison, loaded.recipe, folder)
+    _print(comparison, loaded.recipe, folder)
 
 
 @app.command()
@@ -119,15 +114,12 @@ def label(
     seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
 ) -> None:
     """Label texts from a few labelled ones by their embeddings; nothing is trained."""
-    from rich.console import Console
-
     from textpl.label_files import label_files
     from textpl.reports.label_page import label_page
 
-    _log_to_terminal()
-    console = Console()
+    log_to_terminal()
     command = typed_command(context)
-    try:
+    with errors_told():
         found = label_files(
             labeled,
             unlabeled,
@@ -145,20 +137,18 @@ def label(
             seed=seed,
             **({} if encoder is None else {"encoder": encoder}),
         )
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
-        raise typer.Exit(1) from error
-    console.print(str(found), highlight=False, markup=False)
-    _print_coverage(console, found)
-    console.print("\n".join(found.report["neighborhoods"]), highlight=False, markup=False, soft_wrap=True)
+    say(str(found))
+    _print_coverage(found)
+    say("\n".join(found.report["neighborhoods"]))
     page = out.with_name(out.name + ".report.html")
     page.write_text(label_page(found, title=f"Labels for {unlabeled or labeled}", command=command), encoding="utf-8")
     files = {"labels": out, "report": page} | _draw_precision(found, out)
-    console.print("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()), highlight=False)
+    say("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()))
 
 
 @app.command()
 def clean(
+    context: typer.Context,
     data: Annotated[str, typer.Argument(help="Labelled texts: folder, csv, jsonl or parquet file, or Hub id.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     text: Annotated[str, typer.Option(help="Name of the text column.")] = "text",
@@ -193,15 +183,12 @@ def clean(
     seed: Annotated[int | None, typer.Option(help="Seed of the folds. Default: 0.")] = None,
 ) -> None:
     """Find labels that are wrong or missing; write a cleaned corpus, a report and a queue for review."""
-    from rich.console import Console
-
     from textpl.label_issues.files import clean_files
     from textpl.reports.cleaning_page import cleaning_page
 
-    _log_to_terminal()
-    console = Console()
+    log_to_terminal()
     settings = {"encoder": encoder, "method": method, "noise": noise, "seed": seed}
-    try:
+    with errors_told():
         found = clean_files(
             data,
             out,
@@ -218,21 +205,19 @@ def clean(
             downweight=downweight,
             budget=budget,
             review=review,
-            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+            say=say,
             **settings,
         )
-    except (ValueError, OSError, ImportError) as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
-        raise typer.Exit(1) from error
     page = out / "report.html"
-    page.write_text(cleaning_page(found.report, found.plan, found.rates, title=f"Labels of {data}"), encoding="utf-8")
-    console.print(found.summary(), highlight=False, markup=False, soft_wrap=True)
+    told = {"title": f"Labels of {data}", "command": typed_command(context)}
+    page.write_text(cleaning_page(found.report, found.plan, found.rates, **told), encoding="utf-8")
+    say(found.summary())
     for what, file in {"report": page, **found.files}.items():
-        console.print(f"  {what + ':':17s}{file}", highlight=False, markup=False, soft_wrap=True)
+        say(f"  {what + ':':17s}{file}")
     if review is None:
         answer = "yes: right for the text; no: not" if found.report.multi else "the right label"
         how = f"Fill the column `decision` of the cells to review ({answer}) and run this again with --review FILE."
-        console.print(how, highlight=False, markup=False, soft_wrap=True)
+        say(how)
 
 
 def _prior(text: str) -> str | list[float]:
@@ -244,20 +229,21 @@ def _prior(text: str) -> str | list[float]:
         raise ValueError(f"--class-prior {text}: none, gold, uniform, or a share per label such as 0.7,0.3.") from error
 
 
-def _print_coverage(console: object, found: PseudoLabels) -> None:
-    from rich.table import Table
-
+def _print_coverage(found: PseudoLabels) -> None:
     curve = found.coverage
-    table = Table(title="On the labelled rows, each with its own label hidden")
-    for heading in ("confidence at least", "share kept", "precision", "95 %"):
-        table.add_column(heading, justify="right")
-    for i in _spread(len(curve.cut), 6):
-        interval = f"{100 * curve.low[i]:.0f} to {100 * curve.high[i]:.0f} %"
-        table.add_row(
-            f"{curve.cut[i]:.2f}", f"{100 * curve.coverage[i]:.0f} %", f"{100 * curve.precision[i]:.0f} %", interval
+    if not len(curve.cut):
+        return
+    rows = [
+        (
+            f"{curve.cut[i]:.2f}",
+            f"{100 * curve.coverage[i]:.0f} %",
+            f"{100 * curve.precision[i]:.0f} %",
+            f"{100 * curve.low[i]:.0f} to {100 * curve.high[i]:.0f} %",
         )
-    if len(curve.cut):
-        console.print(table)  # type: ignore[attr-defined]
+        for i in _spread(len(curve.cut), 6)
+    ]
+    headings = ("confidence at least", "share kept", "precision", "95 %")
+    say_table("On the labelled rows, each with its own label hidden", headings, rows)
 
 
 def _draw_precision(found: PseudoLabels, out: Path) -> dict[str, Path]:
@@ -276,26 +262,19 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / max(most - 1, 1)) for i in range(most)}) if count else []
 
 
-def _print(console: object, comparison: Comparison, recipe: Recipe, folder: Path) -> None:
-    from rich.table import Table
+def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:
+    from textpl.recipes.results import Results
 
     numbers = comparison.to_dict()
-    table = Table(title=f"{comparison.metric.replace('_', ' ')} on the test rows, %")
-    for heading in ("", "mean", "std", "seeds", "steps", "seconds per training"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+    rows = []
     for name, side in ((recipe.baseline, "baseline"), (comparison.name, "method")):
         values, cost = numbers[side], numbers["cost"][side]
         std = "" if values["std"] is None else f"{values['std']:.1f}"
-        row = (
-            f"{values['mean']:.1f}",
-            std,
-            str(len(values["seeds"])),
-            f"{cost['steps']:.0f}",
-            f"{cost['seconds']:.0f}",
-        )
-        table.add_row(name, *row)
-    console.print(table)  # type: ignore[attr-defined]
-    console.print(f"{recipe.question}  {comparison}", style="bold", highlight=False)  # type: ignore[attr-defined]
+        trained = (str(len(values["seeds"])), f"{cost['steps']:.0f}", f"{cost['seconds']:.0f}")
+        rows.append((name, f"{values['mean']:.1f}", std, *trained))
+    headings = ("", "mean", "std", "seeds", "steps", "seconds per training")
+    say_table(f"{comparison.metric.replace('_', ' ')} on the test rows, %", headings, rows)
+    say(f"{recipe.question}  {comparison}", bold=True)
     written = {
         "report": "report.html",
         "picture": "comparison.png",
@@ -303,7 +282,10 @@ def _print(console: object, comparison: Comparison, recipe: Recipe, folder: Path
         "classifier": "model",
     }
     for what, file in written.items():
-        console.print(f"  {what + ':':12s} {folder / file}", highlight=False)  # type: ignore[attr-defined]
+        say(f"  {what + ':':12s} {folder / file}")
+    results = Results.model_validate(numbers)
+    if results.doubted:
+        say(f"Note: {results.model_note()}.")
 
 
 def _next_folder(parent: Path, name: str, resume: bool) -> Path:
@@ -322,19 +304,3 @@ def _seeds(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(f"--seeds {text}: whole numbers separated by commas are needed, such as 0,1,2.") from error
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _log_to_terminal() -> None:
-    import logging
-
-    from rich.logging import RichHandler
-    from transformers.utils import logging as hf_logging
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    hf_logging.disable_progress_bar()  # loading and saving weights takes a moment; training has a bar of its own

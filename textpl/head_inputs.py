@@ -8,13 +8,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 
-MAPPED = 1_000  # rows; more would not be told apart in a picture
-COMPONENTS = 50
-
-
-def mapped_rows(rows: int) -> np.ndarray:
-    """The rows of which points are kept: at most 1,000, evenly spread; int64."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, MAPPED)).round().astype(np.int64))
+from textpl.embeddings.mapped import mapped_rows, principal_components
 
 
 class HeadInputs:
@@ -55,14 +49,3 @@ class HeadInputs:
             return None
         points = np.concatenate(self._parts)[mapped_rows(rows)]
         return principal_components(points).astype(np.float16)
-
-
-def principal_components(points: np.ndarray) -> np.ndarray:
-    """The points along their directions of largest spread: float64 (n, at most 50).
-
-    Args:
-        points: float (n, d).
-    """
-    centered = points - points.mean(axis=0, dtype=np.float64)
-    u, size, _ = np.linalg.svd(centered, full_matrices=False)
-    return (u * size)[:, :COMPONENTS]

@@ -58,7 +58,8 @@ def push(
     revision: Branch = None,
     license: License = None,
     with_data: Annotated[
-        bool, typer.Option("--with-data", help="Also the jsonl and parquet files beside the recipe that it names.")
+        bool,
+        typer.Option("--with-data", help="Also the data beside the recipe (of a run: that was run) that it names."),
     ] = False,
     overwrite_card: Overwrite = False,
     dry_run: DryRun = False,

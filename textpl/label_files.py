@@ -13,6 +13,7 @@ from datasets import ClassLabel, Dataset, List
 
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
+from textpl.source_columns import check_columns
 from textpl.sources import open_source
 
 WRITABLE = (".parquet", ".jsonl", ".csv")
@@ -57,6 +58,9 @@ def label_files(
     pool = known.splits.get("unlabeled") if unlabeled is None else _pool(open_source(unlabeled).splits)
     if pool is None:
         raise ValueError(f"{labeled} has no unlabeled split: name the unlabelled texts as a second source.")
+    text = ("--text", settings.get("text_column", "text"))
+    check_columns(labeled, known.splits["train"], [text, ("--label", settings.get("label_column", "label"))])
+    check_columns(unlabeled or f"the unlabeled split of {labeled}", pool, [text])
     settings.setdefault("label_names", known.info.get("label_names"))
     found = label(known.splits["train"], pool, **settings)
     if confidence is not None or precision is not None:

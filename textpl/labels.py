@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
@@ -182,6 +183,28 @@ def refuse_missing(column: pa.ChunkedArray, where: str) -> None:
         refuse(where, np.unique(rows[pc.is_null(inner).to_numpy()]), "a list of labels holds None", "Leave it out")
 
 
+def refuse_mixed(column: pa.ChunkedArray, where: str) -> None:
+    """Raise if labels are of several types; `datasets` keeps such columns as JSON strings.
+
+    All rows are counted that are not written as most are.
+    """
+    inner = column.type.value_type if _is_list(column.type) else column.type
+    if not isinstance(inner, pa.BaseExtensionType):
+        return
+    values = [[json.loads(v) for v in row] if isinstance(row, list) else _loaded(row) for row in column.to_pylist()]
+    kinds = [frozenset(map(type, value)) if isinstance(value, list) else type(value) for value in values]
+    usual = Counter(kind for kind in kinds if kind is not type(None)).most_common(1)[0][0]
+    # A list without entries and a missing label fit any.
+    odd = [row for row, kind in enumerate(kinds) if kind not in (usual, frozenset(), type(None))]
+    example = values[kinds.index(usual)]
+    problem = f"label {values[odd[0]]!r} is written in another way than {example!r} in row {kinds.index(usual)}"
+    refuse(where, np.array(odd), problem, "Write all labels the same way")
+
+
+def _loaded(value: str | None) -> object:
+    return None if value is None else json.loads(value)
+
+
 def _kind(column: pa.ChunkedArray, where: str) -> tuple[Literal["id", "name"], bool]:
     """Whether labels are ids or names, and whether each row has a list of them."""
     listed = _is_list(column.type)
@@ -192,19 +215,9 @@ def _kind(column: pa.ChunkedArray, where: str) -> tuple[Literal["id", "name"], b
         return "id", listed
     if listed and pa.types.is_null(inner):  # every list of the split is empty
         refuse(where, np.arange(1), "every list of labels is empty", "Give labels, or an unlabeled file")
-    if isinstance(inner, pa.BaseExtensionType):
-        _refuse_mixed(column, where)
+    refuse_mixed(column, where)
     value = column[0].as_py()
     refuse(where, np.arange(1), f"label {value!r} has type {column.type}", "Use ids, names, or lists of either")
-
-
-def _refuse_mixed(column: pa.ChunkedArray, where: str) -> NoReturn:
-    """Name the first label of another type than the one of row 0; datasets keeps such columns as JSON strings."""
-    values = [[json.loads(v) for v in row] if isinstance(row, list) else json.loads(row) for row in column.to_pylist()]
-    kinds = [{type(v) for v in value} if isinstance(value, list) else type(value) for value in values]
-    row = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), 0)
-    problem = f"label {values[row]!r} is written in another way than {values[0]!r} in row 0"
-    refuse(where, np.array([row]), problem, "Write all labels the same way")
 
 
 def _integers(values: pa.ChunkedArray, rows: NDArray, where: str) -> NDArray:

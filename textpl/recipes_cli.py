@@ -54,11 +54,11 @@ def show(source: Source) -> None:
         from textpl.recipes.parsing import load_recipe, to_yaml
 
         loaded = load_recipe(source)
-        recipe, results = loaded.recipe, _results(loaded)
+        recipe, (results, refused) = loaded.recipe, _results(loaded)
     say(f"{loaded.name}{': ' if recipe.description else ''}{recipe.description}\n")
     lines = describe(recipe)
     if results is None:
-        lines.append(("Results", "none beside it"))
+        lines.append(("Results", refused or "none beside it"))
     else:
         lines += [("Results", _measured(recipe, results)), ("", told(results))]
         agreement = judge(recipe, results)
@@ -104,7 +104,9 @@ def diff(left: Source, right: Source) -> None:
     say("\nFrom A to B:" if found else "\nThe settings are the same.")
     for one in found:
         say(f"  {one.key}: {one.left} -> {one.right}")
-    for letter, loaded, measured in zip("AB", both, results, strict=True):
+    for letter, loaded, (measured, refused) in zip("AB", both, results, strict=True):
+        if refused:
+            say(f"\n{letter}: {refused}")
         if measured is not None:
             say(f"\n{letter} measured: {_measured(loaded.recipe, measured)}\n{told(measured)}")
         elif loaded.recipe.expected is not None:
@@ -147,19 +149,22 @@ def schema(
     say(str(out))
 
 
-def _results(loaded: LoadedRecipe) -> Results | None:
-    """Those beside a recipe of which it is the recipe.yaml; None if there are none."""
+def _results(loaded: LoadedRecipe) -> tuple[Results | None, str]:
+    """Those beside a recipe of which it is the recipe.yaml, if there are any; or why they are not its own."""
     from textpl.recipes.cards import check_same
-    from textpl.recipes.parsing import FILE_NAME
+    from textpl.recipes.parsing import FILE_NAME, RecipeError
     from textpl.recipes.results import read_results
 
     file = loaded.folder / FILE_NAME
     if not file.is_file() or file.read_text(encoding="utf-8-sig") != loaded.text:
-        return None
+        return None, ""
     results = read_results(loaded.folder)
-    if results is not None:
-        check_same(loaded.recipe, results)
-    return results
+    try:
+        if results is not None:
+            check_same(loaded.recipe, results)
+    except RecipeError as error:
+        return None, str(error)
+    return results, ""
 
 
 def _measured(recipe: Recipe, results: Results) -> str:

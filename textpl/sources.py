@@ -152,10 +152,12 @@ def _read_info(folder: Path) -> dict[str, Any]:
         return {}
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no valid JSON: {error}") from error
     if not isinstance(info, dict) or info.get("task") not in (None, "single", "multi"):
         raise ValueError(f'{path}: must be an object whose "task", if any, is "single" or "multi".')
+    if not isinstance(info.get("label_names", []), list):
+        raise ValueError(f'{path}: "label_names" must be a list.')
     return info
 
 

@@ -66,9 +66,12 @@ def detect(
         "swap_rate": model.swap_rate,
     }
     chance = lone_chances(labels, model)
+    once = given_once(labels)
+    chance[once] = np.minimum(chance[once], np.minimum(chance[labels == 1], 1).mean() if once.any() else 0)
     if model.swap_rate:
         places = confusions(model.text, labels)
         swapped = model.swap_rate * swap_chances(model.text, labels, places)
+        swapped[once] = 0
         info["log_odds"] = [np.log(x + np.float32(1e-12)) for x in (chance, swapped)]
         chance += swapped
         evidence["swap"] = swapped / np.maximum(chance, 1e-12)
@@ -89,6 +92,14 @@ def detect(
         partner=partner,
         info=info,
     )
+
+
+def given_once(labels: np.ndarray) -> np.ndarray:
+    """Cells whose label no other row has, bool, shape of `labels`: whoever judges them has never seen that label.
+
+    All evidence is against them, whether they are right or wrong: they are taken to be as often wrong as others.
+    """
+    return (labels == 1) & (labels.sum(axis=0, dtype=np.int64) == 1)
 
 
 def lone_chances(labels: np.ndarray, model: NoiseModel) -> np.ndarray:

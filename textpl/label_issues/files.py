@@ -25,7 +25,9 @@ from textpl.label_issues.review_formats import read_review
 from textpl.label_issues.telling import done
 from textpl.sources import open_source
 
+UNLABELLED = "unlabelled.parquet"  # beside the cleaned corpus: a folder of splits would be read with it
 INPUTS = "inputs.json"  # what a report was made from; written last, so a report without it is unfinished
+LEFT_OUT = "unlabelled_rows"  # in what a report says about itself
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Cleaned:
         """What was found and done, in a few lines."""
         # The report's own line about apply() is of its default thresholds.
         found = [line for line in self.report.summary().splitlines() if not line.startswith("apply():")]
+        if "unlabelled rows" in self.files:
+            found.append(f"Rows without a label, left out of all this: {self.report.about[LEFT_OUT]:,}.")
         return "\n".join([*found, f"In {self.files['cleaned corpus']}: {done(self.report, self.plan)}"])
 
 
@@ -73,6 +77,9 @@ def clean_files(
 ) -> Cleaned:
     """Examine the labels of one source and write a cleaned corpus, the report, and cells for a person to review.
 
+    Rows without a label (of lists, and of strings that hold several labels, an empty one says that none fits) are not
+    examined: they go as they are into `out`/unlabelled.parquet.
+
     Writes `out`/cleaned/train.parquet (or another split's name), `out`/report, `out`/review.csv and
     `out`/cleaning.json (`record.write_record`); a report that is there and was made from the same data is used again,
     and a queue that is there stays (the next is review-2.csv).
@@ -88,7 +95,7 @@ def clean_files(
         split: of a folder or of Hub data; default train.
         allow_test: clean held-out data.
         test: folder, file or Hub id with rows that must not be in `data`.
-        pred_probs: .npy, .npz, .csv or .parquet, out-of-sample, (rows, labels).
+        pred_probs: .npy, .npz, .csv or .parquet, out-of-sample, (rows, labels); rows without a label count.
         relabel: see `LabelReport.apply`, as for `drop` and `downweight`.
         drop: likewise.
         downweight: likewise.
@@ -122,6 +129,9 @@ def clean_files(
         "cells to review": _free(out / "review.csv"),
         "all numbers": out / "report",
     }
+    if len(rows.unlabelled):
+        files["unlabelled rows"] = out / UNLABELLED
+        rows.unlabelled.to_parquet(str(out / UNLABELLED))
     _write(cleaned, files["cleaned corpus"], "multi" if report.multi else "single", report.label_names)
     report.review_queue(budget).to_csv(files["cells to review"])
     rates = report.noise_rates()
@@ -148,7 +158,9 @@ def _examined(
     if settings.get("encoder") == "none":
         settings["encoder"] = None
     if pred_probs is not None:
-        settings["pred_probs"], names = read_probabilities(pred_probs, names, len(rows.given))
+        size = len(rows.given) + len(rows.unlabelled)
+        p, names = read_probabilities(pred_probs, names, size)
+        settings["pred_probs"] = p[rows.rows] if len(p) == size else p
         said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
     folder = out / "report"
     if (folder / INPUTS).exists():
@@ -171,6 +183,8 @@ def _examined(
         rows.dataset, text_column=rows.text_column, label_column=rows.label_column, label_names=list(names), **settings
     )
     report.split = rows.split
+    if len(rows.unlabelled):
+        report.about[LEFT_OUT] = len(rows.unlabelled)
     report.save(folder)
     told = {"data": rows.fingerprint(), "settings": said}
     (folder / INPUTS).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

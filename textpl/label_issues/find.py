@@ -20,6 +20,7 @@ from textpl.cleaning.result import Detection
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
+from textpl.embeddings.mapped import mapped_rows, principal_components
 from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, unit_rows
 from textpl.label_issues.columns import fingerprint
 from textpl.label_issues.inputs import column_texts, given_labels
@@ -134,6 +135,7 @@ def find_label_issues(
         problems,
         None if dataset is None or dataset.split is None else str(dataset.split),
         about,
+        None if vectors is None else principal_components(vectors[mapped_rows(len(vectors))]).astype(np.float16),
     )
 
 

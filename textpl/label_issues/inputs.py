@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from textpl.cleaning.inputs import encode_column, read_labels
 from textpl.corpus import check_text, declared_names
-from textpl.labels import arrow_column
+from textpl.labels import arrow_column, refuse_mixed
 
 
 def given_labels(
@@ -43,7 +43,9 @@ def given_labels(
     _check_column(dataset, column, "label_column")
     where = f"column {column!r}"
     declared = declared_names({"dataset": dataset}, column, names)
-    given, found = encode_column(arrow_column(dataset, column), where, declared)
+    values = arrow_column(dataset, column)
+    refuse_mixed(values, where)
+    given, found = encode_column(values, where, declared)
     _check_order(found, pred_probs, declared)
     return given, found
 

@@ -17,10 +17,18 @@ from datasets import Dataset, List, Value
 from textpl.cleaning.inputs import encode_column, find_delimiter, name_variants, split_labels
 from textpl.corpus import declared_names
 from textpl.label_issues.columns import fingerprint
-from textpl.labels import arrow_column, refuse
+from textpl.label_issues.tidying import (
+    chosen,
+    numbers_as_names,
+    one_column,
+    replaced,
+    suspicious,
+    with_texts,
+    without_blanks,
+)
+from textpl.labels import arrow_column, missing_labels, refuse_mixed
+from textpl.source_columns import check_columns
 from textpl.sources import open_source
-
-MADE_COLUMN = "labels"  # of several multi-hot columns
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,14 @@ class Labelled:
     """Rows with labels in one column.
 
     Attributes:
-        dataset: the rows; labels that were text or several columns are lists now.
+        dataset: the rows that have a label; labels that were text or several columns are lists now.
         text_column: its text.
         label_column: its labels.
         given: int8 (rows, labels) or int64 (rows,).
         label_names: name of every label.
         split: what the rows are called.
+        rows: int64 (rows,), number of each row in its source, from 0.
+        unlabelled: the rows of the source that have no label, as they were.
         notes: how the labels were understood, for the user to see.
     """
 
@@ -43,11 +53,14 @@ class Labelled:
     given: np.ndarray
     label_names: tuple[str, ...]
     split: str
+    rows: np.ndarray
+    unlabelled: Dataset
     notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """Same texts, labels and names: same 16 hex digits."""
-        about = repr((self.given.shape, self.label_names, fingerprint(self.dataset, self.text_column))).encode()
+        """Same texts, labels and names, and same rows without a label: same 16 hex digits."""
+        texts = [fingerprint(rows, self.text_column) for rows in (self.dataset, self.unlabelled)]
+        about = repr((self.given.shape, self.label_names, texts)).encode()
         return hashlib.sha256(about + np.ascontiguousarray(self.given).tobytes()).hexdigest()[:16]
 
 
@@ -67,30 +80,32 @@ def read_labelled(
         ValueError: for columns that are not there, and labels that cannot be read; row and remedy are named.
     """
     raw = open_source(source, splits=None if split is None else {"train": split})
-    dataset, notes = raw.splits["train"], []
+    whole = dataset = raw.splits["train"]
     if len(dataset) == 0:
         raise ValueError(f"{source} has no rows.")
     columns = [labels] if labels in dataset.column_names else [name.strip() for name in labels.split(",")]
-    if missing := [name for name in (text, *columns) if name not in dataset.column_names]:
-        remedy = "Say --text COLUMN and --labels COLUMN (or COLUMN,COLUMN,... of 0 and 1)"
-        raise ValueError(
-            f"{source} has no column {', '.join(map(repr, missing))}, but {dataset.column_names}. {remedy}."
-        )
-    names, column = raw.info.get("label_names"), columns[0]
+    check_columns(source, dataset, [("--text", text), *(("--labels", name) for name in columns)])
+    notes = _headings(dataset, (text, *columns))
+    names, column, rows = raw.info.get("label_names"), columns[0], np.arange(len(dataset))
     if len(columns) > 1:
-        dataset, column = _one_column(dataset, columns)
+        dataset, column = one_column(dataset, columns)
         names = columns
         notes.append(f"{len(columns)} columns of 0 and 1 are {len(columns)} labels, now in column {column!r}.")
     else:
-        dataset, one_each = _split_strings(dataset, column, delimiter, names, notes)
-        dataset = _merged(dataset, column, merge_variants, notes)
-        names = sorted(pc.unique(arrow_column(dataset, column)).to_pylist()) if one_each and not names else names
+        dataset, rows, names = _readable(dataset, column, delimiter, merge_variants, names, notes)
+    if not len(rows):
+        raise ValueError(f"{source}: no row has a label in column {column!r}, so there is nothing to clean.")
+    dataset = with_texts(dataset, text, notes)
     values, where = arrow_column(dataset, column), f"column {column!r}"
+    if len(rows) < len(whole):
+        where += " of the rows that have a label"
     declared = declared_names({"train": dataset}, column, names)
     given, label_names = encode_column(values, where, declared)
     file = Path(source).expanduser()
     called = split or (file.stem if file.is_file() else "train")
-    return Labelled(dataset, text, column, given, label_names, called, tuple(notes))
+    unlabelled = chosen(whole, np.setdiff1d(np.arange(len(whole)), rows))
+    notes += [*_left_out(rows, len(whole)), *suspicious(label_names, given)]
+    return Labelled(dataset, text, column, given, label_names, called, rows, unlabelled, tuple(notes))
 
 
 def read_probabilities(path: Path, label_names: Sequence[str], rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -129,26 +144,44 @@ def read_probabilities(path: Path, label_names: Sequence[str], rows: int) -> tup
     return table[numbers].to_numpy(np.float32), names
 
 
-def _one_column(dataset: Dataset, columns: Sequence[str]) -> tuple[Dataset, str]:
-    """Columns of 0 and 1 as lists in a new column, and its name."""
-    cells = np.zeros((len(dataset), len(columns)), np.int8)
-    for k, name in enumerate(columns):
-        arrow, remedy = arrow_column(dataset, name), "Write 0 or 1 (or true and false) in every row"
-        known = pa.types.is_integer(arrow.type) or pa.types.is_floating(arrow.type) or pa.types.is_boolean(arrow.type)
-        values = arrow.cast(pa.float64() if not pa.types.is_boolean(arrow.type) else pa.int8()) if known else arrow
-        bad = (
-            ~pc.fill_null(pc.is_in(values, value_set=pa.array([0, 1], values.type)), False).to_numpy()
-            if known
-            else [True]
-        )
-        if len(rows := np.flatnonzero(bad)):
-            refuse(f"column {name!r}", rows, f"the value is {arrow[int(rows[0])].as_py()!r}", remedy)
-        cells[:, k] = values.to_numpy()
-    made = MADE_COLUMN
-    while made in dataset.column_names:
-        made += "_"
-    array = pa.FixedSizeListArray.from_arrays(pa.array(cells.ravel()), len(columns))
-    return dataset.add_column(made, array, feature=List(Value("int8"), length=len(columns))), made
+def _headings(dataset: Dataset, columns: Sequence[str]) -> list[str]:
+    """A note on each column whose heading stands twice: pandas calls the second one NAME.1."""
+    twice = [name for name in columns if f"{name}.1" in dataset.column_names]
+    return [
+        f"There is a column {name!r} and a column '{name}.1' (a heading twice?): the first is read." for name in twice
+    ]
+
+
+def _readable(
+    dataset: Dataset, column: str, delimiter: str | None, merge: bool, names: Sequence[str] | None, notes: list[str]
+) -> tuple[Dataset, np.ndarray, Sequence[str] | None]:
+    """The rows that have a label, their numbers, and the names of all labels if they are known.
+
+    A blank string is no label where every string is one, and an empty list where strings hold several.
+    """
+    refuse_mixed(arrow_column(dataset, column), f"column {column!r}")
+    rows = np.flatnonzero(~pc.is_null(arrow_column(dataset, column), nan_is_null=True).to_numpy())
+    dataset, one_each = _split_strings(chosen(dataset, rows), column, delimiter, names, notes)
+    labelled = np.flatnonzero(~missing_labels(arrow_column(dataset, column)))
+    dataset, rows = chosen(dataset, labelled), rows[labelled]
+    if not len(rows):
+        return dataset, rows, names
+    dataset = _merged(without_blanks(dataset, column, notes), column, merge, notes)
+    if one_each and not names:
+        names = sorted(pc.unique(arrow_column(dataset, column)).to_pylist())
+    if not declared_names({"train": dataset}, column, names):
+        dataset, names = numbers_as_names(dataset, column, notes)
+    return dataset, rows, names
+
+
+def _left_out(rows: np.ndarray, size: int) -> list[str]:
+    """A note on the rows without a label, if there are any."""
+    if len(rows) == size:
+        return []
+    numbers = np.setdiff1d(np.arange(size), rows)
+    shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5:,} more" if len(numbers) > 5 else "")
+    problem = f"{len(numbers):,} of {size:,} rows have no label (row {shown}, counted from 0)"
+    return [f"{problem}: left out; row numbers are from here on those among the other {len(rows):,}."]
 
 
 def _split_strings(
@@ -162,10 +195,6 @@ def _split_strings(
         return dataset, False
     if delimiter == "":
         return dataset, True
-    if arrow.null_count:
-        refuse(
-            f"column {column!r}", np.flatnonzero(pc.is_null(arrow).to_numpy()), "no label", "Give one, or drop the row"
-        )
     values = arrow.to_pylist()
     starts = {value.strip()[0] for value in values if value.strip()}
     in_brackets = "[" in starts or (bool(starts) and starts <= set("({"))
@@ -181,8 +210,8 @@ def _split_strings(
     lists = split_labels(values, delimiter)
     if all(value.isdecimal() for row in lists for value in row) and (names or _multi_hot(lists)):
         ids = [[int(value) for value in row] for row in lists]
-        return _replaced(dataset, column, pa.array(ids, pa.list_(pa.int64())), List(Value("int64"))), False
-    return _replaced(dataset, column, pa.array(lists, pa.list_(pa.string())), List(Value("string"))), False
+        return replaced(dataset, column, pa.array(ids, pa.list_(pa.int64())), List(Value("int64"))), False
+    return replaced(dataset, column, pa.array(lists, pa.list_(pa.string())), List(Value("string"))), False
 
 
 def _multi_hot(lists: Sequence[Sequence[str]]) -> bool:
@@ -210,11 +239,5 @@ def _merged(dataset: Dataset, column: str, merge: bool, notes: list[str]) -> Dat
     values: list[Any] = arrow.to_pylist()
     if listed:
         values = [row and list(dict.fromkeys(variants.get(name, name) for name in row)) for row in values]
-        return _replaced(dataset, column, pa.array(values, pa.list_(pa.string())), List(Value("string")))
-    return _replaced(dataset, column, pa.array([variants.get(v, v) for v in values], pa.string()), Value("string"))
-
-
-def _replaced(dataset: Dataset, column: str, values: pa.Array, feature: Any) -> Dataset:
-    """With other values in one column; the other columns stay where they are."""
-    order = dataset.column_names
-    return dataset.remove_columns([column]).add_column(column, values, feature=feature).select_columns(order)
+        return replaced(dataset, column, pa.array(values, pa.list_(pa.string())), List(Value("string")))
+    return replaced(dataset, column, pa.array([variants.get(v, v) for v in values], pa.string()), Value("string"))

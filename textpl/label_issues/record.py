@@ -33,9 +33,10 @@ def write_record(
 
     Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `method`, `encoder`,
     `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
-    were flagged, relabelled, masked, downweighted and reviewed; `expected_errors` and `expected_right_changed`, the
-    share of all right labels that was relabelled or masked (null where the scores are not calibrated); `noise`, how
-    often each label is wrong; `versions`.
+    were flagged, relabelled, masked, downweighted and reviewed; `expected_errors`, `expected_right_flagged`,
+    the number of flagged cells that are right as given, and `expected_right_changed`, the share of all right labels
+    that was relabelled or masked (null where the scores are not calibrated); `noise`, how often each label is wrong;
+    `versions`.
 
     Args:
         folder: where to.
@@ -64,6 +65,7 @@ def write_record(
             "reviewed": len(report.decisions),
         },
         "expected_errors": round(report.expected_errors, 1) if report.calibrated else None,
+        "expected_right_flagged": _right(report) if report.calibrated else None,
         "expected_right_changed": round(plan.right_changed, 5) if report.calibrated else None,
         "noise": _noise(rates),
         "versions": {name: version(name) for name in PACKAGES},
@@ -71,6 +73,11 @@ def write_record(
     path = folder / RECORD
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def _right(report: LabelReport) -> float:
+    """Expected number of flagged cells whose given label is right."""
+    return round(float((1 - report.p_error[report.flagged]).sum(dtype=np.float64)), 1)
 
 
 def _noise(rates: RateEstimate | TransitionEstimate) -> dict[str, Any]:

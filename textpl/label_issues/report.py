@@ -42,6 +42,7 @@ class LabelReport:
         problems: other problems of the corpus; has `summary() -> list[str]` and `to_dict()`.
         split: name of the split, where the dataset does not say.
         about: how it was found, plain data.
+        points: float16 (mapped rows, any), embeddings of `textpl.embeddings.mapped.mapped_rows`, for a map.
         decisions: what people decided.
         cut: None for the automatic cut, else ("p", least p_error) or ("count", number of cells).
 
@@ -62,6 +63,7 @@ class LabelReport:
         problems: Any = None,
         split: str | None = None,
         about: dict[str, Any] | None = None,
+        points: np.ndarray | None = None,
         *,
         decisions: Sequence[Decision] = (),
         cut: tuple[str, float] | None = None,
@@ -73,6 +75,7 @@ class LabelReport:
         self.found, self.given, self.label_names = detection, given, tuple(label_names)
         self.dataset, self.text_column, self.label_column = dataset, text_column, label_column
         self.neighbors, self.problems, self.split, self.about = neighbors, problems, split, dict(about or {})
+        self.points = points
         self.decisions, self.cut = tuple(decisions), cut
         self.earlier: Earlier | None = None
         if dataset is not None:
@@ -319,7 +322,7 @@ class LabelReport:
     def _with(self, **changes: Any) -> LabelReport:
         settings = {"decisions": self.decisions, "cut": self.cut, **changes}
         where = (self.dataset, self.text_column, self.label_column, self.neighbors)
-        about = (self.problems, self.split, self.about)
+        about = (self.problems, self.split, self.about, self.points)
         return LabelReport(self.found, self.given, self.label_names, *where, *about, **settings)
 
     def _places(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

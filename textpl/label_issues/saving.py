@@ -24,7 +24,7 @@ def save_report(report: LabelReport, folder: Path) -> None:
     found = report.found
     arrays = {"given": report.given} | {name: getattr(found, name) for name in MAIN}
     arrays |= {f"evidence/{name}": array for name, array in found.evidence.items()}
-    optional = {"partner": found.partner, "neighbors": report.neighbors}
+    optional = {"partner": found.partner, "neighbors": report.neighbors, "points": report.points}
     arrays |= {name: array for name, array in optional.items() if array is not None}
     for name, value in found.info.items():
         if _has_arrays(value):
@@ -47,7 +47,7 @@ def save_report(report: LabelReport, folder: Path) -> None:
 
 
 def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]:
-    """Detection before review, the arrays `given` and `neighbors`, and the other arguments of `LabelReport`.
+    """Detection before review, the arrays `given`, `neighbors` and `points`, and the other arguments of `LabelReport`.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -64,7 +64,8 @@ def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]
     detection = Detection(**main, evidence=evidence, partner=arrays.get("partner"), info=info)
     told["decisions"] = [Decision(*decision) for decision in told["decisions"]]
     told["cut"] = told["cut"] and tuple(told["cut"])
-    return detection, {"given": arrays["given"], "neighbors": arrays.get("neighbors")}, told
+    kept = {name: arrays.get(name) for name in ("given", "neighbors", "points")}
+    return detection, kept, told
 
 
 def plain(info: dict[str, Any]) -> dict[str, Any]:

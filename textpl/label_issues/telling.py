@@ -32,12 +32,8 @@ def summary(report: LabelReport) -> str:
         lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
     worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
-    carried = int(report.given.sum()) if report.multi else len(report)
-    if report.calibrated and carried < FEW * len(report.label_names):
-        few = (
-            f"  on average fewer than {FEW} rows per label: probabilities are rough, and the errors may be a few times"
-        )
-        lines.append(f"{few} more or fewer than expected; review before labels are changed")
+    if warning := rough(report):
+        lines.append(f"  {warning}")
     if report.decisions:
         review = report.detection.info.get("review", {})
         lessons = review.get("lessons", 0)
@@ -49,6 +45,15 @@ def summary(report: LabelReport) -> str:
     loaded = isinstance(report.problems, dict)
     lines += report.problems.get("summary", []) if loaded else getattr(report.problems, "summary", list)()
     return "\n".join(lines)
+
+
+def rough(report: LabelReport) -> str | None:
+    """A warning where there are too few rows per label to believe the numbers; None where there are enough."""
+    carried = int(report.given.sum()) if report.multi else len(report)
+    if not report.calibrated or carried >= FEW * len(report.label_names):
+        return None
+    few = f"on average fewer than {FEW} rows per label: probabilities are rough, and the errors may be a few times"
+    return f"{few} more or fewer than expected; review before labels are changed"
 
 
 def done(report: LabelReport, todo: Plan) -> str:

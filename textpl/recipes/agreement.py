@@ -12,6 +12,7 @@ from textpl.recipes.schema import Recipe
 
 ROUNDING = 0.1  # points; recipes and reports give one decimal
 LEVEL = 0.95
+NOT_COMPARED = "Not compared with what the recipe expects: settings were changed."
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from textpl.cleaning.apply import SOURCES
 from textpl.recipes.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 from textpl.recipes.describing import describe, told, unpinned
+from textpl.recipes.measured import check_measured
 from textpl.recipes.method_settings import NO_METHOD
 from textpl.recipes.parsing import RecipeError, to_yaml
-from textpl.recipes.references import OWN_DATA
-from textpl.recipes.results import Results
+from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA
+from textpl.recipes.results import DataRead, Results
 from textpl.recipes.schema import Recipe
 
 TAG = "textpl-recipe"
@@ -80,6 +82,7 @@ def recipe_card(
     revision: str | None = None,
     license: str | None = None,
     there: Mapping[str, Any] | None = None,
+    beside: Collection[str] = (),
 ) -> str:
     """README.md for a recipe on the Hub.
 
@@ -90,13 +93,14 @@ def recipe_card(
         revision: commit that holds the recipe; the command is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
         there: metadata of the card that this one replaces.
+        beside: names of the data that go up with it, as the recipe calls them.
 
     Raises:
         RecipeError: if the results are of something else than the recipe.
     """
     if results is not None:
         check_same(recipe, results)
-    metadata = merged(there or {}, recipe_metadata(recipe, results, license))
+    metadata = merged(there or {}, recipe_metadata(recipe, results, license, beside))
     text = to_yaml(recipe)
     by_steps = "clean" in recipe.stages or recipe.compare.match == "steps"
     body = render(
@@ -105,34 +109,38 @@ def recipe_card(
         description=recipe.description,
         repo_id=repo_id,
         revision=revision,
-        about=describe(recipe),
+        about=describe(recipe, beside),
         match="in equally many steps" if by_steps else "at equal compute",
         text=text,
         fence=code_fence(text),
         results=results,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
         difference=difference(results) if results else "",
-        provenance=provenance(results) if results else [],
-        limits=limits(recipe, results),
+        provenance=provenance(recipe, results) if results else [],
+        limits=limits(recipe, results, beside),
         license=metadata.get("license"),
     )
     return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
 
 
-def with_metadata(card: str, recipe: Recipe, results: Results | None, *, license: str | None = None) -> str:
+def with_metadata(
+    card: str, recipe: Recipe, results: Results | None, *, license: str | None = None, beside: Collection[str] = ()
+) -> str:
     """A README that was written by hand, with the metadata by which the Hub finds recipes.
 
     Raises:
         RecipeError: if it starts with metadata that cannot be read.
     """
     given, text = split_card(card)
-    made = recipe_metadata(recipe, results, license)
+    made = recipe_metadata(recipe, results, license, beside)
     own = {key: value for key, value in given.items() if key not in ("tags", LISTED)}
     changed = {"license": license} if license is not None else {}
     return with_front_matter({**merged(given, made), **own, **changed}, text if given else f"\n{text}")
 
 
-def recipe_metadata(recipe: Recipe, results: Results | None, license: str | None) -> dict[str, Any]:
+def recipe_metadata(
+    recipe: Recipe, results: Results | None, license: str | None, beside: Collection[str] = ()
+) -> dict[str, Any]:
     """What the Hub files a recipe under, and what a search tells of it."""
     method = [] if recipe.method.name == NO_METHOD else [f"textpl-{recipe.method.name}"]
     listed = {"description": recipe.description} if recipe.description else {}
@@ -142,23 +150,34 @@ def recipe_metadata(recipe: Recipe, results: Results | None, license: str | None
         **({"license": license} if license else {}),
         "library_name": "textpl",
         "tags": ["textpl", TAG, *method, "text-classification"],
-        **({"datasets": [recipe.data.source]} if names_hub_data(recipe) else {}),
+        **({"datasets": [recipe.data.source]} if names_hub_data(recipe, beside) else {}),
         **({LISTED: listed} if listed else {}),
     }
 
 
-def names_hub_data(recipe: Recipe) -> bool:
-    """Whether the data of a recipe that needs nothing beside it is a dataset on the Hub."""
-    return not recipe.data.source.startswith("bundled:") and recipe.data.source.count("/") == 1
+def names_hub_data(recipe: Recipe, beside: Collection[str] = ()) -> bool:
+    """Whether the data of a recipe are a dataset on the Hub; `beside`, names of what lies beside it."""
+    source = recipe.data.source
+    return source not in beside and not source.startswith("bundled:") and source.count("/") == 1
+
+
+def data_read(recipe: Recipe, results: Results) -> str:
+    """Name of the data of the results: of files the last part, as nobody else has the folders."""
+    if results.data is None:
+        return "unknown"
+    source = results.data.source
+    on_hub = source == recipe.data.source and names_hub_data(recipe) and not source.endswith(DATA_SUFFIXES)
+    return source if on_hub or source.startswith("bundled:") else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
 
 
 def check_same(recipe: Recipe, results: Results) -> None:
-    """RecipeError if the results name another method than the recipe."""
+    """RecipeError if the results name another method than the recipe, or were measured with other settings."""
     if results.method.name and results.method.name != recipe.tried:
         raise RecipeError(
             f"results.json is of {results.method.name!r}, the recipe tries {recipe.tried!r}: share the folder that "
             "textpl run wrote, or take the results out."
         )
+    check_measured(recipe, results.settings)
 
 
 def difference(results: Results) -> str:
@@ -169,12 +188,14 @@ def difference(results: Results) -> str:
     return f"**{told(results)}** ({level}).{more}"
 
 
-def provenance(results: Results) -> list[tuple[str, str]]:
+def provenance(recipe: Recipe, results: Results) -> list[tuple[str, str]]:
     """Which data were read and what was done to the labels, as pairs of a heading and a line of plain text."""
     found: list[tuple[str, str]] = []
     if results.data is not None:
         at = f" at {results.data.revision}" if results.data.revision else ""
-        found.append(("Data read", f"{results.data.source}{at}"))
+        found.append(("Data read", f"{data_read(recipe, results)}{at}"))
+        if rows := _rows(recipe, results.data):
+            found.append(("Rows", rows))
     if results.versions:
         found.append(("Made with", ", ".join(f"{name} {value}" for name, value in results.versions.items())))
     if results.recipe_source:
@@ -186,6 +207,13 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         by = _words(results.labels, "method") + _words(results.labels, "encoder", before=" on ")
         found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings{by and ' by '}{by}"))
     return found
+
+
+def _rows(recipe: Recipe, data: DataRead) -> str:
+    """How many rows were labelled, in the pool and in the test; several numbers where the seeds differ."""
+    kinds = [("labeled", "labelled"), *([("pool", "in the pool")] if recipe.has_pool else []), ("test", "to test on")]
+    counts = {told: dict.fromkeys(f"{s.sizes[kind]:,}" for s in data.splits if kind in s.sizes) for kind, told in kinds}
+    return ", ".join(f"{' or '.join(numbers)} {told}" for told, numbers in counts.items() if numbers)
 
 
 def _words(reports: Sequence[Mapping[str, Any]], key: str, before: str = "") -> str:
@@ -206,15 +234,16 @@ def _actions(results: Results) -> list[str]:
     return [f"{counts} {name}" for name, found in done.items() if (counts := _counts(found, "cells"))]
 
 
-def limits(recipe: Recipe, results: Results | None) -> list[str]:
-    """What the results do not say."""
-    found = ["Results are of these rows, this model and this budget; on other text, run it there."]
-    if loose := unpinned(recipe):
-        found.append(f"Not pinned: {' and '.join(loose)}. What is read may change after the results were made.")
+def limits(recipe: Recipe, results: Results | None, beside: Collection[str] = ()) -> list[str]:
+    """What the results do not say; `beside`, names of what lies beside the recipe and cannot change unnoticed."""
+    found = ["Results are of these rows, this model and this budget; on other text, run it there."] if results else []
+    if loose := unpinned(recipe, beside):
+        since = " after the results were made" if results else ""
+        found.append(f"Not pinned: {' and '.join(loose)}. What is read may change{since}.")
     if results is not None and results.data is not None:
-        named = recipe.data.source
-        if named != OWN_DATA and results.data.source.rstrip("/").split("/")[-1] != named.rstrip("/").split("/")[-1]:
-            found.append(f"Measured on {results.data.source}, which is not the data that the recipe names ({named}).")
+        named, read = recipe.data.source, data_read(recipe, results)
+        if named != OWN_DATA and read.split("/")[-1] != named.rstrip("/").split("/")[-1]:
+            found.append(f"Measured on {read}, which is not the data that the recipe names ({named}).")
     if recipe.noise is not None:
         found.append("Wrong labels were put in on purpose: real errors are of other kinds.")
     if results is not None and len(results.method.seeds) < ENOUGH_SEEDS:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import Results
 from textpl.recipes.schema import DataSettings, Recipe
 
 
-def describe(recipe: Recipe) -> list[tuple[str, str]]:
-    """What a recipe does, as pairs of a heading and a line of plain text."""
+def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, str]]:
+    """What a recipe does, as pairs of a heading and a line of plain text; `beside`, names of what lies beside it."""
     data, split, model = recipe.data, recipe.split, recipe.model
     rows = f"{split.labels_per_class} per class" if split.labels_per_class is not None else f"{split.labeled} in all"
     pool = f", pool of {'all other' if split.pool is None else f'{split.pool:,}'} rows" if recipe.has_pool else ""
@@ -16,7 +18,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         f"{recipe.train.max_steps:,} steps" if recipe.train.max_steps else f"{recipe.train.num_train_epochs:g} epochs"
     )
     return [
-        ("Data", _data(data)),
+        ("Data", _data(data, beside)),
         ("Labelled rows", f"{rows}{pool}"),
         ("Model", model.name + _pin(model.revision, model.name) + _layers(model.layers)),
         ("Tries", f"{recipe.tried}, stages {' then '.join(recipe.stages)}"),
@@ -28,17 +30,20 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     ]
 
 
-def _data(data: DataSettings) -> str:
+def _data(data: DataSettings, beside: Collection[str]) -> str:
+    if data.source in beside:
+        return f"{data.source}, beside the recipe"
     if data.source == OWN_DATA:
         return "to be named with --data" + (f", labels in column {data.label}" if data.label else "")
     return data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)
 
 
-def unpinned(recipe: Recipe) -> list[str]:
-    """Keys of what a recipe reads from the Hub without saying at which commit."""
+def unpinned(recipe: Recipe, beside: Collection[str] = ()) -> list[str]:
+    """Keys of what a recipe reads from the Hub without saying at which commit; not of what lies `beside` it."""
     source = recipe.data.source
-    data = recipe.data.revision is None and source != OWN_DATA and not source.startswith("bundled:")
-    return ["data.revision"] * data + ["model.revision"] * (recipe.model.revision is None)
+    elsewhere = source != OWN_DATA and not source.startswith("bundled:") and source not in beside
+    model = recipe.model.revision is None and recipe.model.name not in beside
+    return ["data.revision"] * (elsewhere and recipe.data.revision is None) + ["model.revision"] * model
 
 
 def told(results: Results) -> str:

@@ -41,7 +41,7 @@ def differences(left: Recipe, right: Recipe) -> list[Difference]:
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """Dotted key -> value, with the defaults of recipe and method."""
-    found = dict(_flat(recipe.model_dump(by_alias=True, exclude=LEFT_OUT)))
+    found = dict(flat(recipe.model_dump(by_alias=True, exclude=LEFT_OUT)))
     method = found.pop("method", None)
     if method is not None:  # the short form
         found["method.name"] = method
@@ -60,13 +60,14 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 def _stated(recipe: Recipe) -> Iterator[str]:
     """The keys that are not at their defaults."""
     stated = recipe.model_dump(by_alias=True, exclude=LEFT_OUT, exclude_defaults=True)
-    yield from ("method.name" if key == "method" else key for key, _ in _flat(stated))
+    yield from ("method.name" if key == "method" else key for key, _ in flat(stated))
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key -> value of nested data."""
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 
@@ -74,14 +75,14 @@ def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 def _told(settings: Mapping[str, Any], key: str, stated: set[str]) -> str:
     if key not in settings:
         return ABSENT
-    text = _word(settings[key])
+    text = word(settings[key])
     return text if key in stated else f"{text} (default)"
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """A value as a recipe has it; of a schedule or view by default its name."""
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_word, value)) + "]"
+        return "[" + ", ".join(map(word, value)) + "]"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     names = {make: name for made_by in CHOICES.values() for name, make in made_by.items()}

@@ -1,21 +1,23 @@
-"""What a run would download, write and take, found out without doing any of it."""
+"""What a run would read, download, write and take, found out without training, keeping or writing anything."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from textpl.models import resolve_model
+from textpl.progress import quiet_datasets
 from textpl.recipes.downloads import Download, of_dataset, of_model, of_recipe
+from textpl.recipes.noisy_corpus import with_truth
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
+from textpl.recipes.reading import draw_split, read_data
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.schema import Recipe
 from textpl.recipes.step_time import seconds_per_batch
 from textpl.sources import BUNDLED
+from textpl.splits import Split
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class DryRun:
             accepted) to the dearest; None if unknown.
         unknown: why there is no time.
         remark: on the steps.
+        rows: of the first seed, in words; empty if the data are not here.
     """
 
     reads: tuple[Download, ...]
@@ -42,6 +45,7 @@ class DryRun:
     seconds: tuple[float, float] | None
     unknown: str
     remark: str = ""
+    rows: str = ""
 
     def lines(self, max_length: int) -> list[str]:
         """All of it in words."""
@@ -58,6 +62,7 @@ class DryRun:
         return [
             "Would read:",
             *(f"  {one.what}: {one.name}, {one.told()}" for one in self.reads),
+            f"Would use: {self.rows or 'not known, nor whether there are enough rows: the data are not here'}",
             f"Would download: {told_bytes(sum(known))}{missing}",
             f"Would write: {self.folder}, model/ {size}; results, report and pictures are small",
             f"Would train: {self.trainings} models{steps}",
@@ -69,17 +74,25 @@ class DryRun:
 def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds: list[int] | None = None) -> DryRun:
     """Find out what a run would do; a model that is here is timed for a few batches of random tokens.
 
+    Data that are here are read, and the rows of the first seed are drawn.
+
     Args:
         loaded: the recipe.
         out: folder that the run would write.
         data: folder or file to read instead of the recipe's `data.source`.
         seeds: instead of the recipe's.
+
+    Raises:
+        RecipeError: if nobody names data.
+        FileNotFoundError: as a run would, for data that are here.
+        ValueError: likewise.
     """
     recipe = loaded.recipe
     reads = (*of_recipe(loaded.folder), _data(loaded, data), *_models(loaded))
     model = next(one for one in reads if one.what == "model")
-    steps = _steps(loaded, data)
     chosen = seeds or recipe.seeds
+    split = _split(loaded, data, chosen[0])
+    steps = _steps(recipe, split)
     trainings = (3 if _has_reference(recipe) else 2) * len(chosen)
     seconds, unknown = None, ""
     if steps is None:
@@ -93,7 +106,8 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
     remark = (
         "; labels-only takes as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
     )
-    return DryRun(reads, out, model.size, trainings, steps, seconds, unknown, remark)
+    rows = "" if split is None else _told_rows(recipe, split)
+    return DryRun(reads, out, model.size, trainings, steps, seconds, unknown, remark, rows)
 
 
 def told_bytes(size: int) -> str:
@@ -154,34 +168,34 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def _steps(loaded: LoadedRecipe, data: Path | None) -> int | None:
+def _split(loaded: LoadedRecipe, data: Path | None, seed: int) -> Split | None:
+    """The rows of a seed if the data are here; labels are as they are, without noise that the recipe puts in."""
+    source = loaded.recipe.data.source
+    if data is None and not source.startswith(BUNDLED) and not isinstance(loaded.locate(source), Path):
+        return None
+    with quiet_datasets():
+        corpus = read_data(loaded, data)
+        if loaded.recipe.data.truth is not None:
+            corpus = with_truth(loaded, corpus)
+        return draw_split(loaded.recipe, corpus, seed)
+
+
+def _told_rows(recipe: Recipe, split: Split) -> str:
+    parts = [(split.labeled, "labelled"), (split.dev, "dev"), (split.pool, "unlabelled"), (split.test, "test")]
+    shown = [(rows, what) for rows, what in parts if rows is not None and (what != "unlabelled" or recipe.has_pool)]
+    return ", ".join(f"{len(rows):,} {what}" for rows, what in shown) + f" rows (seed {split.seed})"
+
+
+def _steps(recipe: Recipe, split: Split | None) -> int | None:
     """Optimizer steps of a training with the method."""
-    train, split = loaded.recipe.train, loaded.recipe.split
+    train = recipe.train
     if train.max_steps is not None:
         return train.max_steps
-    rows = split.labeled
+    rows = recipe.split.labeled if split is None else len(split.labeled)
     if rows is None:
-        labels = _label_count(data if data is not None else loaded.locate(loaded.recipe.data.source))
-        if labels is None or split.labels_per_class is None:
-            return None
-        rows = split.labels_per_class * labels
+        return None
     batches = math.ceil(rows / train.per_device_train_batch_size)
     return math.ceil((train.num_train_epochs or 0) * math.ceil(batches / train.gradient_accumulation_steps))
-
-
-def _label_count(source: Path | str) -> int | None:
-    """Labels of data that are here, if their info.json names them."""
-    if isinstance(source, str):
-        if not source.startswith(BUNDLED):
-            return None
-        source = Path(str(resources.files("textpl.data"))) / source.removeprefix(BUNDLED)
-    file = source / "info.json"
-    try:
-        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (ValueError, RecursionError):  # zeros stand for a file on the Hub; a stranger's may hold anything
-        return None
-    names = told.get("label_names") if isinstance(told, dict) else None
-    return len(names) if isinstance(names, list) and names else None
 
 
 def _has_reference(recipe: Recipe) -> bool:

@@ -23,9 +23,10 @@ from huggingface_hub.hf_api import RepoFile
 
 from textpl.recipes.card_text import signer
 from textpl.recipes.cards import recipe_card, with_metadata
+from textpl.recipes.data_beside import is_data, load_to_push
 from textpl.recipes.describing import unpinned
 from textpl.recipes.hub_errors import clear_errors
-from textpl.recipes.hub_files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push, is_data
+from textpl.recipes.hub_files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push
 from textpl.recipes.hub_repos import (
     SCHEME,
     Pushed,
@@ -80,7 +81,7 @@ def push(
         private: nobody else may see it; never turns a public repository into a private one.
         revision: branch to push to instead of main.
         license: identifier on the Hub for the card, such as apache-2.0.
-        with_data: also the jsonl or parquet files beside the recipe that it names.
+        with_data: also the data beside the recipe that it names; for a run's folder, beside the recipe that was run.
         overwrite_card: replace a card on the Hub that was edited by hand.
         dry_run: change nothing, ask nobody.
 
@@ -90,19 +91,27 @@ def push(
     """
     folder = Path(folder)
     target = Target(parsed_name(repo_id), "recipe", private, revision, overwrite_card)
-    files = files_to_push(folder, with_data=with_data, token=get_token())
-    recipe = load_recipe(folder).recipe
+    wanted = load_to_push(folder)
+    files = files_to_push(wanted, with_data=with_data, token=get_token())
+    recipe, data = wanted.loaded.recipe, sorted(name for name in files if is_data(name))
+    beside = (recipe.data.source,) if data else ()
     results = parse_results(_content(files[RESULTS])) if RESULTS in files else None
 
     def card(commit: str | None, there: Mapping[str, Any]) -> str:
-        wanted = license or there.get("license")
-        return recipe_card(recipe, results, repo_id=target.repo_id, revision=commit, license=wanted, there=there)
+        terms = license or there.get("license")
+        return recipe_card(
+            recipe, results, repo_id=target.repo_id, revision=commit, license=terms, there=there, beside=beside
+        )
 
     own = _content(files[CARD]).decode("utf-8-sig") if CARD in files else None
     made = own is None or signer(own) is not None
-    text = card(None, {}) if own is None or made else with_metadata(own, recipe, results, license=license)
+    text = (
+        card(None, {}) if own is None or made else with_metadata(own, recipe, results, license=license, beside=beside)
+    )
     files[CARD] = text.encode()
-    notes = tuple(f"{key} is not set: the recipe will read whatever is newest" for key in unpinned(recipe))
+    notes = tuple(f"{key} is not set: the recipe will read whatever is newest" for key in unpinned(recipe, beside))
+    if data and not private:
+        notes += (f"the texts in {', '.join(data)} go up: make sure that they may be shared, or use --private",)
     sizes = {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in files.items()}
     if dry_run:
         return Pushed(target.repo_id, None, sizes, notes, card=text)

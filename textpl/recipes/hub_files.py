@@ -7,23 +7,27 @@ import mmap
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from textpl.recipes.parsing import FILE_NAME, MAX_BYTES, LoadedRecipe, RecipeError, load_recipe, parse_recipe, to_yaml
-from textpl.recipes.references import locate
-from textpl.recipes.schema import Recipe
+from textpl.recipes.data_beside import (
+    DATA_BYTES,
+    RUN_HEADER,
+    ToPush,
+    data_to_push,
+    is_data,
+    local_references,
+    readable,
+    regular_file,
+)
+from textpl.recipes.parsing import FILE_NAME, MAX_BYTES, RecipeError, parse_recipe, to_yaml
 from textpl.recipes.yaml_text import Document
-from textpl.sources import READABLE
 
 CARD, RESULTS, PICTURE = "README.md", "results.json", "comparison.png"
 # The files of a recipe and how many bytes each may have.
 SIZES = {FILE_NAME: MAX_BYTES, CARD: 2**20, RESULTS: 2**24, PICTURE: 2**24}
-DATA_BYTES = 2**31  # of all data files together
 MAX_FILES = 10_000  # in a repository
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_DATA_PATH = re.compile(rf"(?:{_NAME}/){{0,3}}(?:{_NAME}\.(?:jsonl|parquet)|info\.json)")
 # What `save_pretrained` of models and tokenizers writes; never a pickle.
 _MODEL_FILE = re.compile(
     r"(generation_)?config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
@@ -38,13 +42,6 @@ _TOKENS = (
 )  # fmt: skip
 _OWN_PATH = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]")
 _INNER_PATH = re.compile(r"""(?<=[\s\[{,'"])(?:~|\.\.|[A-Za-z]:)?[/\\][^,\]}'"]*""")
-# What `run` writes above a recipe: a fingerprint, and the place of the data on that machine.
-_RUN_HEADER = re.compile(r"\A# data [^\n]*\n")
-
-
-def is_data(path: str) -> bool:
-    """Whether a path in a repository may be data of a recipe: jsonl, parquet or info.json, at most three folders in."""
-    return _DATA_PATH.fullmatch(path) is not None
 
 
 def is_model_file(name: str) -> bool:
@@ -52,50 +49,39 @@ def is_model_file(name: str) -> bool:
     return _MODEL_FILE.fullmatch(name) is not None
 
 
-def files_to_push(folder: Path, *, with_data: bool = False, token: str | None = None) -> dict[str, bytes | Path]:
+def files_to_push(wanted: ToPush, *, with_data: bool = False, token: str | None = None) -> dict[str, bytes | Path]:
     """The files of a recipe that go up, by their path in the repository; small ones as they are published.
 
     Paths of this machine are taken out of `recipe.yaml` and `results.json` where `run` wrote them. A recipe that
     extends others goes up written out: its parents may be elsewhere, and may change.
 
     Args:
-        folder: with recipe.yaml.
+        wanted: from `load_to_push`.
         with_data: also the data beside the recipe that it names.
         token: must not be in any of them.
 
     Raises:
-        RecipeError: for an invalid recipe, one that needs local files that do not go up, a symbolic link, a file that
-            is too large, or one that holds a secret.
+        RecipeError: for one that needs local files that do not go up, a symbolic link, a file that is too large, or one
+            that holds a secret.
     """
-    if not (folder / FILE_NAME).is_file():
-        raise RecipeError(f"The folder {folder} holds no {FILE_NAME}.")
-    loaded = load_recipe(folder)
+    loaded = wanted.loaded
     files: dict[str, bytes | Path] = {}
     for name, most in SIZES.items():
-        if (folder / name).exists() or (folder / name).is_symlink():
-            files[name] = published(name, regular_file(folder / name, most).read_bytes())
+        path = loaded.folder / name
+        if path.exists() or path.is_symlink():
+            files[name] = published(name, regular_file(path, most).read_bytes())
     if "extends" in Document(FILE_NAME).read(loaded.text):
         files[FILE_NAME] = to_yaml(loaded.recipe).encode()
-    files |= _local_data(loaded, with_data)
+    if wanted.models:
+        key, path = next(iter(wanted.models.items()))
+        raise RecipeError(
+            f"{key}: {path.name} lies beside the recipe, and models do not go up with it. Push the model (its Trainer "
+            "has push_to_hub) and name it by its id."
+        )
+    files |= data_to_push(wanted, with_data)
     for name, content in files.items():
         refuse_secrets(name, content, token)
     return files
-
-
-def local_references(recipe: Recipe, folder: Path) -> dict[str, Path]:
-    """Key -> path of what a recipe reads beside it."""
-    teachers = recipe.method.settings.get("teacher") or ()
-    named: dict[str, Any] = {
-        "data.source": recipe.data.source,
-        "model.name": recipe.model.name,
-        "label.encoder": recipe.label.encoder,
-        "clean.encoder": recipe.clean.encoder,
-        **({"noise.encoder": recipe.noise.encoder} if recipe.noise else {}),
-        **{f"method.teacher {name}": name for name in ([teachers] if isinstance(teachers, str) else teachers)},
-    }
-    named = {key: name for key, name in named.items() if name != "lsa" and not name.startswith("bundled:")}
-    found = {key: locate(name, folder) for key, name in named.items()}
-    return {key: path for key, path in found.items() if isinstance(path, Path)}
 
 
 def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
@@ -119,7 +105,7 @@ def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
             raise RecipeError(f"The repository holds names that exclude each other: {error}.") from None
         recipe = parse_recipe(text, folder=folder)
         source = local_references(recipe, folder).get("data.source")
-        beside = _readable(source) if source is not None else ()
+        beside = readable(source) if source is not None else ()
         data = [path.relative_to(folder).as_posix() for path in beside]
     for name, most in SIZES.items():
         if sizes.get(name, 0) > most:
@@ -132,58 +118,6 @@ def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
     return [name for name in SIZES if name in sizes and name != FILE_NAME] + data
 
 
-def _local_data(loaded: LoadedRecipe, with_data: bool) -> dict[str, bytes | Path]:
-    references = local_references(loaded.recipe, loaded.folder)
-    source = references.pop("data.source", None)
-    if references:
-        key, path = next(iter(references.items()))
-        raise RecipeError(
-            f"{key}: {path.name} lies beside the recipe, and models do not go up with it. Push the model (its Trainer "
-            "has push_to_hub) and name it by its id."
-        )
-    if source is None:
-        return {}
-    if not with_data:
-        raise RecipeError(
-            f"data.source: {loaded.recipe.data.source} lies beside the recipe and would not go up: push with "
-            "--with-data, or name a Hub id."
-        )
-    if not source.is_relative_to(loaded.folder):
-        raise RecipeError(
-            f"data.source: {source.name} lies beside a parent: name its Hub id, or copy it to the recipe."
-        )
-    found: dict[str, bytes | Path] = {}
-    for path in _readable(source):
-        name = path.relative_to(loaded.folder).as_posix()
-        if not is_data(name):
-            raise RecipeError(f"{name}: data goes up as jsonl or parquet, with plain names and in at most 3 folders.")
-        found[name] = regular_file(path, DATA_BYTES)
-    if sum(path.stat().st_size for path in found.values() if isinstance(path, Path)) > DATA_BYTES:
-        raise RecipeError("The data is too large for a recipe: push it as a dataset and name its id.")
-    return found
-
-
-def _readable(source: Path) -> Iterator[Path]:
-    """The files that reading a source opens."""
-    if source.is_file():
-        yield source
-    elif source.is_dir():
-        yield from (path for path in sorted(source.iterdir()) if path.suffix in READABLE)
-
-
-def regular_file(path: Path, most: int) -> Path:
-    """The path of a file that may go up.
-
-    Raises:
-        RecipeError: for a link, a folder or more than `most` bytes.
-    """
-    if path.is_symlink() or not path.is_file():
-        raise RecipeError(f"{path} is a link or no file; only files go up. Put a copy there.")
-    if path.stat().st_size > most:
-        raise RecipeError(f"{path} has {path.stat().st_size:,} bytes; at most {most:,} go up.")
-    return path
-
-
 def published(name: str, content: bytes) -> bytes:
     """A file as it goes up: without what `run` wrote about the machine.
 
@@ -191,7 +125,7 @@ def published(name: str, content: bytes) -> bytes:
         RecipeError: for results that are no JSON.
     """
     if name == FILE_NAME:
-        return _RUN_HEADER.sub("", content.decode("utf-8-sig").replace("\r\n", "\n")).encode()
+        return RUN_HEADER.sub("", content.decode("utf-8-sig").replace("\r\n", "\n")).encode()
     return published_json(name, content) if name == RESULTS else content
 
 

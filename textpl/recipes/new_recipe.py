@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
 EXAMPLE = "bundled:sentiment"
+_PIN = "  # revision: COMMIT  # pin it before you share: others then read what you read"
 LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
 
 
@@ -26,13 +28,15 @@ LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
 class _Data:
     """What is known of the data."""
 
-    source: str
+    source: str  # as the recipe calls them
     text: str | None
     label: str | None
     multi: bool
     rows: int | None = None  # in train; None if they were not read
     smallest: int | None = None  # rows of the rarest class
     has_test: bool = True
+    inside: bool = False  # they lie in the recipe's folder already
+    notes: tuple[str, ...] = ()  # for the user
 
 
 def new_recipe(
@@ -48,7 +52,8 @@ def new_recipe(
     """Write recipe.yaml and a schema for editors into a folder.
 
     Data on this machine is read to find its columns and to choose how many rows are labelled; if it lies elsewhere it
-    is copied into the folder, as a recipe names only what lies beside it. A data set on the Hub is named, not read.
+    is copied into the folder, as a recipe names only what lies beside it; tables that are no parquet become jsonl, and
+    strings that hold several labels become lists. A data set on the Hub is named, not read.
 
     Args:
         folder: may exist, without a recipe.
@@ -57,7 +62,7 @@ def new_recipe(
         label: name of the label column; default: found.
         task: "single" or "multi" label; default: found, single for what is not read.
         method: one of `textpl.METHODS`; default: the recipe's default.
-        stages: such as ["label", "train"]; default: ["train"].
+        stages: such as ["clean", "train"]; default: ["label", "train"], with a method ["train"].
 
     Returns:
         Lines for the user: what was written, and what was found.
@@ -67,69 +72,64 @@ def new_recipe(
         ValueError: for data that cannot be read, or columns that are not clear.
         FileNotFoundError: for data that is not there.
     """
-    file = folder / FILE_NAME
-    if file.exists():
-        raise RecipeError(f"{file} is there already: choose another folder, or change that file.")
-    found = _look_at(data or EXAMPLE, text, label, task)
-    # Valid as an experiment before anything is written.
-    parse_recipe(_written(folder, found, EXAMPLE, method, stages), folder=folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    source, notes = _beside(folder, found.source)
-    written = _written(folder, found, source, method, stages)
-    parse_recipe(written, folder=folder)
-    (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
-    file.write_text(written, encoding="utf-8")
+    if (folder / FILE_NAME).exists():
+        raise RecipeError(f"{folder / FILE_NAME} is there already: choose another folder, or change that file.")
+    # Nothing is in the folder unless all is well.
+    with tempfile.TemporaryDirectory() as place:
+        staging = Path(place)
+        found = _look_at(data or EXAMPLE, text, label, task, folder, staging)
+        written = _written(folder, found, method, stages)
+        parse_recipe(written, folder=folder if found.inside else staging)
+        (staging / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+        (staging / FILE_NAME).write_text(written, encoding="utf-8")
+        made = sorted(staging.iterdir())
+        if taken := [name for path in made if path.name != SCHEMA_FILE and (name := folder / path.name).exists()]:
+            raise RecipeError(f"{taken[0]} is there already and would be overwritten: choose another folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in made:
+            shutil.move(path, folder / path.name)
     columns = f"text from column {found.text!r}, labels from {found.label!r}"
     read = [f"{columns}, {found.rows:,} rows"] if found.rows is not None else [f"{found.source} was not read"]
-    return [str(file), *read, *notes]
+    return [str(folder / FILE_NAME), *read, *found.notes]
 
 
-def _look_at(source: str, text: str | None, label: str | None, task: str | None) -> _Data:
-    local = source.startswith("bundled:") or Path(source).expanduser().exists()
-    if not local:
+def _look_at(source: str, text: str | None, label: str | None, task: str | None, folder: Path, staging: Path) -> _Data:
+    """Read the data; those that the folder of the recipe needs a copy of are then in `staging`."""
+    path, bundled = Path(source).expanduser(), source.startswith("bundled:")
+    if not bundled and not path.exists():
         if source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
         return _Data(source, text, label, task == "multi")
-    from textpl.corpus import TASKS, find_columns, read_corpus
+    from textpl.corpus import TASKS, read_corpus
     from textpl.labels import MULTI, label_array
+    from textpl.recipes.own_data import choose_columns, copy_data, label_delimiter
     from textpl.sources import open_source
 
-    try:
-        text, label = find_columns(open_source(source).splits["train"], text, label)
-        corpus = read_corpus(source, text_column=text, label_column=label, problem_type=TASKS[task] if task else None)
-    except ValueError as error:
-        hint = " Here: --text NAME, --label NAME." if "_column=" in str(error) else ""
-        raise ValueError(f"{error}{hint}") from error
+    raw = open_source(source)
+    text, label, notes = choose_columns(raw.splits["train"], text, label)
+    delimiter = None
+    if not bundled and task != "single":
+        delimiter = label_delimiter(raw.splits["train"], label, raw.info.get("label_names") or ())
+    inside = not bundled and delimiter is None and path.resolve().is_relative_to(folder.resolve())
+    name, reads = source, source if bundled else str(path)
+    if inside:
+        name = path.resolve().relative_to(folder.resolve()).as_posix()
+    elif not bundled:
+        copy = copy_data(path, staging, label, delimiter)
+        name, reads = copy.name, str(copy)
+        size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
+        notes.append(f"copied to {folder / name}, {size / 2**20:.1f} MiB")
+        if delimiter is not None:
+            notes.append(f"labels in column {label!r} were several in one string; they are lists now")
+    corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=TASKS[task] if task else None)
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
-    return _Data(
-        source, text, label, multi, len(corpus.train), int(counts[counts > 0].min()), has_test=corpus.test is not None
-    )
+    smallest, has_test = int(counts[counts > 0].min()), corpus.test is not None
+    return _Data(name, text, label, multi, len(corpus.train), smallest, has_test, inside, tuple(notes))
 
 
-def _beside(folder: Path, source: str) -> tuple[str, list[str]]:
-    """What a recipe in the folder calls the data; files from elsewhere are copied."""
-    path = Path(source).expanduser()
-    if source.startswith("bundled:") or not path.exists():
-        return source, []
-    if path.resolve().is_relative_to(folder.resolve()):
-        return path.resolve().relative_to(folder.resolve()).as_posix(), []
-    from textpl.sources import READABLE
-
-    files = [path] if path.is_file() else [f for f in sorted(path.iterdir()) if f.is_file() and f.suffix in READABLE]
-    target = folder / ("data" if path.is_dir() else f"train{path.suffix}")
-    if target.exists():
-        raise RecipeError(f"{target} is there already, where a copy of {path} would go: choose another folder.")
-    for file in files:
-        copy = target / file.name if path.is_dir() else target
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(file, copy)
-    size = sum(file.stat().st_size for file in files)
-    return target.name, [f"copied {len(files)} file(s), {size / 2**20:.1f} MiB, to {target}"]
-
-
-def _written(folder: Path, data: _Data, source: str, method: str | None, stages: Sequence[str] | None) -> str:
+def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str] | None) -> str:
     from textpl import __version__
 
     major, minor = __version__.split(".")[:2]
@@ -140,12 +140,16 @@ def _written(folder: Path, data: _Data, source: str, method: str | None, stages:
         f'textpl: ">={major}.{minor}"',
         "description: What is classified, and what is tried.",
         "data:",
-        f"  source: {_scalar(source)}  # files beside this one, a Hub id, or bundled:NAME",
+        f"  source: {_scalar(data.source)}  # files beside this one, a Hub id, or bundled:NAME",
+        *([_PIN] if data.rows is None else []),
         *([f"  text: {_scalar(data.text)}"] if data.text else []),
         *([f"  label: {_scalar(data.label)}"] if data.label else []),
         *_split(data, stages or ()),
-        f"model: {{name: {DEFAULT_MODEL}, max_length: 128}}  # max_length: tokens of a text",
-        *_tried(method, stages),
+        "model:",
+        f"  name: {DEFAULT_MODEL}",
+        _PIN,
+        "  max_length: 128  # tokens of a text",
+        *_tried(method, stages, data.multi),
         "train: {max_steps: 200, learning_rate: 2e-4}",
         "seeds: [0, 1, 2]  # five give an interval that says more",
     ]
@@ -169,11 +173,17 @@ def _split(data: _Data, stages: Sequence[str]) -> list[str]:
     return ["split:", f"  labels_per_class: {per_class}  # the other rows are the pool, without labels", *test]
 
 
-def _tried(method: str | None, stages: Sequence[str] | None) -> list[str]:
-    lines = [f"stages: [{', '.join(stages)}]"] if stages else []
-    lines += [f"method: {_scalar(method)}"] if method else []
-    hint = ["# stages: [label, train]  # label the pool from embeddings first", "# method: softmatch  # see the README"]
-    return lines or hint
+def _tried(method: str | None, stages: Sequence[str] | None, multi: bool) -> list[str]:
+    if method or stages:
+        lines = [f"stages: [{', '.join(stages)}]"] if stages else []
+        return lines + ([f"method: {_scalar(method)}"] if method else [])
+    surely = "nothing is sure to help with several labels per row" if multi else "what helped most surely, on topics"
+    return [
+        f"stages: [label, train]  # labels the pool from embeddings, then learns them: {surely}",
+        "# method: {ratio: 3}  # rows of the pool per labelled row",
+        "# Or, in place of these stages, a model that labels the pool while it trains:",
+        "# method: softmatch",
+    ]
 
 
 def _scalar(value: Any) -> str:

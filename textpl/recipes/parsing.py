@@ -33,6 +33,7 @@ class LoadedRecipe:
     text: str  # the file as it is, without overrides and parents
     name: str  # fit for a folder
     trust_remote_code: bool = False  # code that comes with the model is run
+    expected_dropped: bool = False  # what it expects of itself, which is not expected of it with other settings
 
     def locate(self, reference: str) -> Path | str:
         """Path of `data.source` or `model.name` if it lies beside the recipe, else the name (a Hub id) itself."""
@@ -58,9 +59,12 @@ def load_recipe(source: str | Path, *, overrides: Sequence[str] = (), trust_remo
     """
     path = find_recipe(source)
     text = read_text(path)
-    recipe = parse_recipe(text, folder=path.parent, file=path.name, overrides=overrides)
+    recipe = _parse(text, path.parent, path.name, overrides)
+    changed = _changes_results(overrides)
     name = path.parent.resolve().name if path.name == FILE_NAME else path.stem
-    return LoadedRecipe(recipe, path.parent, text, name, trust_remote_code)
+    dropped = changed and recipe.expected is not None
+    recipe = _without_expected(recipe) if changed else recipe
+    return LoadedRecipe(recipe, path.parent, text, name, trust_remote_code, dropped)
 
 
 def parse_recipe(text: str, *, folder: Path, file: str = FILE_NAME, overrides: Sequence[str] = ()) -> Recipe:
@@ -71,6 +75,11 @@ def parse_recipe(text: str, *, folder: Path, file: str = FILE_NAME, overrides: S
     Raises:
         RecipeError: with a line for each thing that is wrong, in the order of the files.
     """
+    recipe = _parse(text, folder, file, overrides)
+    return _without_expected(recipe) if _changes_results(overrides) else recipe
+
+
+def _parse(text: str, folder: Path, file: str, overrides: Sequence[str]) -> Recipe:
     document = read_document(text, folder=folder, file=file)
     for number, override in enumerate(overrides):
         document.override(number, override)
@@ -82,8 +91,16 @@ def parse_recipe(text: str, *, folder: Path, file: str = FILE_NAME, overrides: S
         for detail in error.errors(include_url=False):
             document.add(detail["loc"], explain(detail, document.data))
     document.stop_at_problems()
+    return recipe
+
+
+def _changes_results(overrides: Sequence[str]) -> bool:
     changed = {override.partition("=")[0].partition(".")[0].strip() for override in overrides}
-    return recipe if changed <= set(_SAME_RESULTS) else recipe.model_copy(update={"expected": None})
+    return not changed <= set(_SAME_RESULTS)
+
+
+def _without_expected(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"expected": None})
 
 
 def to_yaml(recipe: Recipe) -> str:

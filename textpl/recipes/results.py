@@ -82,6 +82,7 @@ class Results(_Numbers):
     task: Literal["single", "multi"] | None = None
     command: Annotated[str, Field(max_length=2000)] = ""
     recipe_source: Word | None = None
+    settings: dict[Word, Annotated[str, Field(max_length=10_000)]] | None = None  # None: of an older textpl
     model: KeptModel | None = None
     seed_results: list[OfSeed] = []
     versions: dict[Word, str | int | float | bool | None] = {}
@@ -96,6 +97,22 @@ class Results(_Numbers):
     def model_scores(self) -> dict[str, float]:
         """Scores of that classifier in points; empty where they are not recorded."""
         return next((one.method.scores for one in self.seed_results if one.seed == self.model_seed), {})
+
+    def model_note(self) -> str:
+        """Which classifier is in `model/`, and that it is not shown to be the better one where that is so."""
+        note = f"model/ is the classifier trained with {self.method.name or 'the method'} on seed {self.model_seed}"
+        return f"{note}; {self._doubt()}" if self.doubted else note
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the interval leaves open that what was tried did not help."""
+        return self.difference.interval[0] <= 0
+
+    def _doubt(self) -> str:
+        other = self.baseline.name or "the baseline"
+        if self.difference.mean < 0:
+            return f"{other} scored higher"
+        return f"it is not shown that it beats {other}"
 
     @field_validator("versions")
     @classmethod

@@ -10,12 +10,13 @@ from pathlib import Path
 from transformers import Trainer
 
 from textpl.comparison import Comparison, compare
-from textpl.corpus import Corpus, read_corpus
 from textpl.progress import quiet_datasets
+from textpl.recipes.agreement import NOT_COMPARED
 from textpl.recipes.agreement import judge as judge_expected
+from textpl.recipes.claim import check_claim, check_data, claim
 from textpl.recipes.noisy_corpus import with_truth
-from textpl.recipes.parsing import LoadedRecipe, RecipeError, to_yaml
-from textpl.recipes.references import OWN_DATA
+from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.reading import read_data
 from textpl.recipes.results import Results
 from textpl.recipes.right_labels import compare_with_right_labels, told
 from textpl.recipes.run_files import collect_results, write_run
@@ -52,19 +53,21 @@ def run_recipe(
         Comparison: labels-only against the method.
 
     Raises:
-        RecipeError: if `out` already holds a run, or holds another recipe's when resuming.
+        RecipeError: if `out` already holds a run, or when resuming one with other settings or data.
     """
     recipe = loaded.recipe
+    check_claim(out, loaded, data, resume)
     with quiet_datasets():  # no bar per file read: the one that matters is the pool's tokenisation
-        corpus = _read(loaded, data)
-        _claim(out, f"# data {corpus.fingerprint}: {corpus.source}\n{to_yaml(recipe)}", resume)
+        corpus = read_data(loaded, data)
+        check_data(out, corpus)
         corpus = with_truth(loaded, corpus)
-    sides = Sides(loaded, corpus, out, say)
+    sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
+    sides.split(chosen[0])  # fails for too few rows, before the folder is taken
+    claim(out, recipe, corpus)
     say(
         f"{loaded.name}: {recipe.tried} on {corpus.source}, {sides.task.num_labels} labels, model "
         f"{sides.trainers.model}, {'bfloat16 autocast' if sides.trainers.bf16 else 'full precision'}"
     )
-    chosen = seeds or list(recipe.seeds)
     judge = functools.partial(
         compare,
         metric=recipe.compare.metric,
@@ -87,7 +90,12 @@ def run_recipe(
         reference = compare_with_right_labels(judge, sides.on_right_labels, chosen, out / "seeds")
         results["right_labels"] = told(reference)
         say(f"For reference, on the right labels: {reference}")
-    agreement = judge_expected(recipe, Results.model_validate(comparison.to_dict()))
+    measured = Results.model_validate(results)
+    results["model"]["note"] = measured.model_note()
+    if loaded.expected_dropped:
+        results["expected"] = {"agrees": None, "sentence": NOT_COMPARED}
+        say(NOT_COMPARED)
+    agreement = judge_expected(recipe, measured)
     if agreement is not None:
         results["expected"] = agreement.to_dict()
         say(str(agreement))
@@ -102,35 +110,3 @@ def _keep_model(out: Path, seed: int, trainer: Trainer) -> None:
         trainer.model.save_pretrained(out / "work" / "model")
         trainer.processing_class.save_pretrained(out / "work" / "model")
         (out / "work" / "model").rename(out / "model")
-
-
-def _claim(out: Path, text: str, resume: bool) -> None:
-    stored = out / "recipe.yaml"
-    if out.exists() and any(out.iterdir()):
-        if not resume:
-            raise RecipeError(
-                f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
-            )
-        if not stored.exists() or stored.read_text(encoding="utf-8") != text:
-            raise RecipeError(
-                f"The folder {out} holds a run of another recipe or other data: choose another folder with --out."
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    stored.write_text(text, encoding="utf-8")
-
-
-def _read(loaded: LoadedRecipe, data: Path | None) -> Corpus:
-    wanted = loaded.recipe.data
-    keep = () if wanted.truth is None else (wanted.truth,)
-    if data is not None:
-        return read_corpus(data, text_column=wanted.text, label_column=wanted.label, keep=keep)
-    if wanted.source == OWN_DATA:
-        raise RecipeError(f"{loaded.name} comes without data: name a folder or file with --data.")
-    return read_corpus(
-        loaded.locate(wanted.source),
-        config=wanted.config,
-        revision=wanted.revision,
-        text_column=wanted.text,
-        label_column=wanted.label,
-        keep=keep,
-    )

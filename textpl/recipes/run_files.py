@@ -13,6 +13,7 @@ import torch
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.hub import address
+from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
 from textpl.recipes.sides import Sides
 from textpl.recipes.trainers import Trainers
@@ -35,6 +36,7 @@ def collect_results(
         "recipe": loaded.name,
         "recipe_source": address(loaded.folder),
         "command": command,
+        "settings": measured_settings(loaded.recipe),
         "model": {"seed": seeds[0]},  # whose classifier is kept
         "versions": _versions(sides.trainers),
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": splits},

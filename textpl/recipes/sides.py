@@ -19,8 +19,9 @@ from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.noise_stage import estimate_noise
 from textpl.recipes.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.reading import draw_split
 from textpl.recipes.trainers import Trainers
-from textpl.splits import Split, make_split
+from textpl.splits import Split
 from textpl.tasks import make_task
 
 
@@ -96,15 +97,4 @@ class Sides:
         return estimate_noise(self._loaded, self._corpus, self.split(seed)) if loss.estimates else {}
 
     def _split(self, seed: int) -> Split:
-        wanted = self._recipe.split
-        split = make_split(
-            self._corpus,
-            seed=seed,
-            labels_per_class=wanted.labels_per_class,
-            labeled=wanted.labeled,
-            min_per_class=wanted.min_per_class,
-            dev=wanted.dev,
-            pool=wanted.pool,
-            test=wanted.test,
-        )
-        return judged_by_truth(split)
+        return judged_by_truth(draw_split(self._recipe, self._corpus, seed))

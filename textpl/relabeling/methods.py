@@ -32,7 +32,7 @@ class Method:
     Attributes:
         label: `label(problem, k) -> Relabeling`; `k` is ignored by methods without neighbours.
         k: neighbours by default, None for a method without any.
-        summary: what it does, in a line.
+        summary: what it does, in a line of plain words that stands for itself.
     """
 
     label: Callable[[Problem, int], Relabeling]
@@ -143,16 +143,32 @@ def _linear_propagation(problem: Problem, k: int) -> Relabeling:
 
 
 METHODS = {
-    "knn_dv": Method(_direct_vote, 10, "vote of the k nearest labelled rows"),
-    "knn": Method(_graph_method(knn), 5, "votes of neighbours, tree search (a teaching baseline)"),
-    "hdl_paper": Method(_graph_method(hdl_paper), 5, "hierarchical dynamic labeling as the paper has it"),
-    "hdl": Method(_graph_method(hdl), 10, "HDL with votes discounted by their distance from gold"),
-    "label_propagation": Method(_graph_method(label_propagation), 15, "diffusion over the whole graph"),
-    "linear_smoothed": Method(_linear_smoothed, 15, "logistic regression on embeddings averaged over the graph"),
-    "linear_propagation": Method(_linear_propagation, 15, "the same, its predictions averaged over the graph as well"),
+    "knn_dv": Method(_direct_vote, 10, "the most similar labelled texts vote"),
+    "knn": Method(
+        _graph_method(knn), 5, "similar texts vote, labelled or reached from labelled ones (a teaching baseline)"
+    ),
+    "hdl_paper": Method(
+        _graph_method(hdl_paper),
+        5,
+        "labels go from text to text outwards, the nearest first (hierarchical dynamic labeling)",
+    ),
+    "hdl": Method(
+        _graph_method(hdl), 10, "labels go from text to text outwards; the further they came, the less they count"
+    ),
+    "label_propagation": Method(
+        _graph_method(label_propagation), 15, "labels spread over the whole net of similar texts"
+    ),
+    "linear_smoothed": Method(
+        _linear_smoothed, 15, "a linear classifier on embeddings, each averaged with those of similar texts"
+    ),
+    "linear_propagation": Method(
+        _linear_propagation,
+        15,
+        "a linear classifier on averaged embeddings; its answers are averaged over similar texts too",
+    ),
     "linear": Method(
         lambda problem, k: linear(problem.vectors, problem.targets, problem.gold, multi=problem.multi),
         None,
-        "logistic regression on the embeddings",
+        "a linear classifier (logistic regression) on the embeddings",
     ),
 }

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textpl.cleaning.label_sets import FEW
 from textpl.label_issues.saving import plain_problems
-from textpl.reports.cleaning_figures import precision_svg
+from textpl.label_issues.telling import done, rough
+from textpl.reports.cleaning_figures import map_picture, precision_svg, reviewed_picture
 from textpl.reports.page import NEIGHBOR, TEXT, cut, render
 from textpl.reports.pairs import largest, pairs_svg
 
@@ -29,6 +31,7 @@ def cleaning_page(
     plan: Plan | None = None,
     rates: RateEstimate | TransitionEstimate | None = None,
     title: str = "Label report",
+    command: str = "",
 ) -> str:
     """The report as HTML.
 
@@ -37,17 +40,25 @@ def cleaning_page(
         plan: what was done to the labels; default what `apply` does by itself.
         rates: how often each label is wrong.
         title: such as the name of the corpus.
+        command: what the user typed.
     """
+    flagged_errors = float(report.p_error[report.flagged].sum(dtype=np.float64))
     return render(
         "cleaning.html",
         title=title,
+        command=command,
         report=report,
         told=report.to_dict(),
-        plan=plan or report.plan(),
+        flagged_errors=flagged_errors,
+        missing=int((report.flagged & (report.given == 0)).sum()) if report.multi else 0,
+        warning=rough(report),
         noun="cells" if report.multi else "rows",
         cuts=threshold_table(report.p_error) | {"start": _start(report)},
+        least=float(report.p_error[report.flagged].min(initial=1)),
         labels=_label_lines(report, rates),
         pictures=_pictures(report),
+        map=map_picture(report),
+        done=done(report, plan or report.plan()),
         cells=_cells(report),
         problems=_problems(report),
         rates=rates,
@@ -63,7 +74,7 @@ def threshold_table(p_error: np.ndarray) -> dict[str, list[float]]:
 
     Returns:
         "count" and "errors", 101 numbers each: cells of at least this p_error, as `LabelReport.rethreshold` counts
-        them, and how many of them are expected to be errors.
+        them, and how many of them are expected to be errors, rounded as everywhere in the report.
     """
     edges = (np.arange(STEPS + 1) / STEPS).astype(np.float32)
     step = np.searchsorted(edges, p_error.ravel(), side="right") - 1
@@ -71,7 +82,7 @@ def threshold_table(p_error: np.ndarray) -> dict[str, list[float]]:
     errors = np.bincount(step, p_error.ravel().astype(np.float64), minlength=STEPS + 1)
     return {
         "count": counts[::-1].cumsum()[::-1].tolist(),
-        "errors": np.round(errors[::-1].cumsum()[::-1], 1).tolist(),
+        "errors": np.rint(errors[::-1].cumsum()[::-1]).astype(int).tolist(),
     }
 
 
@@ -86,6 +97,7 @@ def _label_lines(report: LabelReport, rates: Any) -> list[dict[str, Any]]:
     lines = report.per_label()
     for k, line in enumerate(lines):
         line["expected"] = line["expected_wrong"] + line.get("expected_missing", 0)
+        line["few"] = line["given"] < FEW  # its rates are not told
         if rates is None:
             continue
         if report.multi:
@@ -100,13 +112,15 @@ def _label_lines(report: LabelReport, rates: Any) -> list[dict[str, Any]]:
 
 def _pictures(report: LabelReport) -> list[dict[str, Any]]:
     p = report.p_error
-    found: list[dict[str, Any]] = [
-        {
-            "title": "How sure this is",
-            "text": "How many of the most suspicious labels are expected to be errors, if that many are flagged.",
-            "svg": precision_svg(p, int(report.flagged.sum())),
-        }
-    ]
+    found: list[dict[str, Any]] = []
+    if report.calibrated:
+        text = "How many of the most suspicious labels are expected to be errors, if that many are flagged."
+        if report.decided is None:
+            text += " Nobody has checked this on this corpus yet: decisions in the review queue would."
+        svg = precision_svg(p, int(report.flagged.sum()))
+        found.append({"title": "How sure this is", "text": text, "svg": svg})
+    if reviewed := reviewed_picture(report):
+        found.append(reviewed)
     for title, text, shares, ids in _multi_pairs(report) if report.multi else _single_pairs(report):
         names = [report.label_names[k] for k in ids]
         svg = pairs_svg(shares[np.ix_(ids, ids)], names, names, title)

@@ -43,6 +43,7 @@ def curves_svg(
     y: str,
     top: float | None = None,
     diagonal: bool = False,
+    seeds: bool = True,
 ) -> Markup:
     """Curves in one plot.
 
@@ -53,6 +54,7 @@ def curves_svg(
         y: name of the axis.
         top: the y axis goes from 0 to here; default: as the curves do.
         diagonal: draw y = x.
+        seeds: draw every seed; without them only the means, for many curves in one plot.
     """
     figure = Figure(figsize=(5.2, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -63,7 +65,7 @@ def curves_svg(
         if mean is None:
             continue
         marker = "o" if len(mean[0]) == 1 else None
-        for run in curve.runs if len(curve.runs) > 1 else []:
+        for run in curve.runs if seeds and len(curve.runs) > 1 else []:
             axes.plot(*run, color=curve.colour, linewidth=0.8, alpha=0.6, marker=marker, markersize=2)
         axes.plot(
             *mean, label=short(curve.name, 34), marker=marker, color=curve.colour, linewidth=2.2, linestyle=curve.dash

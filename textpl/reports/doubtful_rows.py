@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LISTED = 12  # rows of each kind
 CHANCES = 3  # labels whose probability is told
+SURE = 0.5  # least probability of what contradicts the given label, to be called sure
 
 
 def doubtful_rows(
@@ -28,19 +29,19 @@ def doubtful_rows(
         label_names: position is id.
 
     Returns:
-        The rows where a label that the models are sure of is not the given one, the surest first; and of the rest
+        The rows where something that is at least `SURE` is not what was given, the surest first; and of the rest
         those where they waver most. Each row: row, text, gold, before, after (names), chances (pairs of name and
         probability).
     """
     gold = after[0].gold
     p = np.stack([o.probabilities for o in after]).mean(0, dtype=np.float64)
     if gold.ndim == 1:
-        against = p.max(1) - p[np.arange(len(p)), gold]
+        against = np.where(p.max(1) >= SURE, p.max(1) - p[np.arange(len(p)), gold], 0)
         two = -np.partition(-p, 1, axis=1)[:, :2] if p.shape[1] > 1 else np.pad(p, ((0, 0), (0, 1)))
         waver = two[:, 1] - two[:, 0]
     else:
         gaps = np.abs(gold - p)
-        against = np.where(gaps.max(1) > 0.5, gaps.max(1), 0)
+        against = np.where(gaps.max(1) >= SURE, gaps.max(1), 0)
         waver = (p * (1 - p)).sum(1)
     sure = np.argsort(-against, kind="stable")[:LISTED]
     sure = sure[against[sure] > 0]

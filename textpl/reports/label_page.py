@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textpl.relabeling.methods import METHODS
 from textpl.reports.curves import Curve, curves_svg
 from textpl.reports.figures import BLUE, precision_figure
 from textpl.reports.maps import Points, groups_of, layout, map_svg, shown_labels
@@ -39,6 +40,8 @@ def label_page(found: PseudoLabels, title: str = "Labels from embeddings", comma
         total=int((found.labels[found.selected] == 1).sum()) if found.multi else int(found.selected.sum()),
         given=len(found.origin.targets),
         curve=_curve(found),
+        held=_held(found),
+        methods=_methods(found),
         pictures=_pictures(found),
         labels=label_lines(found)[:LABELS],
         map=_map(found),
@@ -63,6 +66,22 @@ def label_lines(found: PseudoLabels) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def _held(found: PseudoLabels) -> dict[str, float] | None:
+    """How many of the labelled rows above the threshold got their own, hidden label; None where none was held out."""
+    curve = found.coverage
+    above = np.flatnonzero(curve.cut >= found.threshold)
+    if not len(above):
+        return None
+    last = above[-1]  # cuts descend: the one that keeps the most rows
+    return {"right": float(curve.precision[last]), "low": float(curve.low[last]), "high": float(curve.high[last])}
+
+
+def _methods(found: PseudoLabels) -> list[tuple[str, str]]:
+    """What the methods that were tried do, in plain words; a function from outside has none."""
+    names = dict.fromkeys(trial["method"].split("(")[0] for trial in found.report["tried"])
+    return [(name, METHODS[name].summary) for name in names if name in METHODS]
 
 
 def _curve(found: PseudoLabels) -> list[tuple[float, float, float, float, float]]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
-from textpl.head_inputs import principal_components
+from textpl.embeddings.mapped import principal_components
 from textpl.reports.figures import BLUE, GREEN, GREY, ORANGE
 from textpl.reports.svg import INK, inline_svg, short
 
@@ -96,21 +96,23 @@ def groups_of(labels: np.ndarray, ids: list[int], frequency: np.ndarray | None =
     return np.where(shown.any(1), first, np.where(given.any(1), len(ids), -1))
 
 
-def map_svg(maps: Sequence[Points], names: Sequence[str], what: str) -> Markup:
+def map_svg(maps: Sequence[Points], names: Sequence[str], what: str, none: str = "none") -> Markup:
     """Maps side by side with one legend.
 
     Args:
         maps: one or two.
         names: of the groups.
         what: said to those who cannot see it.
+        none: name of group -1.
     """
     figure = Figure(figsize=(4.3 * len(maps), 4.6), layout="constrained")
     for axes, points in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
         _draw(axes, points, names)
     seen = sorted({int(g) for points in maps for g in points.groups})
     handles = [figure.axes[0].scatter([], [], **_style(g, len(names))) for g in seen]
-    labels = [short(names[g], 28) if 0 <= g < len(names) else "none" if g < 0 else "another label" for g in seen]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(seen) or 1), frameon=False, fontsize=9)
+    labels = [short(names[g], 28) if 0 <= g < len(names) else none if g < 0 else "another label" for g in seen]
+    columns = min(2 * len(maps), len(seen) or 1)  # more would not fit under one map
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return inline_svg(figure, what)
 
 

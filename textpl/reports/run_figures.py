@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from textpl.head_inputs import mapped_rows
+from textpl.embeddings.mapped import mapped_rows
 from textpl.reports.curves import Curve, Run, curves_svg
 from textpl.reports.figures import BLUE, GREEN, ORANGE, draw_scores
 from textpl.reports.maps import STYLES, Points, layout, map_svg, shown_labels
@@ -69,7 +69,8 @@ def training_pictures(comparison: Comparison, label_names: Sequence[str]) -> lis
         text = "Which labels the accepted pseudo-labels are, mean over the seeds"
         text += f"; the {MOST_CURVES} most frequent." if len(label_names) > MOST_CURVES else "."
         text += " One label that grows at the cost of all others would be a warning."
-        svg = curves_svg(accepted, "Share of each label among the accepted pseudo-labels", x="optimizer step", y="%")
+        what = "Share of each label among the accepted pseudo-labels"
+        svg = curves_svg(accepted, what, x="optimizer step", y="%", seeds=False)
         found.append({"title": "Labels of the accepted pseudo-labels", "text": text, "svg": svg})
     return found
 
@@ -101,7 +102,7 @@ def reliability_picture(comparison: Comparison) -> Picture:
         errors.append(f"{name} {100 * np.mean([o.calibration_error for o in outcomes]):.1f}")
     what = "labels of rows" if comparison.task == "multi" else "rows"
     text = f"On the dotted line a probability means what it says: of the {what} given 80 %, 80 % are right. Below it "
-    text += f"the model is too sure. Mean gap, in points: {', '.join(errors)}."
+    text += f"the model is too sure, above it not sure enough. Mean gap, in points: {', '.join(errors)}."
     x = "probability of the label, %" if comparison.task == "multi" else "probability of the chosen label, %"
     svg = curves_svg(curves, "Calibration of both sides", x=x, y="of these right, %", top=102, diagonal=True)
     return {"title": "Can its probabilities be believed?", "text": text, "svg": svg}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textpl.evaluation import per_label
-from textpl.reports.doubtful_rows import doubtful_rows
+from textpl.reports.doubtful_rows import SURE, doubtful_rows
 from textpl.reports.page import render
 from textpl.reports.run_figures import (
     confusion_pictures,
@@ -74,7 +74,7 @@ def run_page(comparison: Comparison, results: dict[str, Any], facts: RunFacts) -
         reliability=reliability_picture(comparison),
         confusions=confusion_pictures(comparison, names),
         map=picture,
-        rows=(("Sure, and against the given label", sure), ("Undecided", wavering)),
+        rows=((f"At least {100 * SURE:.0f} % sure, and against the given label", sure), ("Undecided", wavering)),
     )
 
 
@@ -123,7 +123,8 @@ def _done(comparison: Comparison, results: dict[str, Any], facts: RunFacts) -> l
         steps, seconds = cost[side]["steps"], cost[side]["seconds"]
         lines.append((f"Trained: {name}", f"{steps:,.0f} optimizer steps, {_time(seconds)} per seed"))
     trained = sum(o.seconds for o in (*comparison.baseline, *comparison.method))
-    return [*lines, ("Training in all", f"{_time(trained)} on {results['versions']['device']}")]
+    lines.append(("Training in all", f"{_time(trained)} on {results['versions']['device']}"))
+    return [*lines, ("Kept", note)] if (note := results.get("model", {}).get("note")) else lines
 
 
 def _time(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from textpl.cleaning.apply import SOURCES
 from textpl.recipes.card_text import merged, render, signed, with_front_matter
+from textpl.recipes.references import DATA_SUFFIXES
 from textpl.sharing.labelled_rows import Cleaning, LabelledRows, Labelling
 
 _SHOWN = 50  # labels that are named
@@ -79,7 +80,6 @@ def dataset_card(
     """
     metadata = merged(there or {}, dataset_metadata(rows, license))
     pin = f', revision="{revision}"' if revision else ""
-    cleaned = isinstance(rows.told, Cleaning)
     body = render(
         _TEMPLATE,
         name=repo_id.split("/")[-1],
@@ -90,9 +90,9 @@ def dataset_card(
         shown=rows.label_names[:_SHOWN],
         columns=columns(rows),
         provenance=_of_cleaning(rows, rows.told) if isinstance(rows.told, Cleaning) else _of_labelling(rows, rows.told),
-        command=_clean_command(rows.told) if isinstance(rows.told, Cleaning) else rows.told.command,
+        command=_command(rows.told),
         remark="It needs the data that it names.",
-        limits=_LIMITS_CLEANED if cleaned else _LIMITS_LABELLED,
+        limits=_limits_cleaned(rows.told) if isinstance(rows.told, Cleaning) else _LIMITS_LABELLED,
         license=metadata.get("license"),
     )
     return with_front_matter(metadata, signed(f"\n{body}", "dataset"))
@@ -154,7 +154,7 @@ def _of_cleaning(rows: LabelledRows, told: Cleaning) -> list[str]:
     changed = f"Of {total:,} {noun}: {', '.join(done)}; the others are as given."
     found = [changed if done else f"All {total:,} {noun} are as given."]
     if isinstance(flagged := told.counts.get("flagged"), int):
-        found.append(f"{flagged:,} looked wrong to the detector{' ' + told.method if told.method else ''}.")
+        found.append(f"{flagged:,} looked wrong to the detector{_detector(told)}.")
     if told.expected_right_changed is not None:
         share = f"{told.expected_right_changed:.2%}"
         found.append(f"Expected share of all right labels that were relabelled or masked by mistake: {share}.")
@@ -164,33 +164,63 @@ def _of_cleaning(rows: LabelledRows, told: Cleaning) -> list[str]:
     if settings:
         found.append("Settings: " + ", ".join(f"{name} {value}" for name, value in settings.items()) + ".")
     if told.source:
-        found.append(f"Data: {told.source}.")
+        found.append(f"Data: {_file_name(told.source)}.")
     return found + _versions(told)
+
+
+def _detector(told: Cleaning) -> str:
+    """What found the errors: method, and where its probabilities and embeddings come from."""
+    about = [f"probabilities: {told.probabilities}"] if told.probabilities else []
+    if told.encoder not in (None, "none") and told.encoder not in (told.probabilities or ""):
+        about.append(f"embeddings: {told.encoder}")
+    method = f" {told.method}" if told.method else ""
+    return f"{method} ({'; '.join(about)})" if about else method
 
 
 def _of_labelling(rows: LabelledRows, told: Labelling) -> list[str]:
     cut = f" at confidence {told.threshold:.2f} or more" if told.threshold else ""
     found = [
-        f"{told.selected:,} of {told.rows:,} rows got a label{cut}, by {told.method} on embeddings of {told.encoder}."
+        f"{told.selected:,} of {told.rows:,} rows got a label{cut}, by {told.method} on embeddings of {told.encoder}"
+        f"{f', from {told.clusterability.gold:,} labelled rows' if told.clusterability.gold else ''}."
     ]
     if told.expected_precision is not None:
         share = f"{100 * told.expected_precision:.1f} %"
         found.append(
-            f"Expected share of right ones among these labels: {share}, from labelled rows with labels hidden."
+            f"Expected share of right ones among these labels: {share}, from labelled rows with labels hidden"
+            f"{_interval(told)}."
         )
     if copied := rows.sources.get("labeled"):
         found.append(f"{copied:,} of them have the text of a labelled row, and its label.")
     tried = [f"{one.method}{f' (k={one.k})' if one.k else ''} {100 * score:.1f}" for one in told.tried
              if (score := one.accuracy if one.accuracy is not None else one.macro_f1) is not None]  # fmt: skip
     if told.labeled and told.unlabeled:
-        found.append(f"Labelled rows: {told.labeled}; texts: {told.unlabeled}.")
+        found.append(f"Labelled rows: {_file_name(told.labeled)}; texts: {_file_name(told.unlabeled)}.")
     if tried:
         found.append(f"Tried on the labelled rows, each with its own label hidden, in %: {', '.join(tried)}.")
     return found + _versions(told)
 
 
+def _interval(told: Labelling) -> str:
+    found = told.precision_coverage.interval(told.threshold)
+    return f"; of those as confident, {100 * found[0]:.0f} to {100 * found[1]:.0f} % were right (95 %)" if found else ""
+
+
+def _file_name(source: str) -> str:
+    """A file without the folders that only the pusher has; other names as they are."""
+    return source.split("/")[-1] if source.endswith(DATA_SUFFIXES) else source
+
+
 def _versions(told: Cleaning | Labelling) -> list[str]:
     return ["Made with " + ", ".join(f"{n} {v}" for n, v in told.versions.items()) + "."] if told.versions else []
+
+
+def _command(told: Cleaning | Labelling) -> str:
+    command = _clean_command(told) if isinstance(told, Cleaning) else told.command
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return shlex.join(word if word.startswith("-") else _file_name(word) for word in words)
 
 
 def _clean_command(told: Cleaning) -> str:
@@ -211,8 +241,19 @@ def _per_label(rows: LabelledRows) -> str:
     return "; one per label" if rows.multi else ""
 
 
+def _limits_cleaned(told: Cleaning) -> list[str]:
+    """The most important one first: how often the detector is wrong."""
+    flagged, right = told.counts.get("flagged"), told.expected_right_flagged
+    if not isinstance(flagged, int) or right is None:
+        return [_FOUND_BY_A_MODEL, *_LIMITS_CLEANED]
+    how_many = f"about {right:,.0f} of the {flagged:,} that looked wrong are right as given"
+    return [f"{_FOUND_BY_A_MODEL} By its own probabilities {how_many}.", *_LIMITS_CLEANED]
+
+
+_FOUND_BY_A_MODEL = (
+    "Errors were found by a model: some labels that look wrong are right, and errors that look right are still there."
+)
 _LIMITS_CLEANED = (
-    "Errors were found by a model: some labels that look wrong are right, and errors that look right are still there.",
     "What the labels were is kept, so that nothing is lost: textpl.undo(rows) gives back the given labels.",
     "Do not test on these rows: cleaned by a model, they flatter that model and its like.",
     "In training, heed the weights: textpl.attach(trainer, textpl.NoisyLabels()).",

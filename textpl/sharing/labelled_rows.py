@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from textpl.cleaning.apply import SOURCES
 from textpl.label_issues.columns import SOURCE
 from textpl.labels import arrow_column
-from textpl.recipes.hub_files import published_json, regular_file, secrets_pattern
+from textpl.recipes.data_beside import regular_file
+from textpl.recipes.hub_files import published_json, secrets_pattern
 from textpl.recipes.parsing import RecipeError
 from textpl.recipes.results import Number, Word
 
@@ -41,9 +42,12 @@ class Cleaning(_Told):
     text: Word = ""
     labels: Word = ""
     method: Word = ""
+    probabilities: Word | None = None
+    encoder: Word | None = None
     command: Annotated[str, Field(max_length=2000)] = ""
     settings: dict[Word, Any] = {}
     counts: dict[Word, Any] = {}
+    expected_right_flagged: Number | None = None
     expected_right_changed: Number | None = None
     versions: dict[Word, Any] = {}
 
@@ -57,6 +61,25 @@ class Tried(_Told):
     macro_f1: Number | None = None
 
 
+class Diagnosed(_Told):
+    """What was learnt from the labelled rows about their neighbourhoods."""
+
+    gold: int | None = None  # labelled rows
+
+
+class Curve(_Told):
+    """Precision of the most confident labelled rows, labels hidden, with its interval; by falling cut."""
+
+    cut: list[Number] = []
+    low: list[Number] = []
+    high: list[Number] = []
+
+    def interval(self, threshold: float) -> tuple[float, float] | None:
+        """Of the rows of at least this confidence; None where it is not known."""
+        kept = [place for place in zip(self.cut, self.low, self.high, strict=False) if place[0] >= threshold]
+        return kept[-1][1:] if kept else None
+
+
 class Labelling(_Told):
     """What the report of `textpl label` says."""
 
@@ -68,6 +91,8 @@ class Labelling(_Told):
     labeled: str = ""
     unlabeled: str = ""
     expected_precision: Number | None = None
+    clusterability: Diagnosed = Diagnosed()
+    precision_coverage: Curve = Curve()
     command: Annotated[str, Field(max_length=2000)] = ""
     tried: list[Tried] = []
     versions: dict[Word, Any] = {}

@@ -9,10 +9,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from textpl.recipes.card_text import code_fence, merged, render, signed, with_front_matter
-from textpl.recipes.cards import LISTED, TAG, difference, limits, names_hub_data, provenance, recipe_metadata
+from textpl.recipes.cards import LISTED, TAG, data_read, difference, limits, names_hub_data, provenance, recipe_metadata
 from textpl.recipes.describing import describe
-from textpl.recipes.parsing import FILE_NAME, to_yaml
-from textpl.recipes.results import Results
+from textpl.recipes.parsing import to_yaml
 from textpl.sharing.run_folder import RunFolder
 
 # Our metric -> name and arguments of the Hub's, https://hf.co/metrics.
@@ -95,17 +94,11 @@ With and without what the recipe tries, {{ metric | words | md }} over all seeds
 
 ## Make it again
 
+{% if command %}
     {{ command | indent(blank=true) }}
 
-{{ remark | md }}
-{% if typed %}
-
-It was made by:
-
-{{ typed_fence }}
-{{ typed }}
-{{ typed_fence }}
 {% endif %}
+{{ remark | md }}
 
 Who trains on with `transformers` shares by `trainer.push_to_hub()`; it writes the same files here, and a card of its \
 own in place of this one.
@@ -151,16 +144,14 @@ def model_card(
         metric=results.metric,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)],
         difference=difference(results),
-        about=describe(recipe),
+        about=describe(recipe, run.beside),
         text=text,
         fence=code_fence(text),
         labels_from=labels_from(run),
-        provenance=provenance(results),
+        provenance=provenance(recipe, results),
         command=reproduce(run, repo_id, revision),
         remark=_remark(run),
-        typed=results.command,
-        typed_fence=code_fence(results.command),
-        limits=limits(recipe, results),
+        limits=limits(recipe, results, run.beside),
         license=metadata.get("license"),
     )
     return with_front_matter(metadata, signed(f"\n{body}", "model"))
@@ -170,7 +161,7 @@ def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[st
     """What the Hub files a model under, with the scores of this very model as its `model-index`."""
     recipe, results = run.recipe, run.results
     made = recipe_metadata(recipe, results, license)
-    model, data = recipe.model.name, _data_name(results)
+    model, data = recipe.model.name, data_read(recipe, results)
     on_hub = names_hub_data(recipe) and data == recipe.data.source
     known = [name for name in results.model_scores() if name in METRICS]
     card = ModelCardData(
@@ -204,13 +195,14 @@ def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[st
 
 
 def reproduce(run: RunFolder, repo_id: str, revision: str | None) -> str:
-    """The command that trains this again."""
-    source = FILE_NAME if run.beside else f"hf://{repo_id}{'@' + revision if revision else ''}"
-    words = ["textpl", "run", source]
+    """The command that trains this again, where all that it needs can be had; empty where a model cannot."""
+    if run.beside:
+        return ""
+    words = ["textpl", "run", f"hf://{repo_id}{'@' + revision if revision else ''}"]
     if run.results.method.seeds != list(run.recipe.seeds):
         words += ["--seeds", ",".join(map(str, run.results.method.seeds))]
     if _other_data(run):
-        words += ["--data", _data_name(run.results)]
+        words += ["--data", data_read(run.recipe, run.results)]
     return shlex.join(words)
 
 
@@ -241,17 +233,13 @@ def _arguments(repo_id: str, revision: str | None, multi: bool) -> str:
 
 def _remark(run: RunFolder) -> str:
     if run.beside:
-        names = " and ".join(run.beside)
-        return f"It reads {names}, which is not here: put it beside recipe.yaml first."
+        return f"Only who trained it can: the recipe starts from {' and '.join(run.beside)}, a model that is not here."
     if _other_data(run):
-        return "The data are not here and not those that the recipe names: the folder is that of whoever trained it."
+        name = data_read(run.recipe, run.results)
+        return f"{name} stands for your data: those that it was trained on are not here; whoever trained it has them."
     return "It trains with and without what the recipe tries, on every seed; scores differ a little between machines."
 
 
 def _other_data(run: RunFolder) -> bool:
-    data = run.results.data
-    return data is not None and data.source != run.recipe.data.source and not run.beside
-
-
-def _data_name(results: Results) -> str:
-    return "unknown" if results.data is None else results.data.source
+    """Whether the recipe names other data than were read, or none."""
+    return run.results.data is not None and run.results.data.source != run.recipe.data.source

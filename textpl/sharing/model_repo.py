@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import get_token
 
+from textpl.recipes.cards import check_same
 from textpl.recipes.describing import unpinned
 from textpl.recipes.hub_errors import clear_errors
 from textpl.recipes.hub_files import CARD, SIZES, is_model_file
@@ -26,10 +27,11 @@ def push_model(folder: Path, target: Target, *, license: str | None = None, dry_
         dry_run: change nothing, ask nobody.
 
     Raises:
-        RecipeError: for an unfinished run, files that may not go up, a repository that holds something else, or what
-            goes wrong at the Hub.
+        RecipeError: for an unfinished run, results of another recipe, files that may not go up, a repository that holds
+            something else, or what goes wrong at the Hub.
     """
     run = read_run(folder, get_token())
+    check_same(run.recipe, run.results)
 
     def card(commit: str | None, there: Mapping[str, Any]) -> str:
         wanted = license or there.get("license")
@@ -39,10 +41,18 @@ def push_model(folder: Path, target: Target, *, license: str | None = None, dry_
     sizes = {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in run.files.items()}
     sizes[CARD] = len(text.encode())
     notes = tuple(f"model/{name} stays here: it is no safetensors, tokenizer or configuration" for name in run.left_out)
+    if run.results.doubted:
+        notes += (run.results.model_note(),)
     if run.beside:
         names = " and ".join(run.beside)
         notes += (f"others cannot run the recipe: it reads {names}, which do not go up",)
-    notes += tuple(f"{key} is not set: the recipe reads whatever is newest" for key in unpinned(run.recipe))
+    elif run.own_data:
+        notes += (
+            f"{run.own_data} does not go up: others run the recipe on data of their own; textpl recipes push "
+            "--with-data shares recipe and data",
+        )
+    loose = unpinned(run.recipe, run.beside)
+    notes += tuple(f"{key} is not set: the recipe reads whatever is newest" for key in loose)
     if dry_run:
         return Pushed(target.repo_id, None, sizes, notes, "model", text)
     need_token()

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import yaml
 
+from textpl.recipes.data_beside import local_references, regular_file
 from textpl.recipes.hub_files import (
     PICTURE,
     RESULTS,
     SIZES,
     is_model_file,
-    local_references,
     published,
     refuse_secrets,
-    regular_file,
 )
 from textpl.recipes.parsing import FILE_NAME, RecipeError, parse_recipe, to_yaml
-from textpl.recipes.references import change_references, check_reference, locate
+from textpl.recipes.references import OWN_DATA, change_references, check_reference, locate
 from textpl.recipes.results import Results, parse_results
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
@@ -37,10 +36,11 @@ class RunFolder:
     """A finished run.
 
     Attributes:
-        recipe: as resolved; of what lay beside the original only the names are left.
+        recipe: as resolved; data that lay beside the original are whoever's runs it (`yours`), of models there only the
+            names are left.
         results: of the run.
-        beside: names of what the recipe reads that lay beside it, or elsewhere on the machine; without these nobody
-            else can run it.
+        own_data: name of the data that lay beside the original, or elsewhere on the machine; "" if they did not.
+        beside: names of models that did; without these nobody else can run it.
         files: everything to push, by path in the repository.
         left_out: names in `model/` that are not pushed.
         label_names: of the classifier.
@@ -48,6 +48,7 @@ class RunFolder:
 
     recipe: Recipe
     results: Results
+    own_data: str
     beside: tuple[str, ...]
     files: Mapping[str, bytes | Path]
     left_out: tuple[str, ...]
@@ -73,7 +74,7 @@ def read_run(folder: Path, token: str | None = None) -> RunFolder:
         if not (folder / name).exists():
             raise RecipeError(f"{folder} holds no {name}: the run is not finished, or its {what} went elsewhere.")
     content = published(RESULTS, regular_file(folder / RESULTS, SIZES[RESULTS]).read_bytes())
-    recipe, beside = _read_recipe(folder)
+    recipe, own_data, beside = _read_recipe(folder)
     files: dict[str, bytes | Path] = {FILE_NAME: to_yaml(recipe).encode(), RESULTS: content}
     if (folder / PICTURE).exists():
         files[PICTURE] = regular_file(folder / PICTURE, SIZES[PICTURE])
@@ -88,35 +89,40 @@ def read_run(folder: Path, token: str | None = None) -> RunFolder:
         if not name.endswith(".safetensors"):
             refuse_secrets(name, file, token)
     left_out = tuple(path.name for path in there if path.name not in files)
-    return RunFolder(recipe, parse_results(content), beside, files, left_out, label_names)
+    return RunFolder(recipe, parse_results(content), own_data, beside, files, left_out, label_names)
 
 
-def _read_recipe(folder: Path) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe of a run and the names of the files it read, which empty files stand for."""
-    path = regular_file(folder / FILE_NAME, SIZES[FILE_NAME])
+def _read_recipe(folder: Path) -> tuple[Recipe, str, tuple[str, ...]]:
+    """The recipe of a run, and the names of the data and of the models that it read from files."""
+    text = published(FILE_NAME, regular_file(folder / FILE_NAME, SIZES[FILE_NAME]).read_bytes()).decode()
     document = Document(FILE_NAME)
-    data = document.read(published(FILE_NAME, path.read_bytes()).decode())
+    data = document.read(text)
     document.stop_at_problems()
+    own_data: list[str] = []
     with tempfile.TemporaryDirectory() as place:
         beside = Path(place)
 
         def named(keys: tuple[str | int, ...], reference: str) -> str:
-            if reference == "lsa" or reference.startswith("bundled:"):
+            is_data = keys[0] == "data"
+            if reference == "lsa" or reference.startswith("bundled:") or (is_data and reference == OWN_DATA):
                 return reference
             try:
-                check_reference(reference, folder, data=keys[0] == "data")
+                check_reference(reference, folder, data=is_data)
                 if not isinstance(locate(reference, folder), Path):
                     return reference
             except ValueError:
                 pass
             name = re.split(r"[/\\]", reference.rstrip("/\\"))[-1]
-            (beside / name).touch()
+            if is_data:
+                own_data.append(name)
+                return OWN_DATA
+            (beside / name).touch()  # an empty file stands for it
             return name
 
         change_references(data, named)
         recipe = parse_recipe(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), folder=beside)
         found = local_references(recipe, beside).values()
-        return recipe, tuple(dict.fromkeys(path.name for path in found))
+        return recipe, "".join(own_data), tuple(dict.fromkeys(path.name for path in found))
 
 
 def _config(path: Path) -> tuple[bytes, tuple[str, ...]]:

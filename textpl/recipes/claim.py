@@ -1,0 +1,84 @@
+"""The folder of a run: whether it is free, or holds the very run that is to go on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from textpl.corpus import Corpus
+from textpl.recipes.measured import changed_settings, settings_in
+from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
+from textpl.recipes.schema import Recipe
+from textpl.recipes.yaml_text import Document
+
+_HEADER = re.compile(r"# data (?P<fingerprint>\S+): (?P<source>.*)\n")
+_SHOWN = 5  # settings that differ
+_REMEDY = "or choose another folder with --out."
+
+
+def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool) -> None:
+    """Refuse a folder that is taken, or a run that was begun with other settings, before any data are read.
+
+    Raises:
+        RecipeError: naming what differs and how to go on.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not resume:
+        raise RecipeError(
+            f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
+        )
+    text = _stored(out)
+    begun, now = _settings(text), _settings(to_yaml(loaded.recipe))
+    if changed := changed_settings(begun, now):
+        default = "the default"
+        told = [f"{key} was {before or default} and is {after or default} now" for key, before, after in changed]
+        more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        raise RecipeError(
+            f"The run in {out} was begun with other settings: {'; '.join(told[:_SHOWN])}{more}. "
+            f"Repeat its --set options, {_REMEDY}"
+        )
+    header, named = _HEADER.match(text), loaded.locate(loaded.recipe.data.source)
+    # What is not beside the recipe has one name only.
+    if data is None and header and isinstance(named, str) and header["source"] != named:
+        raise RecipeError(
+            f"The run in {out} was begun on other data: repeat --data {header['source']} (now {named} would be read), "
+            f"{_REMEDY}"
+        )
+
+
+def check_data(out: Path, corpus: Corpus) -> None:
+    """Refuse to go on with other data than the run in `out`, if there is one, was begun on.
+
+    Raises:
+        RecipeError: naming the data.
+    """
+    if (out / FILE_NAME).exists():
+        header = _HEADER.match(_stored(out))
+        if header is None or header["fingerprint"] != corpus.fingerprint:
+            was = f" ({header['source']})" if header else ""
+            raise RecipeError(
+                f"The run in {out} was begun on other data{was} than {corpus.source} holds now: repeat its --data, "
+                f"{_REMEDY}"
+            )
+
+
+def claim(out: Path, recipe: Recipe, corpus: Corpus) -> None:
+    """Write `recipe.yaml`, by which a later --resume knows the run."""
+    out.mkdir(parents=True, exist_ok=True)
+    source = " ".join(corpus.source.splitlines())
+    (out / FILE_NAME).write_text(f"# data {corpus.fingerprint}: {source}\n{to_yaml(recipe)}", encoding="utf-8")
+
+
+def _stored(out: Path) -> str:
+    file = out / FILE_NAME
+    if not file.is_file():
+        raise RecipeError(f"The folder {out} holds no run to go on with ({FILE_NAME} is missing): {_REMEDY[3:]}")
+    return file.read_text(encoding="utf-8")
+
+
+def _settings(text: str) -> dict[str, str]:
+    document = Document(FILE_NAME)
+    data = document.read(text)
+    document.stop_at_problems()
+    return settings_in(data) if isinstance(data, dict) else {}

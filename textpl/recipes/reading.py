@@ -1,0 +1,54 @@
+"""The data of a recipe: the corpus it names, and the rows that a seed draws from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textpl.corpus import Corpus, read_corpus
+from textpl.recipes.parsing import LoadedRecipe, RecipeError
+from textpl.recipes.references import OWN_DATA
+from textpl.recipes.schema import Recipe
+from textpl.splits import Split, make_split
+
+
+def read_data(loaded: LoadedRecipe, data: Path | None) -> Corpus:
+    """Read what the recipe names, or the folder or file that the user names instead.
+
+    Raises:
+        RecipeError: if nobody names any.
+        FileNotFoundError: as `read_corpus` does.
+        ValueError: likewise.
+    """
+    wanted = loaded.recipe.data
+    keep = () if wanted.truth is None else (wanted.truth,)
+    if data is not None:
+        return read_corpus(data, text_column=wanted.text, label_column=wanted.label, keep=keep)
+    if wanted.source == OWN_DATA:
+        raise RecipeError(f"{loaded.name} comes without data: name a folder or file with --data.")
+    return read_corpus(
+        loaded.locate(wanted.source),
+        config=wanted.config,
+        revision=wanted.revision,
+        text_column=wanted.text,
+        label_column=wanted.label,
+        keep=keep,
+    )
+
+
+def draw_split(recipe: Recipe, corpus: Corpus, seed: int) -> Split:
+    """The rows of a seed.
+
+    Raises:
+        ValueError: for sizes that the corpus cannot meet.
+    """
+    wanted = recipe.split
+    return make_split(
+        corpus,
+        seed=seed,
+        labels_per_class=wanted.labels_per_class,
+        labeled=wanted.labeled,
+        min_per_class=wanted.min_per_class,
+        dev=wanted.dev,
+        pool=wanted.pool,
+        test=wanted.test,
+    )

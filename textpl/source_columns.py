@@ -1,0 +1,34 @@
+"""Columns that the user named on the command line: are they in the file, and if not, what to say instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets import Dataset
+
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}  # of files called .csv
+
+
+def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str]]) -> None:
+    """Refuse a source that lacks a column.
+
+    Args:
+        source: what it is called, for the error.
+        dataset: its rows.
+        wanted: the option of the command that names a column, and that column.
+
+    Raises:
+        ValueError: with the columns there are and the options that name others.
+    """
+    there = dataset.column_names
+    missing = [(option, name) for option, name in wanted if name not in there]
+    if not there or not missing:  # a file without rows has no columns
+        return
+    problem = f"{source} has no column {', '.join(repr(name) for _, name in missing)}, but {there}"
+    mark = next((mark for mark in SEPARATORS if len(there) == 1 and mark in there[0]), None)
+    if mark is not None:
+        remedy = f"It seems to be separated by {SEPARATORS[mark]}: "
+        remedy += "call it .tsv" if mark == "\t" else "save it with commas, or with tabs as .tsv"
+    else:
+        remedy = f"Say {' and '.join(f'{option} COLUMN' for option in dict(missing))}"
+    raise ValueError(f"{problem}. {remedy}.")
