@@ -108,9 +108,9 @@ for name, each in (("missing", report), ("auto", blind)):
     print(f"{each.expected_errors:10.0f}{wrong.sum():6}{score:6.2f}")
 
 # %% [markdown]
-# Two hundred tickets are few: only about half of the errors are expected, and fewer are flagged. But most of what is
-# flagged is wrong indeed. Saying what kind of noise it is helps a little; on other corpora and kinds of noise it can help
-# more: [the numbers](../docs/cleaning.md).
+# Two hundred tickets are few: only about half of the errors are expected, and fewer are flagged. But most of what
+# is flagged is wrong indeed. Saying what kind of noise it is helps a little here, and on other corpora more:
+# [the numbers](../docs/cleaning.md).
 #
 # ## Let a person decide
 #

@@ -117,13 +117,15 @@ def diff(left: Source, right: Source) -> None:
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to write recipe.yaml into; it may exist.")],
     data: Annotated[
-        str | None, typer.Option(help="File, folder, bundled:NAME or Hub id. Files from elsewhere are copied, tables as jsonl.")
+        str | None, typer.Option(help="File, folder, bundled:NAME or Hub id. Files are copied, as jsonl.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="Name of the text column. Default: found.")] = None,
     label: Annotated[str | None, typer.Option(help="Name of the label column. Default: found.")] = None,
     task: Annotated[str | None, typer.Option(help="single or multi label. Default: found.")] = None,
     method: Annotated[str | None, typer.Option(help="Such as softmatch. Default: that of recipes.")] = None,
-    stages: Annotated[str | None, typer.Option(help="Such as train or clean,train. Default: label,train; with --method: train.")] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="Such as clean,train. Default: label,train; with --method: train.")
+    ] = None,
 ) -> None:
     """Begin a recipe: a short file with comments that is valid and fits the data."""
     with errors_told():
