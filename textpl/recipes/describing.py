@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import Results
-from textpl.recipes.schema import DataSettings, Recipe
+from textpl.recipes.schema import DataSettings, ModelSettings, Recipe
 
 
 def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, st
     return [
         ("Data", _data(data, beside)),
         ("Labelled rows", f"{rows}{pool}"),
-        ("Model", model.name + _pin(model.revision, model.name) + _layers(model.layers)),
+        ("Model", told_model(model)),
         ("Tries", f"{recipe.tried}, stages {' then '.join(recipe.stages)}"),
         ("Compared with", recipe.baseline),
         ("Training", f"{budget}, batches of {recipe.train.per_device_train_batch_size}"),
@@ -36,6 +36,11 @@ def _data(data: DataSettings, beside: Collection[str]) -> str:
     if data.source == OWN_DATA:
         return "to be named with --data" + (f", labels in column {data.label}" if data.label else "")
     return data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)
+
+
+def told_model(model: ModelSettings) -> str:
+    """Name, revision and number of layers."""
+    return model.name + _pin(model.revision, model.name) + (f", {model.layers} of its layers" if model.layers else "")
 
 
 def unpinned(recipe: Recipe, beside: Collection[str] = ()) -> list[str]:
@@ -66,10 +71,6 @@ def told_expected(recipe: Recipe) -> str:
         low, high = wanted.difference.interval
         change = f"; difference {wanted.difference.mean:+g} points [{low:g}, {high:g}]"
     return f"{wanted.metric.replace('_', ' ')} in %: {told}{change}; seeds {', '.join(map(str, wanted.seeds))}"
-
-
-def _layers(count: int | None) -> str:
-    return f", {count} of its layers" if count else ""
 
 
 def _pin(revision: str | None, source: str) -> str:

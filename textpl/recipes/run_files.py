@@ -12,6 +12,7 @@ import torch
 
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
+from textpl.recipes.describing import told_model
 from textpl.recipes.hub import address
 from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
@@ -57,7 +58,7 @@ def write_run(
     facts = RunFacts(
         question=recipe.question,
         description=recipe.description,
-        model="@".join(part for part in (recipe.model.name, recipe.model.revision) if part),
+        model=told_model(recipe.model),
         label_names=corpus.label_names,
         test_texts=sides.split(comparison.method[0].seed).test["text"][:],
         recipe=to_yaml(recipe),
