@@ -10,7 +10,8 @@ from pathlib import Path
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.hf_api import RepoSibling
 
-from textpl.recipes.hub import SCHEME, address
+from textpl.recipes.finding import HUB
+from textpl.recipes.hub import address
 from textpl.recipes.hub_errors import clear_errors
 from textpl.recipes.hub_files import is_model_file
 from textpl.recipes.hub_repos import client
@@ -52,7 +53,7 @@ def of_recipe(folder: Path) -> list[Download]:
     """The recipe's own files, if it comes from the Hub."""
     if (came_from := address(folder)) is None:
         return []
-    name = came_from.removeprefix(SCHEME)
+    name = came_from.removeprefix(HUB)
     if folder.is_relative_to(constants.HF_HOME):
         return [Download("recipe", name, "in the cache")]
     files = [path for path in folder.rglob("*") if path.is_file()]

@@ -25,10 +25,10 @@ from textpl.recipes.card_text import signer
 from textpl.recipes.cards import recipe_card, with_metadata
 from textpl.recipes.data_beside import is_data, load_to_push
 from textpl.recipes.describing import unpinned
+from textpl.recipes.finding import HUB
 from textpl.recipes.hub_errors import clear_errors
 from textpl.recipes.hub_files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push
 from textpl.recipes.hub_repos import (
-    SCHEME,
     Pushed,
     Target,
     client,
@@ -170,7 +170,7 @@ def address(folder: Path) -> str | None:
     """hf://owner/name@commit of a folder that `resolve` gave; None for any other."""
     match folder.parts[-4:]:
         case (base, repo, commit, name) if base == _CACHE and _COMMIT.fullmatch(commit) and repo.endswith(f"--{name}"):
-            return f"{SCHEME}{repo.removesuffix(f'--{name}')}/{name}@{commit}"
+            return f"{HUB}{repo.removesuffix(f'--{name}')}/{name}@{commit}"
     return None
 
 
@@ -180,8 +180,8 @@ def resolve(uri: str) -> Path:
     Raises:
         RecipeError: if there is no such recipe, or it is not valid.
     """
-    if not uri.startswith(SCHEME):
-        raise RecipeError(f"{uri!r} does not start with {SCHEME}.")
+    if not uri.startswith(HUB):
+        raise RecipeError(f"{uri!r} does not start with {HUB}.")
     return _fetched(*parsed(uri))
 
 

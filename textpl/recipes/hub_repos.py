@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,18 +12,16 @@ from typing import Any, Literal
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, DatasetInfo, HfApi, ModelInfo, get_token
 
 from textpl.recipes.card_text import signer, split_card
+from textpl.recipes.finding import HUB
 from textpl.recipes.hub_errors import LOG_IN
 from textpl.recipes.hub_files import CARD
 from textpl.recipes.parsing import FILE_NAME, RecipeError
 
-SCHEME = "hf://"
 _REPO = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 _REVISION = r"[A-Za-z0-9][\w./-]*"
-_URI = re.compile(rf"(?:{SCHEME})?({_REPO})(?:@({_REVISION}))?", re.ASCII)
+_URI = re.compile(rf"(?:{HUB})?({_REPO})(?:@({_REVISION}))?", re.ASCII)
 
 Kind = Literal["recipe", "model", "dataset"]
-# Gives the card for a commit (None while there is none) and the metadata of the card before it.
-MakeCard = Callable[[str | None, Mapping[str, Any]], str]
 
 
 @dataclass(frozen=True)
