@@ -189,6 +189,21 @@ def test_only_what_a_recipe_consists_of_is_downloaded(endpoint, server, folder, 
 # Who may
 
 
+def test_a_run_says_which_commit_it_ran(endpoint, server, tmp_path):
+    """Results of a recipe that later changes would otherwise be those of nobody knows what."""
+    from textpl.recipes.parsing import load_recipe
+    from textpl.recipes.run_files import where_from
+
+    server.add("ada/tickets", {"recipe.yaml": RECIPE})
+    commit = resolve("hf://ada/tickets").parts[-2]
+    assert where_from(load_recipe("hf://ada/tickets")) == {
+        "recipe": "tickets",
+        "recipe_source": f"hf://ada/tickets@{commit}",
+    }
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    assert where_from(load_recipe(tmp_path))["recipe_source"] is None
+
+
 def test_a_private_recipe_is_for_its_owner(endpoint, server, folder, monkeypatch):
     push(folder, "ada/tickets", private=True)
     assert server.repos["models", "ada/tickets"].private

@@ -34,8 +34,7 @@ def collect_results(
     splits = [sides.split(seed).report for seed in seeds]
     return {
         **comparison.to_dict(),
-        "recipe": loaded.name,
-        "recipe_source": address(loaded.folder),
+        **where_from(loaded),
         "command": command,
         "settings": measured_settings(loaded.recipe),
         "model": {"seed": seeds[0]},  # whose classifier is kept
@@ -47,6 +46,11 @@ def collect_results(
             if stage in STAGE_KEYS
         },
     }
+
+
+def where_from(loaded: LoadedRecipe) -> dict[str, str | None]:
+    """Name of a recipe, and its address with the commit if it is from the Hub."""
+    return {"recipe": loaded.name, "recipe_source": address(loaded.folder)}
 
 
 def write_run(
