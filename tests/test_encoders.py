@@ -119,7 +119,7 @@ def test_encoder_that_cannot_be_loaded_names_lsa(name):
 
 
 def test_default_encoder_without_package_or_hub_names_lsa_and_the_extra(monkeypatch):
-    monkeypatch.setattr(encoders, "resolve_model", lambda name: name)
+    monkeypatch.setattr(encoders, "resolve_model", lambda name, revision: name)
     with pytest.raises(OSError, match=r'(?s)encoder="lsa".*textpl\[quickstart\]'):
         get_encoder(DEFAULT_ENCODER)
 

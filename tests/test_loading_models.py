@@ -19,7 +19,7 @@ from transformers import (
 from typer.testing import CliRunner
 
 from textpl.cli import app
-from textpl.models import described_model, load_classifier, load_finished
+from textpl.models import OFFLINE_PACKAGES, described_model, load_classifier, load_finished, resolve_model
 from textpl.recipes.parsing import load_recipe
 from textpl.tasks import SingleLabel
 
@@ -200,3 +200,10 @@ def test_a_model_is_told_by_its_name():
     name = "sentence-transformers/all-MiniLM-L6-v2"
     assert described_model(name) == f"{name} (installed package)"
     assert described_model("someone/other") == "someone/other"
+
+
+def test_an_installed_package_is_of_one_commit():
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    commit = OFFLINE_PACKAGES[name][-1]
+    assert resolve_model(name, commit) == resolve_model(name) != name
+    assert resolve_model(name, "0" * 40) == name, "another one is on the Hub"

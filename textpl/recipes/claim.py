@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
+from textpl.recipes.pins import as_begun
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
 
@@ -16,20 +18,25 @@ _SHOWN = 5  # settings that differ
 _REMEDY = "or choose another folder with --out."
 
 
-def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool) -> None:
+def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool) -> LoadedRecipe:
     """Refuse a folder that is taken, or a run that was begun with other settings, before any data are read.
+
+    Returns:
+        LoadedRecipe: the recipe, at the commits of the Hub at which the run in `out` was begun.
 
     Raises:
         RecipeError: naming what differs and how to go on.
     """
     if not out.exists() or not any(out.iterdir()):
-        return
+        return loaded
     if not resume:
         raise RecipeError(
             f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
         )
     text = _stored(out)
-    begun, now = _settings(text), _settings(to_yaml(loaded.recipe))
+    before = _plain(text)
+    loaded = as_begun(loaded, before)
+    begun, now = settings_in(before), settings_in(_plain(to_yaml(loaded.recipe)))
     if changed := changed_settings(begun, now):
         default = "the default"
         told = [f"{key} was {before or default} and is {after or default} now" for key, before, after in changed]
@@ -45,6 +52,7 @@ def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool
             f"The run in {out} was begun on other data: repeat --data {header['source']} (now {named} would be read), "
             f"{_REMEDY}"
         )
+    return loaded
 
 
 def check_data(out: Path, corpus: Corpus) -> None:
@@ -77,8 +85,8 @@ def _stored(out: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _settings(text: str) -> dict[str, str]:
+def _plain(text: str) -> dict[str, Any]:
     document = Document(FILE_NAME)
     data = document.read(text)
     document.stop_at_problems()
-    return settings_in(data) if isinstance(data, dict) else {}
+    return data if isinstance(data, dict) else {}

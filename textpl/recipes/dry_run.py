@@ -157,7 +157,7 @@ def _models(loaded: LoadedRecipe) -> Iterator[Download]:
             yield Download(what, name, "made from the texts")
         elif isinstance(found := loaded.locate(name), Path):
             yield Download(what, found.name, "here", size=weight_bytes(found))
-        elif (folder := resolve_model(name)) != name:
+        elif (folder := resolve_model(name, revision)) != name:
             yield Download(what, name, "here, in an installed package", size=weight_bytes(Path(folder)))
         else:
             yield of_model(what, name, revision)

@@ -20,7 +20,7 @@ from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
 EXAMPLE = "bundled:sentiment"
-_PIN = "  # revision: COMMIT  # pin it before you share: others then read what you read"
+_PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
 LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
 
 

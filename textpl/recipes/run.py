@@ -16,6 +16,7 @@ from textpl.recipes.agreement import judge as judge_expected
 from textpl.recipes.claim import check_claim, check_data, claim
 from textpl.recipes.noisy_corpus import with_truth
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.pins import pinned
 from textpl.recipes.reading import read_data
 from textpl.recipes.results import Results
 from textpl.recipes.right_labels import compare_with_right_labels, told
@@ -55,12 +56,13 @@ def run_recipe(
     Raises:
         RecipeError: if `out` already holds a run, or when resuming one with other settings or data.
     """
-    recipe = loaded.recipe
-    check_claim(out, loaded, data, resume)
+    loaded = check_claim(out, loaded, data, resume)
     with quiet_datasets():  # no bar per file read: the one that matters is the pool's tokenisation
         corpus = read_data(loaded, data)
         check_data(out, corpus)
         corpus = with_truth(loaded, corpus)
+    loaded = pinned(loaded, corpus.revision if data is None else None)
+    recipe = loaded.recipe
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
     claim(out, recipe, corpus)

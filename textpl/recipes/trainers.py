@@ -43,7 +43,7 @@ class Trainers:
     @property
     def model(self) -> str:
         """Its name, and whether it comes from an installed package."""
-        return described_model(self._name)
+        return described_model(self._name, self._recipe.model.revision)
 
     @property
     def bf16(self) -> bool:
