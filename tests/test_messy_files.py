@@ -240,3 +240,21 @@ def test_the_pool_is_named_when_it_lacks_the_text_column(tmp_path):
     )
     done = CliRunner().invoke(app, ["label", str(known), str(pool), "--encoder", "lsa"], env={"COLUMNS": "500"})
     assert done.exit_code == 1 and "b.csv has no column 'text', but ['body', 'label']" in done.output
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize(
+    ("text", "encoding", "named"),
+    [
+        ("这本书很好看", "gbk", "GB18030"),
+        ("Très bon café", "cp1252", "WINDOWS-1252"),
+        ("a good day", "utf-16", "UTF-16"),
+    ],
+)
+def test_a_file_that_is_no_utf_8_says_how_to_convert_it(tmp_path, capfd, suffix, text, encoding, named):
+    file = tmp_path / f"old.{suffix}"
+    row = json.dumps({"text": text, "label": "a"}, ensure_ascii=False)
+    file.write_bytes((row if suffix == "jsonl" else f"text,label\n{text},a\n").encode(encoding))
+    done = CliRunner().invoke(app, ["clean", str(file), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1 and f"`iconv -f {named} -t UTF-8 old.{suffix} > utf8.{suffix}`" in done.output
+    assert "Failed to read" not in capfd.readouterr().err, "one message is enough"

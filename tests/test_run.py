@@ -179,6 +179,20 @@ def test_data_on_the_command_line_replaces_the_recipes(folder):
     assert config.id2label == {0: "no", 1: "yes"}
 
 
+@pytest.mark.parametrize("data", ["data", "elsewhere"])
+def test_the_recipe_of_a_run_can_be_looked_at_where_its_data_are_not(folder, data):
+    if data != "data":
+        (folder / "data").rename(folder / data)
+        (folder / "data").mkdir()  # what the recipe names
+    assert run(folder, "--data", folder / data, "--seeds", "0").exit_code == 0
+    shown, diff = textpl("recipes", "show", folder / "out"), textpl("recipes", "diff", folder, folder / "out")
+    assert shown.exit_code == 0 and "accuracy in %: labels only" in shown.output, shown.output
+    assert diff.exit_code == 0 and "B measured" in diff.output, diff.output
+    assert textpl("recipes", "validate", folder / "out").output == f"{folder / 'out'}: valid\n"
+    again = textpl("run", folder / "out", "--out", folder / "again")
+    assert again.exit_code == 1 and "data.source" in again.output
+
+
 def test_a_recipe_may_come_without_data(folder):
     file = folder / "recipe.yaml"
     file.write_text(RECIPE.replace("{source: data}", "{source: yours}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,14 +25,17 @@ def progress_bar(rows: Iterable[Any] | None = None, *, shown: bool = True, **set
 
 
 @contextlib.contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """No bar of datasets meanwhile; afterwards as it was."""
-    shown = not datasets.are_progress_bars_disabled()
+def quiet_datasets(*, errors: bool = True) -> Iterator[None]:
+    """No bar of datasets meanwhile, and with `errors=False` no line of it about what it raises anyway."""
+    shown, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     if shown:
         datasets.disable_progress_bars()
+    if not errors:
+        datasets.logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
+        datasets.logging.set_verbosity(level)
         if shown:
             datasets.enable_progress_bars()
 

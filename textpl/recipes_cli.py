@@ -50,10 +50,11 @@ def show(source: Source) -> None:
     """Tell what a recipe does, what it expects and what it measured, without running it."""
     with errors_told():
         from textpl.recipes.agreement import judge
+        from textpl.recipes.data_beside import load_to_show
         from textpl.recipes.describing import describe, told
-        from textpl.recipes.parsing import load_recipe, to_yaml
+        from textpl.recipes.parsing import to_yaml
 
-        loaded = load_recipe(source)
+        loaded = load_to_show(source)
         recipe, (results, refused) = loaded.recipe, _results(loaded)
     say(f"{loaded.name}{': ' if recipe.description else ''}{recipe.description}\n")
     lines = describe(recipe)
@@ -73,12 +74,12 @@ def validate(
     sources: Annotated[list[str], typer.Argument(help="Recipe files, folders, bundled names or hf:// addresses.")],
 ) -> None:
     """Check recipes, and tell every line that is wrong."""
-    from textpl.recipes.parsing import load_recipe
+    from textpl.recipes.data_beside import load_to_show
 
     wrong = False
     for source in sources:
         try:
-            load_recipe(source)
+            load_to_show(source)
         except (ValueError, OSError) as error:
             wrong = True
             typer.echo(f"{source}: not valid\n{plain(str(error))}", err=True)
@@ -92,11 +93,11 @@ def validate(
 def diff(left: Source, right: Source) -> None:
     """Tell in which settings two recipes differ, parents and defaults filled in, and what each measured."""
     with errors_told():
+        from textpl.recipes.data_beside import load_to_show
         from textpl.recipes.describing import told, told_expected
         from textpl.recipes.differences import differences
-        from textpl.recipes.parsing import load_recipe
 
-        both = [load_recipe(left), load_recipe(right)]
+        both = [load_to_show(left), load_to_show(right)]
         found = differences(both[0].recipe, both[1].recipe)
         results = [_results(loaded) for loaded in both]
     for letter, loaded in zip("AB", both, strict=True):

@@ -5,6 +5,8 @@ Nothing is decided here about columns or labels; `corpus.py` does that.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -126,7 +128,7 @@ def _only_file(folder: Path, stem: str) -> Path:
     return files[0]
 
 
-@quiet_datasets()
+@quiet_datasets(errors=False)
 def _read_file(path: Path) -> Dataset:
     """One file as a memory-mapped Dataset (converted to Arrow in the datasets cache at first reading)."""
     if path.suffix not in READABLE:
@@ -141,11 +143,36 @@ def _read_file(path: Path) -> Dataset:
         if path.suffix in (".csv", ".tsv"):
             # Without na_filter=False pandas turns the texts and classes "None", "NA", "null" into missing values.
             return Dataset.from_csv(str(path), sep="\t" if path.suffix == ".tsv" else ",", na_filter=False)
-        return Dataset.from_json(str(path))
+        rows = Dataset.from_json(str(path))
+        rows.data.validate(full=True)  # Arrow's reader takes any bytes for text
+        return rows
     except Exception as error:  # the readers raise pyarrow, pandas and datasets errors, the reason in the cause
         if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
             return Dataset.from_dict({})
-        raise ValueError(f"cannot read {path}: {error.__cause__ or error}") from error
+        raise ValueError(f"cannot read {path}: {error.__cause__ or error}{_encoding_hint(path)}") from error
+
+
+def _encoding_hint(path: Path) -> str:
+    """How to make UTF-8 of a text file that is not; nothing for others."""
+    if path.suffix == ".parquet" or (encoding := _encoding(path)) == "UTF-8":
+        return ""
+    return (
+        f". It is no UTF-8 text, but perhaps {encoding}: convert it with "
+        f"`iconv -f {encoding} -t UTF-8 {path.name} > utf8{path.suffix}`, or save it as UTF-8"
+    )
+
+
+def _encoding(path: Path) -> str:
+    """In which encoding a text file may be, from the first that fits."""
+    with path.open("rb") as stream:
+        begin = stream.read(1_000_000)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    for encoding in ("UTF-8", "GB18030"):
+        with contextlib.suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder(encoding)().decode(begin)  # its last letter may be cut off
+            return encoding
+    return "WINDOWS-1252"
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

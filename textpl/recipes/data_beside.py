@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textpl.recipes.finding import FILE_NAME, read_text
+from textpl.recipes.finding import FILE_NAME, find_recipe, read_text
 from textpl.recipes.parsing import LoadedRecipe, RecipeError, load_recipe, parse_recipe
 from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA, locate
 from textpl.recipes.schema import Recipe
@@ -74,9 +74,9 @@ def load_to_push(folder: Path) -> ToPush:
         raise RecipeError(f"The folder {folder} holds no {FILE_NAME}.")
     text = read_text(folder / FILE_NAME)
     header = RUN_HEADER.match(text)
-    fingerprint, read = (header[1], header[2]) if header else (None, None)
-    named = _named_source(text) if header else ""
-    if not read or (folder / named).exists() or not _is_beside(named, read):
+    fingerprint = header[1] if header else None
+    named, read = _data_elsewhere(folder, text)
+    if not read:
         loaded = load_recipe(folder)
         found = local_references(loaded.recipe, folder)
         return ToPush(loaded, found, found.pop("data.source", None), fingerprint)
@@ -85,14 +85,38 @@ def load_to_push(folder: Path) -> ToPush:
             f"data.source: the recipe names {named} beside it, but the run read {read}. Write {OWN_DATA} in its "
             f"place in {folder / FILE_NAME} (others then bring their own data), or copy {named} there."
         )
+    loaded = _without_data(folder, text, named)
+    models = {key: path for key, path in local_references(loaded.recipe, folder).items() if key != "data.source"}
+    return ToPush(loaded, models, Path(read), fingerprint)
+
+
+def load_to_show(source: str) -> LoadedRecipe:
+    """A recipe to look at; that in the folder of a run need not have its data beside it.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    path = find_recipe(source)
+    text = read_text(path)
+    named, read = _data_elsewhere(path.parent, text)
+    return _without_data(path.parent, text, named) if read and path.name == FILE_NAME else load_recipe(source)
+
+
+def _data_elsewhere(folder: Path, text: str) -> tuple[str, str]:
+    """What a run's recipe calls its data, and where the run read them, if they lie beside the recipe that was run."""
+    header = RUN_HEADER.match(text)
+    named, read = (_named_source(text), header[2] or "") if header else ("", "")
+    elsewhere = read and not (folder / named).exists() and _is_beside(named, read)
+    return (named, read) if elsewhere else ("", "")
+
+
+def _without_data(folder: Path, text: str, named: str) -> LoadedRecipe:
+    """The recipe in the folder of a run, with an empty file in place of the data."""
     with tempfile.TemporaryDirectory() as place:
-        # An empty file stands for the data.
         (Path(place) / named).parent.mkdir(parents=True, exist_ok=True)
         (Path(place) / named).touch()
         recipe = parse_recipe(text, folder=Path(place))
-    loaded = LoadedRecipe(recipe, folder, text, folder.resolve().name)
-    models = {key: path for key, path in local_references(recipe, folder).items() if key != "data.source"}
-    return ToPush(loaded, models, Path(read), fingerprint)
+    return LoadedRecipe(recipe, folder, text, folder.resolve().name)
 
 
 def data_to_push(wanted: ToPush, with_data: bool) -> dict[str, Path]:
