@@ -24,7 +24,10 @@ MULTI: Final = "multi_label_classification"
 Form = Literal["id", "name", "ids", "names", "multi_hot"]
 
 DELIMITERS = re.compile(r"[,;|]")
-AS_LIST = "Write one list of labels per row (jsonl or parquet): delimited strings are not read"
+AS_LIST = (
+    "Write one list of labels per row (jsonl or parquet): delimited strings are not read here "
+    "(`textpl recipes new FOLDER --data FILE` makes lists of them)"
+)
 
 
 def arrow_column(dataset: Dataset, name: str) -> pa.ChunkedArray:
