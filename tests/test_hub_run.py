@@ -87,6 +87,20 @@ def test_what_is_pinned_stays_so(hub, tmp_path):
     assert results["data"]["revision"] == hub.at["data"], "what main was"
 
 
+@pytest.mark.parametrize("stage", ["stages=[label, train]", "stages=[clean, train]"])
+def test_an_encoder_that_is_the_model_is_of_the_same_commit(hub, tmp_path, stage):
+    first = hub.at["model"]
+    hub.repos["models", "ada/tiny"].commit(model(tmp_path / "two", 2))
+    (name, _), wanted = stage.removeprefix("stages=[").split(", "), [f"model.revision={first}", stage]
+    wanted += [f"{name}.encoder=ada/tiny", *(["split={labeled: 40}"] if name == "clean" else [])]
+    hub.requests.clear()
+    settings = [word for setting in wanted for word in ("--set", setting)]
+    done = textpl("run", "hf://ada/recipe", "--seeds", "0", "--out", tmp_path / "out", *settings)
+    assert done.exit_code == 0, done.output
+    asked = {path for _, path in hub.requests if path.startswith("/ada/tiny/resolve/")}
+    assert asked and all(path.startswith(f"/ada/tiny/resolve/{first}/") for path in asked), asked
+
+
 def test_own_data_have_no_commit(hub, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -73,8 +73,8 @@ class SentenceEncoder:
     """A sentence-transformers model, in bfloat16 where the hardware computes in it.
 
     Args:
-        model: id, folder or loaded model. An id with an installed offline package is loaded from it, unless a
-            revision is asked for.
+        model: id, folder or loaded model. An id with an installed offline package is loaded from it, unless
+            another revision is asked for.
         revision: branch, tag or commit on the Hub.
         batch_size: texts per forward pass.
         max_length: tokens per text, at most what the model takes; None for the model's own limit.

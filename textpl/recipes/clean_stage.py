@@ -17,6 +17,7 @@ from textpl.label_issues.report import LabelReport
 from textpl.labels import label_array
 from textpl.recipes.noisy_corpus import TRUTH
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.stage_encoder import stage_encoder
 from textpl.splits import Split
 
 
@@ -25,7 +26,7 @@ def find_issues(loaded: LoadedRecipe, corpus: Corpus, split: Split) -> LabelRepo
     wanted = loaded.recipe.clean
     return find_label_issues(
         split.labeled.select_columns(["text", "label"]),
-        encoder=str(loaded.locate(wanted.encoder)),
+        encoder=stage_encoder(loaded, wanted.encoder),
         label_names=list(corpus.label_names),
         noise=wanted.noise,
         seed=split.seed,

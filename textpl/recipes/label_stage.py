@@ -15,6 +15,7 @@ from textpl.labeling import label
 from textpl.labels import label_array
 from textpl.pseudo_labels import PseudoLabels
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.stage_encoder import stage_encoder
 from textpl.splits import Split
 
 
@@ -29,7 +30,7 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
         split.labeled,
         split.pool,
         method=wanted.method,
-        encoder=str(loaded.locate(wanted.encoder)),
+        encoder=stage_encoder(loaded, wanted.encoder),
         label_names=list(corpus.label_names),
         k=wanted.k,
         class_prior=wanted.class_prior,

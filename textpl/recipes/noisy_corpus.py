@@ -14,6 +14,7 @@ from textpl.embeddings.encoders import get_encoder
 from textpl.embeddings.neighbors import unit_rows
 from textpl.labels import arrow_column, infer_coding, label_array
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.stage_encoder import stage_encoder
 from textpl.splits import Split
 
 TRUTH = "true_label"
@@ -41,7 +42,7 @@ def with_truth(loaded: LoadedRecipe, corpus: Corpus) -> Corpus:
         return corpus
     wanted, right, vectors = recipe.noise, label_array(corpus.train), None
     if wanted.kind == "swap":
-        encoder = get_encoder(str(loaded.locate(wanted.encoder)))
+        encoder = get_encoder(stage_encoder(loaded, wanted.encoder))
         vectors = unit_rows(encode_cached(encoder, corpus.train["text"][:]))
     noisy = inject_noise(right, wanted.kind, wanted.rate, vectors=vectors, seed=wanted.seed)
     train = corpus.train.rename_column("label", TRUTH)
