@@ -28,7 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 import textpl
 from textpl.corpus import read_corpus
 from textpl.models import load_classifier
-from textpl.recipes.hub import push
+from textpl.recipes.hub.push_pull import push
 from textpl.splits import make_split
 from textpl.tasks import make_task
 
@@ -199,7 +199,7 @@ for name, size in planned.files.items():
 print("notes:", *planned.notes, sep="\n  ")
 
 # %%
-from textpl.recipes.cards import recipe_card  # noqa: E402
+from textpl.recipes.hub.cards import recipe_card  # noqa: E402
 from textpl.recipes.parsing import load_recipe  # noqa: E402
 from textpl.recipes.results import parse_results  # noqa: E402
 

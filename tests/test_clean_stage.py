@@ -17,11 +17,11 @@ from textpl.components.labeled import cross_entropy
 from textpl.corpus import read_corpus
 from textpl.labels import label_array
 from textpl.recipes.loss_settings import LossSettings
-from textpl.recipes.noise_stage import estimate_noise
-from textpl.recipes.noisy_corpus import TRUTH, judged_by_truth, with_truth
 from textpl.recipes.parsing import load_recipe
-from textpl.recipes.sides import Sides
-from textpl.recipes.trainers import Trainers
+from textpl.recipes.running.noise_stage import estimate_noise
+from textpl.recipes.running.noisy_corpus import TRUTH, judged_by_truth, with_truth
+from textpl.recipes.running.sides import Sides
+from textpl.recipes.running.trainers import Trainers
 from textpl.splits import make_split
 from textpl.tasks import make_task
 

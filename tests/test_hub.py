@@ -18,12 +18,12 @@ from hub_helpers import READER, TOKEN, WRONG, contents, front_matter, refused, t
 from huggingface_hub import constants
 
 from textpl.corpus import read_corpus
-from textpl.recipes import hub as recipe_hub
-from textpl.recipes.card_text import escape, split_card
-from textpl.recipes.cards import recipe_card
 from textpl.recipes.data_beside import is_data
-from textpl.recipes.hub import pull, push, resolve
-from textpl.recipes.hub_files import command_without_paths
+from textpl.recipes.hub import push_pull as recipe_hub
+from textpl.recipes.hub.card_text import escape, split_card
+from textpl.recipes.hub.cards import recipe_card
+from textpl.recipes.hub.files import command_without_paths
+from textpl.recipes.hub.push_pull import pull, push, resolve
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
 
@@ -192,7 +192,7 @@ def test_only_what_a_recipe_consists_of_is_downloaded(endpoint, server, folder, 
 def test_a_run_says_which_commit_it_ran(endpoint, server, tmp_path):
     """Results of a recipe that later changes would otherwise be those of nobody knows what."""
     from textpl.recipes.parsing import load_recipe
-    from textpl.recipes.run_files import where_from
+    from textpl.recipes.running.run_files import where_from
 
     server.add("ada/tickets", {"recipe.yaml": RECIPE})
     commit = resolve("hf://ada/tickets").parts[-2]
@@ -456,7 +456,7 @@ def test_names_that_lead_out_are_never_asked_for(endpoint, server, tmp_path):
 def test_too_many_and_too_large_files(endpoint, server, monkeypatch):
     recipe = RECIPE.replace("bundled:sentiment", "texts")
     server.add("eve/evil", {"recipe.yaml": recipe, "texts/train.jsonl": "x" * 1000})
-    monkeypatch.setattr("textpl.recipes.hub_files.DATA_BYTES", 999)
+    monkeypatch.setattr("textpl.recipes.hub.files.DATA_BYTES", 999)
     with refused("download it yourself"):
         resolve("hf://eve/evil")
     monkeypatch.setattr(recipe_hub, "MAX_FILES", 1)

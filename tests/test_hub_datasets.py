@@ -12,7 +12,7 @@ from datasets import Dataset, load_dataset
 from hub_helpers import TOKEN, WRONG, front_matter, on_main, refused, textpl
 
 import textpl as library
-from textpl.recipes.card_text import signer
+from textpl.recipes.hub.card_text import signer
 from textpl.sharing.labelled_rows import read_cleaned
 from textpl.sharing.push import push
 
@@ -205,7 +205,7 @@ def test_another_dataset_is_not_overwritten(endpoint, server, made):
         (made / "r" / "recipe.yaml").write_text(
             'schema: 1\ndata: {source: "bundled:sentiment"}\nsplit: {labeled: 8}\nmodel: ada/tiny\n'
         )
-        from textpl.recipes.hub import push as push_recipe
+        from textpl.recipes.hub.push_pull import push as push_recipe
 
         push_recipe(made / "r", "ada/cleaned")
 

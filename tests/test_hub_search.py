@@ -10,10 +10,10 @@ from datasets import Dataset
 from hub_helpers import contents, refused, textpl
 from huggingface_hub import constants
 
-from textpl.recipes.dry_run import dry_run, told_bytes, told_time
-from textpl.recipes.hub import in_passing, pull, push, resolve
-from textpl.recipes.hub_search import search
+from textpl.recipes.hub.push_pull import in_passing, pull, push, resolve
+from textpl.recipes.hub.search import search
 from textpl.recipes.parsing import load_recipe, parse_recipe
+from textpl.recipes.running.dry_run import dry_run, told_bytes, told_time
 
 pytest_plugins = ["hub_fixtures"]
 RECIPE = """\
@@ -188,7 +188,7 @@ def test_parents_on_the_hub_are_asked_for_once(endpoint, server):
 
 
 def test_dry_runs_count_as_the_trainer_does(endpoint, on_hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("textpl.recipes.dry_run.seconds_per_batch", lambda loaded: 1.0)
+    monkeypatch.setattr("textpl.recipes.running.dry_run.seconds_per_batch", lambda loaded: 1.0)
     text = RECIPE.replace("ada/tiny", "tiny").replace("source: ada/films", 'source: "bundled:sentiment"')
     accumulated = text.replace("max_steps: 10", "num_train_epochs: 2, gradient_accumulation_steps: 3")
     accumulated = accumulated.replace("labels_per_class: 4", "labels_per_class: 8")

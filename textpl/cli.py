@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Train with and without what the recipe tries (unlabelled text, cleaned labels, a loss): did it help?"""
     from textpl.recipes.parsing import load_recipe
-    from textpl.recipes.run import run_recipe
+    from textpl.recipes.running.run import run_recipe
 
     log_to_terminal()
     if dry_run:

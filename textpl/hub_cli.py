@@ -12,7 +12,7 @@ from textpl.recipes_cli import recipes_app
 from textpl.terminal import errors_told, say
 
 if TYPE_CHECKING:
-    from textpl.recipes.hub_repos import Pushed
+    from textpl.recipes.hub.repos import Pushed
 
 Repo = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; it is created if need be.")]
 Private = Annotated[bool, typer.Option("--private", help="Only you and your organisation may see it.")]
@@ -66,7 +66,7 @@ def push(
 ) -> None:
     """Share a recipe, with its results and a card, on the Hugging Face Hub."""
     with errors_told():
-        from textpl.recipes.hub import push as push_recipe
+        from textpl.recipes.hub.push_pull import push as push_recipe
 
         done = push_recipe(
             folder,
@@ -92,7 +92,7 @@ def pull(
 ) -> None:
     """Download a recipe, to read and change it."""
     with errors_told():
-        from textpl.recipes.hub import pull as pull_recipe
+        from textpl.recipes.hub.push_pull import pull as pull_recipe
 
         done = pull_recipe(repo, revision=revision, to=to, dry_run=dry_run)
     if dry_run:
@@ -114,7 +114,7 @@ def search(
 ) -> None:
     """Find recipes that people share on the Hugging Face Hub."""
     with errors_told():
-        from textpl.recipes.hub_search import search as search_recipes
+        from textpl.recipes.hub.search import search as search_recipes
 
         found = search_recipes(" ".join(words or []), author=author, sort=sort, limit=limit)  # type: ignore[arg-type]
     for one in found:
@@ -133,9 +133,9 @@ def tell_run(
     recipe: str, overrides: list[str], seeds: list[int] | None, data: Path | None, out: Callable[[str], Path]
 ) -> None:
     """Print what `textpl run` would do; `out` gives the folder for the name of the recipe."""
-    from textpl.recipes.dry_run import dry_run
-    from textpl.recipes.hub import in_passing
+    from textpl.recipes.hub.push_pull import in_passing
     from textpl.recipes.parsing import load_recipe
+    from textpl.recipes.running.dry_run import dry_run
 
     with in_passing():
         loaded = load_recipe(recipe, overrides=overrides)

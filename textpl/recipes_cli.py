@@ -154,7 +154,7 @@ def schema(
 
 def _results(loaded: LoadedRecipe) -> tuple[Results | None, str]:
     """Those beside a recipe of which it is the recipe.yaml, if there are any; or why they are not its own."""
-    from textpl.recipes.cards import check_same
+    from textpl.recipes.hub.cards import check_same
     from textpl.recipes.parsing import FILE_NAME, RecipeError
     from textpl.recipes.results import read_results
 

@@ -29,7 +29,7 @@ def find_recipe(source: str | Path) -> Path:
         RecipeError: if there is no such recipe.
     """
     if str(source).startswith(HUB):
-        from textpl.recipes.hub import resolve  # the client of the Hub is loaded by those only who need it
+        from textpl.recipes.hub.push_pull import resolve  # the client of the Hub is loaded by those only who need it
 
         return resolve(str(source)) / FILE_NAME
     path, bundled = Path(source).expanduser(), bundled_recipes()

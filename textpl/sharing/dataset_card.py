@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textpl.cleaning.apply import SOURCES
-from textpl.recipes.card_text import merged, render, signed, with_front_matter
+from textpl.recipes.hub.card_text import merged, render, signed, with_front_matter
 from textpl.recipes.references import DATA_SUFFIXES
 from textpl.sharing.labelled_rows import Cleaning, LabelledRows, Labelling
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from huggingface_hub import get_token
 
-from textpl.recipes.card_text import split_card
-from textpl.recipes.hub_errors import clear_errors
-from textpl.recipes.hub_files import CARD, refuse_secrets
-from textpl.recipes.hub_repos import (
+from textpl.recipes.hub.card_text import split_card
+from textpl.recipes.hub.errors import clear_errors
+from textpl.recipes.hub.files import CARD, refuse_secrets
+from textpl.recipes.hub.repos import (
     Pushed,
     Target,
     client,

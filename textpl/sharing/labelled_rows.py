@@ -18,7 +18,7 @@ from textpl.cleaning.apply import SOURCES
 from textpl.label_issues.columns import SOURCE
 from textpl.labels import arrow_column
 from textpl.recipes.data_beside import regular_file
-from textpl.recipes.hub_files import published_json, secrets_pattern
+from textpl.recipes.hub.files import published_json, secrets_pattern
 from textpl.recipes.parsing import RecipeError
 from textpl.recipes.results import Number, Word
 

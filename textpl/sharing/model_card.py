@@ -8,9 +8,18 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from textpl.recipes.card_text import code_fence, merged, render, signed, with_front_matter
-from textpl.recipes.cards import LISTED, TAG, data_read, difference, limits, names_hub_data, provenance, recipe_metadata
 from textpl.recipes.describing import describe
+from textpl.recipes.hub.card_text import code_fence, merged, render, signed, with_front_matter
+from textpl.recipes.hub.cards import (
+    LISTED,
+    TAG,
+    data_read,
+    difference,
+    limits,
+    names_hub_data,
+    provenance,
+    recipe_metadata,
+)
 from textpl.recipes.parsing import to_yaml
 from textpl.sharing.run_folder import RunFolder
 

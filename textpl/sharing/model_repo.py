@@ -8,11 +8,11 @@ from typing import Any
 
 from huggingface_hub import get_token
 
-from textpl.recipes.cards import check_same
 from textpl.recipes.describing import unpinned
-from textpl.recipes.hub_errors import clear_errors
-from textpl.recipes.hub_files import CARD, SIZES, is_model_file
-from textpl.recipes.hub_repos import Pushed, Target, client, commit_card, commit_files, need_token, open_target
+from textpl.recipes.hub.cards import check_same
+from textpl.recipes.hub.errors import clear_errors
+from textpl.recipes.hub.files import CARD, SIZES, is_model_file
+from textpl.recipes.hub.repos import Pushed, Target, client, commit_card, commit_files, need_token, open_target
 from textpl.sharing.model_card import model_card
 from textpl.sharing.run_folder import read_run
 

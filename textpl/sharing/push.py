@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textpl.recipes.hub_repos import Pushed, Target, parsed_name
+from textpl.recipes.hub.repos import Pushed, Target, parsed_name
 from textpl.recipes.parsing import FILE_NAME, RecipeError
 from textpl.sharing.dataset_repo import push_dataset
 from textpl.sharing.labelled_rows import is_cleaned, is_labelled, read_cleaned, read_labelled

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from textpl.recipes.data_beside import local_references, regular_file
-from textpl.recipes.hub_files import (
+from textpl.recipes.hub.files import (
     PICTURE,
     RESULTS,
     SIZES,

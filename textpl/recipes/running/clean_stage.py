@@ -15,9 +15,9 @@ from textpl.evaluation import scores
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.report import LabelReport
 from textpl.labels import label_array
-from textpl.recipes.noisy_corpus import TRUTH
 from textpl.recipes.parsing import LoadedRecipe
-from textpl.recipes.stage_encoder import stage_encoder
+from textpl.recipes.running.noisy_corpus import TRUTH
+from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 from huggingface_hub import ModelInfo
 from huggingface_hub.hf_api import ExpandModelProperty_T
 
-from textpl.recipes.cards import LISTED, TAG
-from textpl.recipes.hub_errors import clear_errors
-from textpl.recipes.hub_repos import client
+from textpl.recipes.hub.cards import LISTED, TAG
+from textpl.recipes.hub.errors import clear_errors
+from textpl.recipes.hub.repos import client
 from textpl.recipes.parsing import RecipeError
 
 Sort = Literal["trending_score", "downloads", "likes", "last_modified", "created_at"]

@@ -13,11 +13,11 @@ import torch
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.describing import told_model
-from textpl.recipes.hub import address
+from textpl.recipes.hub.push_pull import address
 from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
-from textpl.recipes.sides import Sides
-from textpl.recipes.trainers import Trainers
+from textpl.recipes.running.sides import Sides
+from textpl.recipes.running.trainers import Trainers
 from textpl.reports.figures import comparison_figure
 from textpl.reports.run_page import RunFacts, run_page
 

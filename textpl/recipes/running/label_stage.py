@@ -15,7 +15,7 @@ from textpl.labeling import label
 from textpl.labels import label_array
 from textpl.pseudo_labels import PseudoLabels
 from textpl.recipes.parsing import LoadedRecipe
-from textpl.recipes.stage_encoder import stage_encoder
+from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split
 
 

@@ -13,14 +13,14 @@ from transformers import Trainer
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.comparison import Callback
 from textpl.corpus import Corpus
-from textpl.recipes.clean_stage import clean_rows
-from textpl.recipes.label_stage import label_pool
 from textpl.recipes.loss_settings import LossSettings
-from textpl.recipes.noise_stage import estimate_noise
-from textpl.recipes.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
 from textpl.recipes.parsing import LoadedRecipe
-from textpl.recipes.reading import draw_split
-from textpl.recipes.trainers import Trainers
+from textpl.recipes.running.clean_stage import clean_rows
+from textpl.recipes.running.label_stage import label_pool
+from textpl.recipes.running.noise_stage import estimate_noise
+from textpl.recipes.running.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
+from textpl.recipes.running.reading import draw_split
+from textpl.recipes.running.trainers import Trainers
 from textpl.splits import Split
 from textpl.tasks import make_task
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, DatasetInfo, HfApi, ModelInfo, get_token
 
-from textpl.recipes.card_text import signer, split_card
 from textpl.recipes.finding import HUB
-from textpl.recipes.hub_errors import LOG_IN
-from textpl.recipes.hub_files import CARD
+from textpl.recipes.hub.card_text import signer, split_card
+from textpl.recipes.hub.errors import LOG_IN
+from textpl.recipes.hub.files import CARD
 from textpl.recipes.parsing import FILE_NAME, RecipeError
 
 _REPO = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"

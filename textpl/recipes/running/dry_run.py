@@ -9,13 +9,13 @@ from pathlib import Path
 
 from textpl.models import resolve_model
 from textpl.progress import quiet_datasets
-from textpl.recipes.downloads import Download, of_dataset, of_model, of_recipe
-from textpl.recipes.noisy_corpus import with_truth
+from textpl.recipes.hub.downloads import Download, of_dataset, of_model, of_recipe
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
-from textpl.recipes.reading import draw_split, read_data
 from textpl.recipes.references import OWN_DATA
+from textpl.recipes.running.noisy_corpus import with_truth
+from textpl.recipes.running.reading import draw_split, read_data
+from textpl.recipes.running.step_time import seconds_per_batch
 from textpl.recipes.schema import Recipe
-from textpl.recipes.step_time import seconds_per_batch
 from textpl.sources import BUNDLED
 from textpl.splits import Split
 

@@ -9,7 +9,7 @@ from typing import Any
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
-from textpl.recipes.pins import as_begun
+from textpl.recipes.running.pins import as_begun
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from textpl.cleaning.apply import SOURCES
-from textpl.recipes.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 from textpl.recipes.describing import describe, told, unpinned
+from textpl.recipes.hub.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 from textpl.recipes.measured import check_measured
 from textpl.recipes.method_settings import NO_METHOD
 from textpl.recipes.parsing import RecipeError, to_yaml

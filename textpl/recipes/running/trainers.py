@@ -20,7 +20,7 @@ from textpl.labels import label_array
 from textpl.models import described_model, load_classifier
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import LoadedRecipe
-from textpl.recipes.progress import TrainingBar
+from textpl.recipes.running.progress import TrainingBar
 from textpl.tasks import Task
 
 

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.hf_api import RepoFile
 
-from textpl.recipes.card_text import signer
-from textpl.recipes.cards import recipe_card, with_metadata
 from textpl.recipes.data_beside import is_data, load_to_push
 from textpl.recipes.describing import unpinned
 from textpl.recipes.finding import HUB
-from textpl.recipes.hub_errors import clear_errors
-from textpl.recipes.hub_files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push
-from textpl.recipes.hub_repos import (
+from textpl.recipes.hub.card_text import signer
+from textpl.recipes.hub.cards import recipe_card, with_metadata
+from textpl.recipes.hub.errors import clear_errors
+from textpl.recipes.hub.files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push
+from textpl.recipes.hub.repos import (
     Pushed,
     Target,
     client,

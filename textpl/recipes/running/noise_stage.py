@@ -9,8 +9,8 @@ import numpy as np
 from textpl.cleaning.noise_rates import rates_from_posterior
 from textpl.cleaning.transition import transition_from_posterior
 from textpl.corpus import Corpus
-from textpl.recipes.clean_stage import find_issues
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.running.clean_stage import find_issues
 from textpl.splits import Split
 
 MOST = 0.9  # false positives and false negatives of a label together: from 1 on the given label says nothing

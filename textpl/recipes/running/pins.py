@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub.errors import RevisionResolutionError
 
 from textpl.models import resolve_model
-from textpl.recipes.hub_repos import client
+from textpl.recipes.hub.repos import client
 from textpl.recipes.parsing import LoadedRecipe
 
 

@@ -13,15 +13,15 @@ from textpl.comparison import Comparison, compare
 from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import NOT_COMPARED
 from textpl.recipes.agreement import judge as judge_expected
-from textpl.recipes.claim import check_claim, check_data, claim
-from textpl.recipes.noisy_corpus import with_truth
 from textpl.recipes.parsing import LoadedRecipe
-from textpl.recipes.pins import pinned
-from textpl.recipes.reading import read_data
 from textpl.recipes.results import Results
-from textpl.recipes.right_labels import compare_with_right_labels, told
-from textpl.recipes.run_files import collect_results, write_run
-from textpl.recipes.sides import Sides
+from textpl.recipes.running.claim import check_claim, check_data, claim
+from textpl.recipes.running.noisy_corpus import with_truth
+from textpl.recipes.running.pins import pinned
+from textpl.recipes.running.reading import read_data
+from textpl.recipes.running.right_labels import compare_with_right_labels, told
+from textpl.recipes.running.run_files import collect_results, write_run
+from textpl.recipes.running.sides import Sides
 
 
 def run_recipe(

@@ -1,0 +1,1 @@
+"""Recipes on the Hub: what goes up and comes down, cards, search."""

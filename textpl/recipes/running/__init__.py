@@ -1,0 +1,1 @@
+"""Running a recipe: its data, stages and trainings, and what it leaves."""
