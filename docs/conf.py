@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 project, release, copyright = "textpl", textpl.__version__, "textpl, Apache-2.0"
 root_doc = "docs/index"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.typer"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.typer"]
 # The source folder is the repository, so that links between its files are links between pages.
-include_patterns = ["*.md", "docs/**.md", "docs/reference/*.rst", "*/README.md", "recipes/*/README.md"]
+include_patterns = ["*.md", "docs/**.md", "docs/reference/*.rst", "*/README.md", "notebooks/*.ipynb", "recipes/*/README.md"]
 exclude_patterns = [".*", "*.egg-info", "benchmarks/out", "build", "runs", "tests", "textpl"]
 
 html_theme = "furo"
@@ -24,6 +24,7 @@ html_copy_source = False
 pygments_style, pygments_dark_style = "default", "monokai"
 
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the outputs of `make notebooks` are shown
 napoleon_use_ivar = True  # a field and a property of one name are one thing
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

@@ -28,7 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 import textpl
 from textpl.corpus import read_corpus
 from textpl.models import load_classifier
-from textpl.recipes.hub.push_pull import push
+from textpl.recipes.hub import push
 from textpl.splits import make_split
 from textpl.tasks import make_task
 

@@ -191,3 +191,6 @@ def test_site_builds_without_a_warning_and_has_every_public_name(tmp_path):
     assert warned.getvalue().splitlines() == []
     documented = set(site.env.domains.python_domain.objects)
     assert {f"textpl.{public}" for public in textpl.__all__} - documented == {"textpl.__version__"}
+    for notebook in ROOT.glob("notebooks/*.ipynb"):
+        page = (tmp_path / "site" / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert 'class="cell_output' in page and "<img" in page, "with what its cells gave"

@@ -7,7 +7,7 @@ import pytest
 from hub_server import Hub
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-from textpl.recipes.hub.push_pull import push
+from textpl.recipes.hub import push
 from textpl.recipes.parsing import RecipeError, load_recipe, parse_recipe, to_yaml
 from textpl.recipes.references import Located
 from textpl.recipes.schema import MethodSettings
