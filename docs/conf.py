@@ -15,7 +15,16 @@ project, release, copyright = "textpl", textpl.__version__, "textpl, Apache-2.0"
 root_doc = "docs/index"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.typer"]
 # The source folder is the repository, so that links between its files are links between pages.
-include_patterns = ["*.md", "docs/**.md", "docs/reference/*.rst", "*/README.md", "notebooks/*.ipynb", "recipes/*/README.md"]
+include_patterns = [
+    "*.md", "docs/**.md", "docs/reference/*.rst", "*/README.md", "recipes/*/README.md", "notebooks/*.ipynb",
+]  # fmt: skip
+    "*.md",
+    "docs/**.md",
+    "docs/reference/*.rst",
+    "*/README.md",
+    "notebooks/*.ipynb",
+    "recipes/*/README.md",
+]
 exclude_patterns = [".*", "*.egg-info", "benchmarks/out", "build", "runs", "tests", "textpl"]
 
 html_theme = "furo"

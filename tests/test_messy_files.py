@@ -14,6 +14,8 @@ from textpl.cli import app
 from textpl.label_issues.files import clean_files
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.reading import read_labelled
+from textpl.sharing.dataset_card import dataset_card
+from textpl.sharing.labelled_rows import read_cleaned
 
 WORDS = {"sports": "match goal team league", "tech": "chip code server cloud", "world": "war vote treaty border"}
 NAMES = list(WORDS)
@@ -69,6 +71,9 @@ def test_rows_without_a_label_are_left_out_and_kept(tmp_path):
     assert cleaned["text"][:] == [text for text, _ in kept] and set(cleaned["given_label"]) == set(NAMES)
     assert apart["text"][:] == [rows()[7][0], rows()[9][0]] and apart["label"][:] == ["", "  "]
     assert json.loads((out / "report" / "report.json").read_text())["about"]["unlabelled_rows"] == 2
+    assert json.loads((out / "cleaning.json").read_text())["counts"]["without_label"] == 2
+    assert "58 rows with a label (2 without one are left out)" in (out / "report.html").read_text()
+    assert "2 rows without a label are not here." in dataset_card(read_cleaned(out), repo_id="ada/x")
     assert clean(data, "--out", out).exit_code == 0  # the report is used again
     write_csv(data, [*rows(r7="", r9="  "), ["a text without a label", ""]])
     again = clean(data, "--out", out)

@@ -33,10 +33,10 @@ def write_record(
 
     Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `method`, `encoder`,
     `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
-    were flagged, relabelled, masked, downweighted and reviewed; `expected_errors`, `expected_right_flagged`,
-    the number of flagged cells that are right as given, and `expected_right_changed`, the share of all right labels
-    that was relabelled or masked (null where the scores are not calibrated); `noise`, how often each label is wrong;
-    `versions`.
+    were flagged, relabelled, masked, downweighted and reviewed, and of rows left out as they have no label;
+    `expected_errors`, `expected_right_flagged`, the number of flagged cells that are right as given, and
+    `expected_right_changed`, the share of all right labels that was relabelled or masked (null where the scores are
+    not calibrated); `noise`, how often each label is wrong; `versions`.
 
     Args:
         folder: where to.
@@ -63,6 +63,7 @@ def write_record(
             "flagged": int(report.flagged.sum()),
             **{name: cells.get(name, 0) for name in ("relabelled", "masked", "downweighted")},
             "reviewed": len(report.decisions),
+            "without_label": report.about.get("unlabelled_rows", 0),
         },
         "expected_errors": round(report.expected_errors, 1) if report.calibrated else None,
         "expected_right_flagged": _right(report) if report.calibrated else None,

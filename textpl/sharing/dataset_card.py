@@ -153,6 +153,8 @@ def _of_cleaning(rows: LabelledRows, told: Cleaning) -> list[str]:
     done = [f"{rows.sources[name]:,} {name}" for name in SOURCES if name != "given" and rows.sources.get(name)]
     changed = f"Of {total:,} {noun}: {', '.join(done)}; the others are as given."
     found = [changed if done else f"All {total:,} {noun} are as given."]
+    if isinstance(left := told.counts.get("without_label"), int) and left:
+        found.append(f"{left:,} rows without a label are not here.")
     if isinstance(flagged := told.counts.get("flagged"), int):
         found.append(f"{flagged:,} looked wrong to the detector{_detector(told)}.")
     if told.expected_right_changed is not None:
