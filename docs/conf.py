@@ -18,13 +18,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcon
 include_patterns = [
     "*.md", "docs/**.md", "docs/reference/*.rst", "*/README.md", "recipes/*/README.md", "notebooks/*.ipynb",
 ]  # fmt: skip
-    "*.md",
-    "docs/**.md",
-    "docs/reference/*.rst",
-    "*/README.md",
-    "notebooks/*.ipynb",
-    "recipes/*/README.md",
-]
 exclude_patterns = [".*", "*.egg-info", "benchmarks/out", "build", "runs", "tests", "textpl"]
 
 html_theme = "furo"

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "textpl"
 # Floors of the house; a module imports from its own floor or below.
 FLOORS = [
     {"tasks", "sources", "source_columns", "labels", "corpus", "splits", "evaluation", "progress"},
-    {"inference", "tokens", "models"},
+    {"inference", "tokens", "unknown_tokens", "models"},
     {"embeddings"},
     {"relabeling"},
     {"cleaning"},

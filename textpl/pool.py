@@ -17,6 +17,7 @@ from torch import Tensor
 from textpl.components.views import View, row_rng
 from textpl.inference import longest_input, pad
 from textpl.tokens import Tokens, non_empty_ids, non_empty_rows, tokenize
+from textpl.unknown_tokens import warn_of_unknown
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class Pool:
         # A copy: truncation settings live inside a fast tokenizer, and batches are made on another thread.
         self.tokenizer = copy.deepcopy(tokenizer)
         self.tokens = tokenize(dataset, self.text_column, self.tokenizer, max_length, pad_token_id)
+        if self.text_column:
+            warn_of_unknown(self.tokenizer, dataset[self.text_column], "The model's tokenizer")
         self.view = view.fit(_texts(dataset, self.text_column)) if view is not None and self.text_column else None
         self._gold = self.column("gold") if "gold" in dataset.column_names else None
         if self._gold is not None and self._gold.dtype.kind not in "iufb":

@@ -14,6 +14,7 @@ import torch
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
 from textpl.progress import progress_bar
+from textpl.unknown_tokens import warn_of_unknown
 
 if TYPE_CHECKING:
     from textpl.embeddings.encoders import Encoder
@@ -56,10 +57,12 @@ def encode_cached(
     )
     if not found:
         return np.zeros((0, store.dimensions() or 0), np.float32)
+    rank, processes = _place_among_processes()
+    if rank == 0 and (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
+        warn_of_unknown(tokenizer, found, f"The encoder {encoder.name}")
     hashes = hash_texts(found)
     distinct, first = np.unique(hashes, return_index=True)
     missing = first[~np.isin(distinct, store.hashes())]
-    rank, processes = _place_among_processes()
     # By hash, not by position: a process that looks later finds less missing, and shares must not shift.
     share = missing[hashes[missing].view(np.uint64)[::2] % processes == rank]
     _encode_into(store, encoder, found, hashes, share, progress and rank == 0)

@@ -102,6 +102,11 @@ class SentenceEncoder:
             self.max_length = min(max_length, longest_input(None, self.model.config))
 
     @property
+    def tokenizer(self) -> Any:
+        """The model's own."""
+        return self.model.tokenizer
+
+    @property
     def fingerprint(self) -> str | None:
         """Hash of what decides the vectors, of the weights as they are now (id and revision may hide a change)."""
         model = self.model
