@@ -1,4 +1,4 @@
-"""Which method labels a pool best from sentence embeddings: every method and k, four datasets, 4 to 100 labels each.
+"""Which method labels a pool best from sentence embeddings: every method and k, six datasets, 4 to 100 labels each.
 
     python benchmarks/relabeling.py --data ../shared/data
     python benchmarks/relabeling.py --data ../shared/data --datasets sst2 --budgets 25 --seeds 0
@@ -6,11 +6,12 @@
     python benchmarks/relabeling.py --table                   # markdown tables of the finished cells
 
 A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset
-are encoded once by the default encoder (cached); `--vectors FOLDER` takes vectors made elsewhere instead:
+are encoded once by the default encoder (cached), Chinese ones by "lsa"; `--vectors FOLDER` takes vectors made elsewhere instead:
 DATASET-train.npy, float32, in the row order of train.parquet, perhaps only its first rows. One graph per dataset
 (k = 20) serves all draws.
 
-Rows: train.parquet without repeated texts; 10,000 random ones of AG News, the first 13,000 of GoEmotions, else all.
+Rows: train.parquet without repeated texts; 10,000 random ones of AG News, 8,000 of the Chinese sets, the first 13,000
+of GoEmotions, else all.
 Gold: BUDGET rows of each class, drawn by `textpl.splits.draw_labeled`; in GoEmotions the rarest label first, until each
 label has BUDGET positives, no row more. All other rows are labelled and are what is measured.
 
@@ -57,6 +58,7 @@ class Pool:
     budgets: tuple[int, ...]
     first: int | None = None  # only the first rows of train.parquet
     sample: int | None = None  # so many of them at random
+    encoder: str = DEFAULT_ENCODER
 
 
 POOLS = {
@@ -64,6 +66,8 @@ POOLS = {
     "newsgroups20": Pool((4, 10, 25, 100)),
     "sst2": Pool((4, 10, 25, 100)),
     "goemotions": Pool((4, 25), first=13_000),
+    "thucnews_titles": Pool((10, 25), sample=8_000, encoder="lsa"),
+    "online_shopping_10_cats": Pool((10, 25), sample=8_000, encoder="lsa"),
 }
 
 
@@ -99,7 +103,7 @@ def load(args, name):
     if pool.sample:
         rows = np.sort(np.random.default_rng(0).choice(rows, pool.sample, replace=False))
     frame = frame.iloc[rows]
-    vectors = encode_cached(get_encoder(DEFAULT_ENCODER), frame.text.tolist()) if made is None else made[rows]
+    vectors = encode_cached(get_encoder(pool.encoder), frame.text.tolist()) if made is None else made[rows]
     vectors = unit_rows(np.asarray(vectors))
     multi = info["task"] == "multi"
     truth = np.zeros((len(frame), len(info["label_names"])), dtype=np.float32)
