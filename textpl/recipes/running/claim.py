@@ -34,9 +34,9 @@ def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool
             f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
         )
     text = _stored(out)
-    before = _plain(text)
-    loaded = as_begun(loaded, before)
-    begun, now = settings_in(before), settings_in(_plain(to_yaml(loaded.recipe)))
+    stored = _plain(text)
+    loaded = as_begun(loaded, stored)
+    begun, now = settings_in(stored), settings_in(_plain(to_yaml(loaded.recipe)))
     if changed := changed_settings(begun, now):
         default = "the default"
         told = [f"{key} was {before or default} and is {after or default} now" for key, before, after in changed]
