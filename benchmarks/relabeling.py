@@ -6,9 +6,9 @@
     python benchmarks/relabeling.py --table                   # markdown tables of the finished cells
 
 A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset
-are encoded once by the default encoder (cached), Chinese ones by "lsa"; `--vectors FOLDER` takes vectors made elsewhere instead:
-DATASET-train.npy, float32, in the row order of train.parquet, perhaps only its first rows. One graph per dataset
-(k = 20) serves all draws.
+are encoded once by the default encoder (cached), Chinese ones by "lsa"; `--vectors FOLDER` takes vectors made elsewhere
+instead: DATASET-train.npy, float32, in the row order of train.parquet, perhaps only its first rows. One graph per
+dataset (k = 20) serves all draws.
 
 Rows: train.parquet without repeated texts; 10,000 random ones of AG News, 8,000 of the Chinese sets, the first 13,000
 of GoEmotions, else all.

@@ -219,7 +219,8 @@ def test_columns_are_found(columns, expected):
         ({"text": ["x"], "label": [1], "labels": [[0]]}, {}, r"\['label', 'labels'\] could all be the label"),
         ({"text": ["x"], "id": [1]}, {}, r"none of the columns \['text', 'id'\] looks like the label column"),
         ({"text": ["x"], "label": [1]}, {"text": "body"}, r"text_column='body' is no column .*\['text', 'label'\]"),
-        ({"text": ["x"], "label": [1]}, {"label": "y"}, "label_column='y' is no column"),
+        ({"text": ["x"], "label": [1]}, {"label": "y"}, r"label_column='y' is no column.*\]\.$"),
+        ({"body": ["x"], "topics": [1]}, {"label": "topic"}, r"\['body', 'topics'\]; did you mean 'topics'\?$"),
         ({"text": ["x"], "label": [1]}, {"label": "text"}, "'text' cannot be both text and label"),
     ],
 )
@@ -238,6 +239,8 @@ def test_columns_given_and_kept(tmp_path):
     assert corpus.test.column_names == ["text", "label"]
     with pytest.raises(ValueError, match="keep='moons' is a column of no split"):
         read_corpus(source, **settings, keep=["moons"])
+    with pytest.raises(ValueError, match="no split; train has .*; did you mean 'stars'"):
+        read_corpus(source, **settings, keep=["star"])
     with pytest.raises(ValueError, match="keep='gold': this name is taken"):
         read_corpus(source, **settings, keep=["gold"])
 
@@ -247,6 +250,15 @@ def test_every_split_needs_the_columns(tmp_path):
         read_corpus(folder(tmp_path / "a", train=AB, test={"text": ["x"]}))
     with pytest.raises(ValueError, match=r"unlabeled has no text column 'text'; its columns are \['body'\]"):
         read_corpus(folder(tmp_path / "b", train=AB, unlabeled={"body": ["x"]}))
+    with pytest.raises(ValueError, match=r"test has no text column 'text'; .* did you mean 'texts'\?$"):
+        read_corpus(folder(tmp_path / "c", train=AB, test={"texts": ["x"], "label": [0]}))
+
+
+def test_the_remedy_for_rows_without_labels_fits_the_task(tmp_path):
+    with pytest.raises(ValueError, match=r"label is None\. Move .*unlabeled\.csv beside train\.csv.*recipes new"):
+        read_corpus(folder(tmp_path / "a", train={"text": ["a", "b", "c"], "label": [0, 1, None]}))
+    with pytest.raises(ValueError, match=r"label is None\. Move .* \[\] is a row that has none of the labels"):
+        read_corpus(folder(tmp_path / "b", train={"text": ["a", "b"], "label": [["x"], None]}))
 
 
 # Texts

@@ -51,8 +51,8 @@ def test_the_rows_of_the_first_seed(folder):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("data.label=topic", "label_column='topic' is no column of train"),
-        ("data.text=body", "text_column='body' is no column of train"),
+        ("data.label=topic", "data.label: 'topic' is no column of train"),
+        ("data.text=body", "data.text: 'body' is no column of train"),
         ("data.truth=right", "keep='right' is a column of no split"),
         ("split.test=790", "test=790, but there are only 20 rows to draw test rows from"),
         ("split.labels_per_class=50", "50 are wanted of each class"),

@@ -125,9 +125,11 @@ def test_no_path_goes_up_in_a_command(typed, told):
 
 def test_data_beside_the_recipe_goes_up_only_when_asked(endpoint, server, folder, tmp_path):
     with_data(folder)
-    with refused("--with-data"):
-        push(folder, "ada/tickets")
-    assert not server.repos
+    alone = push(folder, "ada/alone")
+    assert not any(is_data(name) for name in alone.files)
+    assert "texts stays here: others name data of their own with --data; --with-data shares it too" in alone.notes
+    assert "source: yours" in (resolve("hf://ada/alone") / "recipe.yaml").read_text()
+    assert "to be named with --data" in (resolve("hf://ada/alone") / "README.md").read_text()
     pushed = push(folder, "ada/tickets", with_data=True)
     assert {"texts/train.jsonl", "texts/test.parquet", "texts/info.json"} <= set(pushed.files)
     there = pull("ada/tickets", to=tmp_path / "theirs").folder
@@ -330,8 +332,10 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_run_on_own_data_is_shared_with_them(endpoint, server, own):
-    done = textpl("recipes", "push", "runs/mine", "ada/tickets")
-    assert done.exit_code == 1 and "that was run (mine/train.csv)" in done.output and "--with-data" in done.output
+    done = textpl("recipes", "push", "runs/mine", "ada/alone")
+    assert done.exit_code == 0 and "train.csv stays here" in done.output and "--with-data" in done.output
+    alone = pull("ada/alone", to=own / "alone").folder
+    assert "source: yours" in (alone / "recipe.yaml").read_text() and not (alone / "train.csv").exists()
     done = textpl("recipes", "push", "runs/mine", "ada/tickets", "--with-data")
     assert done.exit_code == 0, done.output
     assert "the texts in train.csv go up" in done.output and "data.revision is not set" not in done.output
@@ -354,8 +358,9 @@ def test_only_what_the_run_read_goes_up(own, monkeypatch):
         push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
     run = own / "runs" / "mine" / "recipe.yaml"
     run.write_text(run.read_text().replace(": mine/train.csv\n", ": /etc/passwd\n"))
-    with refused("names train.csv beside it, but the run read /etc/passwd. Write yours in its place"):
+    with refused("names train.csv beside it, but the run read /etc/passwd. Push without --with-data"):
         push("runs/mine", "ada/tickets", with_data=True, dry_run=True)
+    assert not any(is_data(name) for name in push("runs/mine", "ada/tickets", dry_run=True).files)
 
 
 def test_a_folder_of_own_data_with_a_slash_is_no_hub_id(own, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 
 import pytest
 from conftest import make_model, make_texts, make_tokenizer
@@ -96,6 +98,29 @@ def test_search_without_a_network(endpoint, shelf, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     done = textpl("recipes", "search")
     assert done.exit_code == 1 and "The Hub cannot be reached (HF_HUB_OFFLINE is set)" in done.output
+
+
+def test_search_without_a_connection_is_told_in_plain_words(endpoint, monkeypatch, caplog):
+    waits = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()[1]
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{nobody}")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waits.append)
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "propagate", True)
+    done = textpl("recipes", "search")
+    assert done.exit_code == 1 and "The Hub cannot be reached (there is no connection to it)." in done.output
+    assert sum(waits) == 23  # what the line says
+    assert [record.getMessage() for record in caplog.records] == [
+        "The Hub does not answer; trying for about half a minute."
+    ]
+    logging.getLogger("huggingface_hub.utils._http").warning("Retrying")
+    assert caplog.records[-1].getMessage() == "Retrying", "elsewhere the client may speak"
+
+
+def test_what_a_token_cannot_see_is_not_mended_by_logging_in(endpoint, shelf):
+    for repo in ("bob/secret", "bob/nothing"):
+        with refused(f"There is no {repo} on the Hub that this token can see: check the name, or use a token"):
+            resolve(f"hf://{repo}")
 
 
 # Dry runs

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from textpl.cli import app
 from textpl.corpus import read_corpus
 from textpl.recipes.json_schema import json_schema, schema_text
+from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
 from textpl.recipes.yaml_text import Document
 
@@ -145,6 +146,114 @@ def test_what_is_not_clear_is_asked_for(tmp_path):
 def test_without_data_it_runs_at_once(tmp_path):
     new(tmp_path / "mine")
     assert load_recipe(tmp_path / "mine").recipe.data.source == "bundled:sentiment"
+
+
+# ---- what it says of the data ----
+
+
+def recipe_of(folder):
+    return load_recipe(folder).recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "the pool is labelled from embeddings first, then learnt (distillation)."),
+        (["--method", "softmatch"], "softmatch on the pool."),
+        (["--stages", "clean,train"], "wrong labels are found and changed first, then trained on."),
+    ],
+)
+def test_the_description_is_true_of_the_data(tmp_path, arguments, wanted):
+    rows = [[f"text {i}", "abcde"[i % 5]] for i in range(60)]
+    write_csv(tmp_path / "my tickets: 2.csv", ["text", "label"], rows)
+    new(tmp_path / "mine", "--data", tmp_path / "my tickets: 2.csv", *arguments)
+    assert recipe_of(tmp_path / "mine").description == f"my tickets: 2: 5 labels, one per row; {wanted}"
+
+
+def test_the_description_of_other_sources(tmp_path):
+    new(tmp_path / "a", "--data", "bundled:tickets")
+    assert recipe_of(tmp_path / "a").description.startswith("tickets: 10 labels, several per row; the pool is ")
+    new(tmp_path / "b", "--data", "owner/name", "--method", "uda")
+    assert recipe_of(tmp_path / "b").description == "owner/name: one per row; uda on the pool."
+    odd = tmp_path / "odd\u202e\nname 1.5"
+    odd.mkdir()
+    write_csv(odd / "train.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(20)])
+    new(tmp_path / "c", "--data", odd)
+    assert recipe_of(tmp_path / "c").description.startswith("odd name 1.5: 2 labels")
+
+
+def test_chinese_texts_are_not_given_an_english_model(tmp_path):
+    told = new(tmp_path / "a", "--data", "bundled:sentiment_zh")
+    assert "the texts are Chinese: the recipe starts from google-bert/bert-base-chinese, and the stage label" in told
+    recipe = recipe_of(tmp_path / "a")
+    assert recipe.model.name == "google-bert/bert-base-chinese" and recipe.label.encoder == "lsa"
+    assert "# the texts are Chinese\n" in (tmp_path / "a" / "recipe.yaml").read_text()
+    new(tmp_path / "b", "--data", "bundled:sentiment_zh", "--stages", "clean,train")
+    text = (tmp_path / "b" / "recipe.yaml").read_text()
+    assert recipe_of(tmp_path / "b").clean.encoder == "lsa" and "label: {encoder" not in text
+    assert "stage" not in new(tmp_path / "c", "--data", "bundled:sentiment_zh", "--method", "softmatch")
+    assert recipe_of(tmp_path / "c").model.name == "google-bert/bert-base-chinese"
+    assert "encoder" not in (tmp_path / "c" / "recipe.yaml").read_text()
+    assert "Chinese" not in new(tmp_path / "d", "--data", "bundled:sentiment")
+
+
+@pytest.mark.parametrize(
+    ("texts", "chinese"),
+    [
+        (["这本书很好", "fine", "手机坏了"], True),
+        (["这本书很好", "fine", "good"], False),
+        (["この本はとても良い", "携帯が壊れた"], False),
+        (["물건이 좋아요"], False),
+        (["good"] * 600 + ["好"] * 599, False),
+        ([], False),
+    ],
+)
+def test_which_texts_are_chinese(texts, chinese):
+    assert mostly_chinese(texts) is chinese
+
+
+# ---- rows without a label ----
+
+
+def half(tmp_path, label=lambda i: "" if i % 4 == 3 else "abc"[i % 4]):
+    write_csv(tmp_path / "half.csv", ["text", "label", "id"], [[f"text {i}", label(i), i] for i in range(80)])
+    return tmp_path / "half.csv"
+
+
+def test_rows_without_a_label_become_the_pool(tmp_path):
+    told = new(tmp_path / "mine", "--data", half(tmp_path))
+    assert "60 rows have a label (train.jsonl), 20 have none (unlabeled.jsonl, the pool)" in " ".join(told.split())
+    recipe = recipe_of(tmp_path / "mine")
+    assert recipe.data.source == "data" and (recipe.split.labeled, recipe.split.test) == (48, 12)
+    files = {p.name: p.read_text().splitlines() for p in (tmp_path / "mine" / "data").iterdir()}
+    assert {name: len(lines) for name, lines in files.items()} == {"train.jsonl": 60, "unlabeled.jsonl": 20}
+    assert json.loads(files["unlabeled.jsonl"][0]) == {"text": "text 3", "id": 3}
+    assert json.loads(files["train.jsonl"][3]) == {"text": "text 4", "label": "a", "id": 4}
+    corpus = read_corpus(tmp_path / "mine" / "data")
+    assert corpus.label_names == ("a", "b", "c") and len(corpus.unlabeled) == 20
+
+
+def test_a_half_labelled_file_in_the_folder_of_the_recipe(tmp_path):
+    (tmp_path / "mine").mkdir()
+    file = half(tmp_path / "mine")
+    before = file.read_bytes()
+    new(tmp_path / "mine", "--data", file, "--stages", "clean,train")
+    assert recipe_of(tmp_path / "mine").data.source == "data" and file.read_bytes() == before
+
+
+def test_numbers_and_nulls_are_split_too(tmp_path):
+    rows = [{"text": f"text {i}", "label": None if i % 3 == 2 else i % 3} for i in range(60)]
+    (tmp_path / "half.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    new(tmp_path / "mine", "--data", tmp_path / "half.jsonl")
+    corpus = read_corpus(tmp_path / "mine" / "data")
+    assert corpus.label_names == ("0", "1") and (len(corpus.train), len(corpus.unlabeled)) == (40, 20)
+
+
+def test_an_empty_cell_of_several_labels_is_no_label(tmp_path):
+    marks = ["x;y", "x", "y;z", ""]
+    told = new(tmp_path / "mine", "--data", half(tmp_path, lambda i: marks[i % 4]))
+    assert "have none" not in told and recipe_of(tmp_path / "mine").data.source == "train.jsonl"
+    assert len(read_corpus(tmp_path / "mine" / "train.jsonl").train) == 80
 
 
 # ---- the schema ----

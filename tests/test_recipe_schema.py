@@ -199,6 +199,26 @@ def test_lists_kept_in_step():
     assert set(references.DATA_SUFFIXES) == set(sources.READABLE)
 
 
+def test_a_key_without_its_section_is_known():
+    assert "max_steps=3: unknown key; did you mean 'train.max_steps'?" in refusal(BASE, "max_steps=3")
+    assert "ema: unknown key; did you mean 'method.ema'? Valid keys: schema" in refusal(BASE + "ema: false")
+    assert "tsa: unknown key; did you mean 'method.tsa'?" in refusal(BASE + "method: uda\ntsa: null")
+    for one in ("tsa: null", "revision: x", "encoder: lsa"):  # of another method, of several sections
+        assert "unknown key. Valid keys: schema" in refusal(BASE + one), one
+
+
+def test_what_is_missing_is_shown():
+    told = refusal("schema: 1")
+    assert "split: is missing; for example `split: {labels_per_class: 10}`" in told
+    assert "data: is missing; for example `data: {source: train.jsonl}`" in told
+
+
+def test_a_recipe_for_another_version_is_told_all_that_is_wrong():
+    told = refusal(BASE + 'textpl: ">=9"\ntrain: {max_step: 3}\n')
+    assert "line 4: textpl: this recipe is for textpl >=9" in told
+    assert "line 5: train.max_step: unknown key; did you mean 'max_steps'?" in told
+
+
 def test_reading_imports_nothing_heavy():
     code = "import sys, textpl.recipes.parsing; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
@@ -309,7 +329,7 @@ AT_LINE_4 = {
     # references
     "model: /models/x": "model.name: '/models/x' is no path inside the recipe's folder",
     "model: ~/x": "model.name: '~/x' is no path inside the recipe's folder",
-    "model: 'C:\\x'": "model.name: 'C:\\\\x' is no path inside the recipe's folder",
+    "model: 'C:\\x'": "model.name: 'C:\\x' is no path inside the recipe's folder",
     "model: https://huggingface.co/x/y": "model.name: 'https://huggingface.co/x/y' is a URL",
     "model: a/../../x": "model.name: 'a/../../x' leads out of the recipe's folder",
     "model: a/b/c": "model.name: no file or folder 'a/b/c' beside the recipe; it may also be a Hub id 'owner/name'",

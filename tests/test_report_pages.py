@@ -25,6 +25,7 @@ from textpl.reports.figures import comparison_figure
 from textpl.reports.label_page import label_lines, label_page
 from textpl.reports.maps import groups_of, layout, shown_labels
 from textpl.reports.run_figures import reliability, training_pictures
+from textpl.reports.run_page import command_again
 from textpl.reports.run_page import label_lines as run_label_lines
 from textpl.reports.svg import inline_svg
 
@@ -197,6 +198,24 @@ def test_a_run_from_before_features_were_kept_has_no_map():
     bare = [dataclasses.replace(outcome, features=None) for outcome in compared.method]
     page = run_report(dataclasses.replace(compared, method=bare))
     assert 'id="map"' not in page and 'href="#map"' not in page and 'id="map"' in run_report(compared)
+
+
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        ("textpl run mine --out runs/mine --seeds 0,1", "textpl run mine --seeds 0,1"),
+        ("textpl run 'my recipe' --out 'my runs' --resume", "textpl run 'my recipe'"),
+        ("textpl run mine --set data.text=--outer", "textpl run mine --set data.text=--outer"),
+        ("textpl run mine", "textpl run mine"),
+        ("an odd ' one", "an odd ' one"),
+    ],
+)
+def test_the_command_to_do_it_again_names_no_folder_that_is_taken(typed, again):
+    assert command_again(typed) == again
+
+
+def test_the_page_of_a_run_shows_that_command():
+    assert ">textpl run mine</pre>" in run_report(comparison(), command="textpl run mine --out runs/mine")
 
 
 # ---- label ----

@@ -65,12 +65,13 @@ def test_a_run_leaves_model_numbers_and_picture(folder):
     results = json.loads((out / "results.json").read_text())
     assert results["method"]["name"] == "softmatch" and results["baseline"]["seeds"] == [0, 1]
     assert results["versions"]["textpl"] == version("textpl")
-    assert results["data"]["splits"][0]["sizes"]["labeled"] == 8
+    assert results["data"]["splits"][0]["sizes"]["labeled"] == 8 and results["label_names"] == ["bad", "good"]
     assert set(results["cost"]["method"]) == {"steps", "seconds", "token_passes"}
     assert (out / "comparison.png").read_bytes()[:4] == b"\x89PNG"
     assert results["command"] == f"textpl run {folder / 'recipe.yaml'} --out {out}"
     page = (out / "report.html").read_text()
-    for words in ("Did the unlabelled text help?", results["command"], 'id="map"', "Pseudo-labels while training"):
+    again = f"{folder / 'recipe.yaml'}</pre>"  # without --out, which is taken
+    for words in ("Did the unlabelled text help?", again, 'id="map"', "Pseudo-labels while training"):
         assert words in page, words
 
 

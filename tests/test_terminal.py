@@ -6,11 +6,12 @@ import json
 import logging
 
 import pytest
+import typer
 from conftest import make_model, make_texts, make_tokenizer
 from typer.testing import CliRunner
 
 from textpl.cli import app
-from textpl.terminal import Plain, plain, say_table
+from textpl.terminal import Plain, interruption_told, plain, say_table
 
 HIDDEN = "\x1b]0;x\x07\x9b31m‮"
 LINK = "[link=https://x]a[/link]"
@@ -67,6 +68,13 @@ def test_a_table_shows_its_cells_as_they_are(capsys):
 def test_a_log_record_is_cleaned():
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "class %r, %s", ("a", f"b{HIDDEN}"), None)
     assert Plain().filter(record) and record.getMessage() == "class 'a', b]0;x31m"
+
+
+def test_an_interruption_is_told_in_a_line(capsys):
+    with pytest.raises(typer.Exit) as ended, interruption_told(lambda: f"kept in a{HIDDEN}"):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 130
+    assert shown(capsys.readouterr().err) == "\nInterrupted: kept in a]0;x31m\n"
 
 
 def test_names_in_the_data_of_a_run(tmp_path):

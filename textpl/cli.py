@@ -10,7 +10,7 @@ import typer
 
 from textpl.hub_cli import push_made, tell_run
 from textpl.recipes_cli import recipes_app
-from textpl.terminal import errors_told, log_to_terminal, say, say_table, typed_command
+from textpl.terminal import errors_told, interruption_told, log_to_terminal, say, say_table, typed_command
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
@@ -79,15 +79,16 @@ def run(
     with errors_told():
         loaded = load_recipe(recipe, overrides=overrides or [], trust_remote_code=trust_remote_code)
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
-        comparison = run_recipe(
-            loaded,
-            out=folder,
-            data=data,
-            seeds=_seeds(seeds),
-            resume=resume,
-            command=typed_command(context, leave_out=("resume",)),
-            say=functools.partial(say, bold=True),
-        )
+        with interruption_told(functools.partial(_how_to_go_on, folder)):
+            comparison = run_recipe(
+                loaded,
+                out=folder,
+                data=data,
+                seeds=_seeds(seeds),
+                resume=resume,
+                command=typed_command(context, leave_out=("resume",)),
+                say=functools.partial(say, bold=True),
+            )
     _print(comparison, loaded.recipe, folder)
 
 
@@ -286,6 +287,12 @@ def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:
     results = Results.model_validate(numbers)
     if results.doubted:
         say(f"Note: {results.model_note()}.")
+
+
+def _how_to_go_on(folder: Path) -> str:
+    if not folder.exists():
+        return "nothing was trained or written yet."
+    return f"finished trainings are kept in {folder}. Go on with the same command and --resume."
 
 
 def _next_folder(parent: Path, name: str, resume: bool) -> Path:

@@ -30,6 +30,7 @@ from textpl.labels import (
     refuse,
 )
 from textpl.progress import quiet_datasets
+from textpl.source_columns import nearest
 from textpl.sources import open_source
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,19 @@ logger = logging.getLogger(__name__)
 RESERVED = ("text", "label", "gold")
 TASKS: dict[str, ProblemType] = {"single": SINGLE, "multi": MULTI}
 IDS = ("id", "ids", "idx", "index", "uid", "guid", "uuid", "unnamed: 0", "__index_level_0__")
+
+
+class ColumnError(ValueError):
+    """A text or label column that is not there, or cannot be told from others; the message is for Python callers.
+
+    Attributes:
+        role: "text" or "label".
+        problem: what is wrong, without the name of an argument and without a remedy.
+    """
+
+    def __init__(self, role: str, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.role, self.problem = role, problem
 
 
 @dataclass(frozen=True)
@@ -132,12 +146,14 @@ def find_columns(dataset: Dataset, text: str | None = None, label: str | None = 
     """Names of the text and the label column, given or found.
 
     Raises:
-        ValueError: when a given column is missing, or there is no candidate, or more than one.
+        ColumnError: when a given column is missing, or there is no candidate, or more than one.
+        ValueError: when one column is given as both.
     """
     columns = dataset.column_names
-    for name, argument in ((text, "text_column"), (label, "label_column")):
+    for name, role in ((text, "text"), (label, "label")):
         if name is not None and name not in columns:
-            raise ValueError(f"{argument}={name!r} is no column of train; its columns are {columns}.")
+            missing = f"{name!r} is no column of train; its columns are {columns}{nearest(name, columns) or '.'}"
+            raise ColumnError(role, missing, f"{role}_column={missing}")
     if text is None:
         # A string column named label holds class names.
         taken = {label, "label", "labels"}
@@ -182,7 +198,8 @@ def _only_candidate(role: str, candidates: list[str], columns: list[str]) -> str
     if len(candidates) == 1:
         return candidates[0]
     which = f"columns {candidates} could all be" if candidates else f"none of the columns {columns} looks like"
-    raise ValueError(f"{which} the {role} column: pass {role}_column=... (in a recipe `data.{role}`).")
+    problem = f"{which} the {role} column"
+    raise ColumnError(role, f"{problem}.", f"{problem}: pass {role}_column=... (in a recipe `data.{role}`).")
 
 
 def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collection[str]) -> None:
@@ -190,7 +207,8 @@ def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collec
         if name in RESERVED or name in used:
             raise ValueError(f"keep={name!r}: this name is taken by the text or label column, which are kept anyway.")
         if not any(name in split.column_names for split in splits.values()):
-            raise ValueError(f"keep={name!r} is a column of no split; train has {splits['train'].column_names}.")
+            there = splits["train"].column_names
+            raise ValueError(f"keep={name!r} is a column of no split; train has {there}{nearest(name, there) or '.'}")
 
 
 def declared_names(splits: Mapping[str, Dataset], label: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -220,7 +238,7 @@ def _build(split: Dataset, name: str, text: str, label: str, coding: LabelCoding
     """One split in the corpus form; texts stay memory-mapped, labels are a new column in memory."""
     kept = [column for column in keep if column in split.column_names]
     if text not in split.column_names:
-        raise ValueError(f"{name} has no text column {text!r}; its columns are {split.column_names}.")
+        raise _lacking(name, split, "text", text)
     target = "gold" if name == "unlabeled" else "label"
     built = split.select_columns([text, *kept])
     built = built if text == "text" else built.rename_column(text, "text")
@@ -231,12 +249,17 @@ def _build(split: Dataset, name: str, text: str, label: str, coding: LabelCoding
     if label not in split.column_names:
         if name == "unlabeled":
             return built
-        raise ValueError(f"{name} has no label column {label!r}; its columns are {split.column_names}.")
+        raise _lacking(name, split, "label", label)
     column = arrow_column(split, label)
     if name == "unlabeled" and all_hidden(column):
         return built
     labels = coding.encode(column, f"{name}, column {label!r}")
     return _add_labels(built, target, labels).select_columns(["text", target, *kept])
+
+
+def _lacking(name: str, split: Dataset, role: str, column: str) -> ValueError:
+    there = split.column_names
+    return ValueError(f"{name} has no {role} column {column!r}; its columns are {there}{nearest(column, there) or '.'}")
 
 
 def _add_labels(dataset: Dataset, name: str, labels: NDArray) -> Dataset:

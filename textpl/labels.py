@@ -24,6 +24,11 @@ MULTI: Final = "multi_label_classification"
 Form = Literal["id", "name", "ids", "names", "multi_hot"]
 
 DELIMITERS = re.compile(r"[,;|]")
+UNLABELED = (
+    "Move unlabelled rows into an unlabeled file (unlabeled.csv beside train.csv) and read the folder "
+    "(`textpl run ... --data FOLDER`), have both written by `textpl recipes new FOLDER --data FILE`, or drop them"
+)
+ROWS_OF_LISTS = "Move unlabelled rows into an unlabeled file, or drop them; [] is a row that has none of the labels"
 AS_LIST = (
     "Write one list of labels per row (jsonl or parquet): delimited strings are not read here "
     "(`textpl recipes new FOLDER --data FILE` makes lists of them)"
@@ -179,7 +184,7 @@ def refuse_missing(column: pa.ChunkedArray, where: str) -> None:
     """Raise if a row has no label."""
     missing = np.flatnonzero(missing_labels(column))
     if len(missing):
-        remedy = "Move unlabelled rows into an unlabeled file, or drop them"
+        remedy = ROWS_OF_LISTS if _is_list(column.type) else UNLABELED
         refuse(where, missing, f"label is {column[int(missing[0])].as_py()!r}", remedy)
     if _is_list(column.type) and (inner := pc.list_flatten(column)).null_count:
         rows = np.repeat(np.arange(len(column)), pc.list_value_length(column).to_numpy())

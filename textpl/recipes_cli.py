@@ -57,7 +57,7 @@ def show(source: Source) -> None:
         loaded = load_to_show(source)
         recipe, (results, refused) = loaded.recipe, _results(loaded)
     say(f"{loaded.name}{': ' if recipe.description else ''}{recipe.description}\n")
-    lines = describe(recipe)
+    lines = describe(recipe, [recipe.data.source] if (loaded.folder / recipe.data.source).exists() else [])
     if results is None:
         lines.append(("Results", refused or "none beside it"))
     else:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from datasets import Dataset
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}  # of files called .csv
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the closest name, or nothing."""
+    close = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str]]) -> None:
@@ -25,10 +34,11 @@ def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str
     if not there or not missing:  # a file without rows has no columns
         return
     problem = f"{source} has no column {', '.join(repr(name) for _, name in missing)}, but {there}"
+    meant = nearest(missing[0][1], there) if len(missing) == 1 else ""
     mark = next((mark for mark in SEPARATORS if len(there) == 1 and mark in there[0]), None)
     if mark is not None:
         remedy = f"It seems to be separated by {SEPARATORS[mark]}: "
         remedy += "call it .tsv" if mark == "\t" else "save it with commas, or with tabs as .tsv"
     else:
         remedy = f"Say {' and '.join(f'{option} COLUMN' for option in dict(missing))}"
-    raise ValueError(f"{problem}. {remedy}.")
+    raise ValueError(f"{problem}{meant or '.'} {remedy}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import typer
 
@@ -18,6 +18,17 @@ def errors_told() -> Iterator[None]:
     except (ValueError, OSError, ImportError) as error:
         typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {plain(str(error))}", err=True)
         raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def interruption_told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C ends with a line on what is kept and how to go on; exit code 130, as of any interrupted command."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        # First the end of the line in which a bar stands.
+        typer.echo(f"\n{typer.style('Interrupted:', fg='red', bold=True)} {plain(how_to_go_on())}", err=True)
+        raise typer.Exit(130) from error
 
 
 def say(text: str, *, bold: bool = False) -> None:

@@ -14,7 +14,6 @@ from textpl.recipes.parsing import LoadedRecipe, RecipeError, load_recipe, parse
 from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA, locate
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
-from textpl.sources import READABLE
 
 DATA_BYTES = 2**31  # of all data files together
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -45,11 +44,11 @@ def is_data(path: str) -> bool:
     return _DATA_PATH.fullmatch(path) is not None
 
 
-def local_references(recipe: Recipe, folder: Path) -> dict[str, Path]:
-    """Key -> path of what a recipe reads beside it."""
+def local_references(recipe: Recipe, folder: Path, *, data: bool = True) -> dict[str, Path]:
+    """Key -> path of what a recipe reads beside it, its data among them or not."""
     teachers = recipe.method.settings.get("teacher") or ()
     named: dict[str, Any] = {
-        "data.source": recipe.data.source,
+        **({"data.source": recipe.data.source} if data else {}),
         "model.name": recipe.model.name,
         "label.encoder": recipe.label.encoder,
         "clean.encoder": recipe.clean.encoder,
@@ -67,8 +66,7 @@ def load_to_push(folder: Path) -> ToPush:
     The recipe in the folder of a run names data beside the recipe that was run. Where these lie stands above it.
 
     Raises:
-        RecipeError: if there is no recipe, it is not valid, or data that it names beside it are not those that it was
-            run on.
+        RecipeError: if there is no recipe, or it is not valid.
     """
     if not (folder / FILE_NAME).is_file():
         raise RecipeError(f"The folder {folder} holds no {FILE_NAME}.")
@@ -80,14 +78,8 @@ def load_to_push(folder: Path) -> ToPush:
         loaded = load_recipe(folder)
         found = local_references(loaded.recipe, folder)
         return ToPush(loaded, found, found.pop("data.source", None), fingerprint)
-    if not f"/{read}".endswith(f"/{named}"):
-        raise RecipeError(
-            f"data.source: the recipe names {named} beside it, but the run read {read}. Write {OWN_DATA} in its "
-            f"place in {folder / FILE_NAME} (others then bring their own data), or copy {named} there."
-        )
     loaded = _without_data(folder, text, named)
-    models = {key: path for key, path in local_references(loaded.recipe, folder).items() if key != "data.source"}
-    return ToPush(loaded, models, Path(read), fingerprint)
+    return ToPush(loaded, local_references(loaded.recipe, folder, data=False), Path(read), fingerprint)
 
 
 def load_to_show(source: str) -> LoadedRecipe:
@@ -119,30 +111,24 @@ def _without_data(folder: Path, text: str, named: str) -> LoadedRecipe:
     return LoadedRecipe(recipe, folder, text, folder.resolve().name)
 
 
-def data_to_push(wanted: ToPush, with_data: bool) -> dict[str, Path]:
+def data_to_push(wanted: ToPush) -> dict[str, Path]:
     """The data files that go up, by their path in the repository; none if the recipe needs none beside it.
 
     Raises:
-        RecipeError: if they are needed and not asked for, not there, not those that the run read, too large, or of a
-            kind that does not go up.
+        RecipeError: if they are not there, other ones than the run read, too large, or of a kind that does not go up.
     """
     name, source = wanted.loaded.recipe.data.source, wanted.data
     if source is None:
         return {}
-    where = "" if source == wanted.loaded.folder / name else f" that was run ({source})"
-    if not with_data:
+    if wanted.fingerprint is not None and not f"/{source}".endswith(f"/{name}"):
         raise RecipeError(
-            f"data.source: {name} lies beside the recipe{where} and would not go up: push with --with-data, or name a "
-            "Hub id."
+            f"data.source: the recipe names {name} beside it, but the run read {source}. Push without --with-data "
+            f"(others then bring their own), or copy {name} to {wanted.loaded.folder}."
         )
     if not source.exists():
         raise RecipeError(
             f"data.source: the run read {source}, which is not there. Push from the folder where you ran it, or copy "
             f"the data to {wanted.loaded.folder / name}."
-        )
-    if not where and not source.is_relative_to(wanted.loaded.folder):
-        raise RecipeError(
-            f"data.source: {source.name} lies beside a parent: name its Hub id, or copy it to the recipe."
         )
     found = {name if path == source else f"{name.rstrip('/')}/{path.name}": path for path in readable(source)}
     for inside, path in found.items():
@@ -162,7 +148,7 @@ def readable(source: Path) -> Iterator[Path]:
     if source.is_file():
         yield source
     elif source.is_dir():
-        yield from (path for path in sorted(source.iterdir()) if path.suffix in READABLE)
+        yield from (path for path in sorted(source.iterdir()) if path.suffix in DATA_SUFFIXES)
 
 
 def regular_file(path: Path, most: int) -> Path:

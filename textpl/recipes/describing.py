@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from textpl.recipes.references import OWN_DATA
+from textpl.recipes.finding import HUB
+from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA
 from textpl.recipes.results import Results
 from textpl.recipes.schema import DataSettings, ModelSettings, Recipe
+from textpl.recipes.stage_settings import CleanSettings, LabelSettings
 
 
 def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -21,7 +23,7 @@ def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, st
         ("Data", _data(data, beside)),
         ("Labelled rows", f"{rows}{pool}"),
         ("Model", told_model(model)),
-        ("Tries", f"{recipe.tried}, stages {' then '.join(recipe.stages)}"),
+        ("Tries", told_tried(recipe)),
         ("Compared with", recipe.baseline),
         ("Training", f"{budget}, batches of {recipe.train.per_device_train_batch_size}"),
         ("Seeds", ", ".join(map(str, recipe.seeds))),
@@ -31,11 +33,44 @@ def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, st
 
 
 def _data(data: DataSettings, beside: Collection[str]) -> str:
-    if data.source in beside:
-        return f"{data.source}, beside the recipe"
     if data.source == OWN_DATA:
         return "to be named with --data" + (f", labels in column {data.label}" if data.label else "")
+    if data.source.startswith(HUB):
+        return data.source  # with its commit
+    if not data.source.startswith("bundled:") and not is_hub_data(data.source, beside):
+        return f"{data.source}, beside the recipe"
     return data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)
+
+
+def told_tried(recipe: Recipe) -> str:
+    """What is compared with its absence, and what its stages do, in a line of plain words."""
+    if "clean" in recipe.stages:
+        how = _unusual(recipe.clean.encoder, CleanSettings().encoder)
+        return f"wrong labels are found and changed first{how}, then trained on"
+    if "label" in recipe.stages:
+        usual = LabelSettings()
+        method = "" if recipe.label.method == usual.method else f"method {recipe.label.method}"
+        how = _unusual(recipe.label.encoder, usual.encoder, method)
+        return f"the pool is labelled from embeddings first{how}, then learnt ({recipe.method.name})"
+    return f"{recipe.tried} on the pool" if recipe.has_pool else f"the loss {recipe.tried} on the labelled rows"
+
+
+def headline(recipe: Recipe, title: str, labels: int | None, multi: bool) -> str:
+    """A recipe's description: what its data are called, how many labels (None: not known), and what is tried."""
+    title = " ".join("".join(c if c.isprintable() else " " for c in title).split())
+    many = f"{labels:,} labels, " if labels is not None else ""
+    return f"{title}: {many}{'several' if multi else 'one'} per row; {told_tried(recipe)}."
+
+
+def _unusual(encoder: str, usual: str, method: str = "") -> str:
+    told = [method] * bool(method) + [f"encoder {encoder}"] * (encoder != usual)
+    return f" ({', '.join(told)})" if told else ""
+
+
+def is_hub_data(source: str, beside: Collection[str] = ()) -> bool:
+    """Whether data are a dataset on the Hub, owner/name; a file or folder of that form is known by being `beside`."""
+    named = source not in beside and not source.startswith("bundled:") and not source.endswith(DATA_SUFFIXES)
+    return named and source.count("/") == 1
 
 
 def told_model(model: ModelSettings) -> str:
@@ -45,10 +80,10 @@ def told_model(model: ModelSettings) -> str:
 
 def unpinned(recipe: Recipe, beside: Collection[str] = ()) -> list[str]:
     """Keys of what a recipe reads from the Hub without saying at which commit; not of what lies `beside` it."""
-    source = recipe.data.source
-    elsewhere = source != OWN_DATA and not source.startswith("bundled:") and source not in beside
     model = recipe.model.revision is None and recipe.model.name not in beside
-    return ["data.revision"] * (elsewhere and recipe.data.revision is None) + ["model.revision"] * model
+    return ["data.revision"] * (is_hub_data(recipe.data.source, beside) and recipe.data.revision is None) + [
+        "model.revision"
+    ] * model
 
 
 def told(results: Results) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from textpl.recipes.field_types import nearest
-from textpl.recipes.method_settings import CHOICES, DEFAULT_METHOD, arguments_model
+from textpl.recipes.method_settings import CHOICES, DEFAULT_METHOD, SETTINGS, arguments_model
 from textpl.recipes.schema import Recipe
-from textpl.recipes.yaml_text import Keys, found, unquoted
+from textpl.recipes.yaml_text import Keys, found, unquoted, written_out
 
 _NO_CODE = "a recipe cannot let a model run its code; whoever runs it may: textpl run --trust-remote-code"
 # Keys that people will try, by section, and why they are refused; every other unknown key is just unknown.
@@ -51,6 +51,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "trust_remote_code": _NO_CODE,
     },
 }
+MISSING: dict[Keys, str] = {
+    ("schema",): "; start the recipe with `schema: 1`",
+    ("data",): "; for example `data: {source: train.jsonl}`, a file beside the recipe",
+    ("split",): "; for example `split: {labels_per_class: 10}`",
+}
 EXPECTED = {
     "int_type": "a whole number", "float_type": "a number", "finite_number": "a finite number",
     "bool_type": "true or false", "string_type": "text", "tuple_type": "a list",
@@ -65,7 +70,7 @@ def explain(detail: Any, data: dict[str, Any]) -> str:
     """One error of pydantic about the data."""
     kind, keys, value = detail["type"], detail["loc"], detail["input"]
     if kind == "missing":
-        return "is missing" + ("; start the recipe with `schema: 1`" if keys == ("schema",) else "")
+        return "is missing" + MISSING.get(keys, "")
     if kind == "extra_forbidden":
         return _unknown_key(keys, data)
     if kind not in EXPECTED:
@@ -85,7 +90,15 @@ def _unknown_key(keys: Keys, data: dict[str, Any]) -> str:
     if why := REFUSED.get(".".join(path), {}).get(key):
         return f"cannot be set in a recipe: {why}"
     names = _valid_keys(path, data)
-    return f"unknown key{nearest(key, names) or '.'} Valid keys: {', '.join(names) or 'none'}"
+    meant = nearest(key, names) if path else _in_a_section(key, data) or nearest(key, names)
+    return f"unknown key{meant or '.'} Valid keys: {', '.join(names) or 'none'}"
+
+
+def _in_a_section(key: str, data: dict[str, Any]) -> str:
+    """What is meant by a key that exactly one section has, written without that section."""
+    sections = [name for name, field in Recipe.model_fields.items() if name != "expected" and _model(field.annotation)]
+    holding = [name for name in sections if key in _valid_keys([name], data)]
+    return f"; did you mean '{holding[0]}.{key}'?" if len(holding) == 1 else ""
 
 
 def _valid_keys(path: list[str], data: dict[str, Any]) -> list[str]:
@@ -94,10 +107,7 @@ def _valid_keys(path: list[str], data: dict[str, Any]) -> list[str]:
             names = [field.alias or name for name, field in Recipe.model_fields.items()]
             return [*names[:1], "extends", *names[1:]]
         case ["method"]:
-            from textpl.methods import METHODS
-
-            make = METHODS[data["method"].get("name", DEFAULT_METHOD)].make
-            return ["name", *arguments_model(make).model_fields]
+            return ["name", *_settings(data)]
         case ["method", kind]:
             return list(CHOICES[kind])
         case ["method", kind, name]:
@@ -108,6 +118,13 @@ def _valid_keys(path: list[str], data: dict[str, Any]) -> list[str]:
     return list(_model(Recipe.model_fields[path[0]].annotation).model_fields)
 
 
+def _settings(data: dict[str, Any]) -> list[str]:
+    """Of the method that is named, or else of the default."""
+    method = written_out(("method",), data.get("method"))
+    name = method.get("name", DEFAULT_METHOD) if isinstance(method, dict) else DEFAULT_METHOD
+    return list(SETTINGS.get(name, ())) if isinstance(name, str) else []
+
+
 def _model(annotation: Any) -> Any:
-    """The model in an annotation such as `Section | None`."""
-    return annotation if hasattr(annotation, "model_fields") else annotation.__args__[0]
+    """The model in an annotation such as `Section | None`; None if there is none."""
+    return next((part for part in (annotation, *get_args(annotation)) if hasattr(part, "model_fields")), None)

@@ -69,7 +69,7 @@ def read_document(text: str, *, folder: Path, file: str, label: str | None = Non
 def _check_head(document: Document, *, is_parent: bool) -> None:
     """What must hold before anything else is worth a word."""
     head = document.data
-    if isinstance(versions := head.get("textpl"), str):
+    if is_parent and isinstance(versions := head.get("textpl"), str):
         try:
             check_version(versions)
         except ValueError as error:
@@ -91,10 +91,12 @@ def _find(named: Any, folder: Path, child: str) -> _Parent:
     if named in bundled:
         return _Parent(f"bundled {named}", bundled[named], f"{named} (bundled)")
     path = locate(named, folder)
+    if isinstance(path, Path) and (path / finding.FILE_NAME).is_file():
+        named, path = f"{named.rstrip('/')}/{finding.FILE_NAME}", path / finding.FILE_NAME
     if not isinstance(path, Path) or not path.is_file() or path.suffix not in finding.SUFFIXES:
         raise ValueError(
-            f"no recipe {named!r}: name a .yaml file beside this one, hf://owner/name@revision, or a bundled recipe "
-            f"({', '.join(bundled)})"
+            f"no recipe {named!r}: name a .yaml file or a folder with recipe.yaml beside this one, "
+            f"hf://owner/name@revision, or a bundled recipe ({', '.join(bundled)})"
         )
     prefix = child.rpartition("/")[0]
     return _Parent(str(path.resolve()), path, f"{prefix}/{named}" if prefix else named, beside=True)

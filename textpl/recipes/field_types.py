@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 from pydantic_core import PydanticCustomError, ValidationError
 
 from textpl.recipes.references import Located, check_reference
+from textpl.source_columns import nearest as nearest
 
 # Of each pair in a section exactly one is to be set; an override of one takes the other out.
 EXCLUSIVE = {
@@ -19,6 +18,10 @@ EXCLUSIVE = {
     "train": ("max_steps", "num_train_epochs"),
     "method": ("teacher", "column"),
 }
+# "auto" and the names in `textpl.relabeling.methods`, which need not be loaded to check a name; a test compares them.
+RELABELING = (
+    "auto", "knn_dv", "knn", "hdl_paper", "hdl", "label_propagation", "linear_smoothed", "linear_propagation", "linear"
+)  # fmt: skip
 # Letters that turn the direction of those after them: a line would not say what it seems to say.
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -27,12 +30,6 @@ class Strictly(BaseModel):
     """Base of all models: frozen, unknown keys refused, no conversions but int to float."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-def nearest(word: str, names: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the closest name, or nothing."""
-    close = difflib.get_close_matches(word, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def expected(what: str) -> PydanticCustomError:
@@ -84,10 +81,8 @@ def _kept(value: Any, handler: Any) -> Any:
 
 def check_relabeling(name: str) -> str:
     """The name, if it is "auto" or one of the relabelling methods."""
-    from textpl.relabeling.methods import METHODS
-
-    if name not in ("auto", *METHODS):
-        raise ValueError(f"unknown method {name!r}{nearest(name, METHODS) or '.'} Methods: auto, {', '.join(METHODS)}")
+    if name not in RELABELING:
+        raise ValueError(f"unknown method {name!r}{nearest(name, RELABELING) or '.'} Methods: {', '.join(RELABELING)}")
     return name
 
 

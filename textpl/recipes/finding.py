@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from textpl.recipes.field_types import nearest
+from textpl.recipes.references import quoted
 from textpl.recipes.yaml_text import RecipeError
 
 FILE_NAME = "recipe.yaml"
 MAX_BYTES = 64 * 1024
 SUFFIXES = (".yaml", ".yml")
 HUB = "hf://"
+CACHE = "textpl-recipes"  # folder in HF_HOME
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def bundled_recipes() -> dict[str, Path]:
     """Name -> file of the recipes that come with textpl."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "bundled").glob("*.yaml"))}
+
+
+def address(folder: Path) -> str | None:
+    """hf://owner/name@commit of a folder that `resolve` gave; None for any other."""
+    match folder.parts[-4:]:
+        case (base, repo, commit, name) if base == CACHE and COMMIT.fullmatch(commit) and repo.endswith(f"--{name}"):
+            return f"{HUB}{repo.removesuffix(f'--{name}')}/{name}@{commit}"
+    return None
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -44,7 +56,7 @@ def find_recipe(source: str | Path) -> Path:
     if path.is_dir():
         raise RecipeError(f"The folder {path} holds no {FILE_NAME}.")
     names = f"{nearest(str(source), bundled)} (bundled recipes: {', '.join(bundled) or 'none'})"
-    raise RecipeError(f"No recipe {str(source)!r}: it is no file, no folder and no bundled name{names}.")
+    raise RecipeError(f"No recipe {quoted(str(source))}: it is no file, no folder and no bundled name{names}.")
 
 
 def read_text(path: Path) -> str:

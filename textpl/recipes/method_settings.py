@@ -1,6 +1,7 @@
-"""Settings of methods, schedules, views and losses, checked against the functions that take them.
+"""Settings of methods, schedules, views and losses, with their types.
 
-`textpl.methods` is imported (with torch) when a method is validated.
+Those of methods stand in a table here, so that a recipe is checked without loading torch; `textpl.methods` is imported
+when a method is built. Those of schedules, views and losses are read off the functions that take them.
 """
 
 from __future__ import annotations
@@ -27,11 +28,33 @@ DEFAULT_METHOD = "adamatch"
 NO_METHOD = "none"
 # Parameters of methods, schedules and views that are not the recipe's to set.
 RESERVED = ("unlabeled", "labeled", "encoder", "text_column", "max_length", "seed", "tokenizer", "vocabulary")
+_VIEW = TfidfReplacement(p=0.3)
 # The written form -> constructor of everything in a recipe that is one choice among several with settings.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "weight": {name: getattr(schedules, name) for name in ("constant", "linear", "cosine", "sigmoid", "lee")},
     "view": {"tfidf": TfidfReplacement, "word_noise": WordNoise},
 }
+# Method -> its settings and their defaults: those of its function in `textpl.methods` without `RESERVED`. A test
+# compares them.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pseudo_label": {"threshold": 0.95, "ratio": 1, "weight": schedules.lee(value=1.0), "view": None},
+    "uda": {
+        "threshold": 0.8, "temperature": 0.85, "tsa": "linear", "tsa_until": 0.5,
+        "ratio": 3, "weight": 1.0, "view": _VIEW,
+    },
+    "fixmatch": {"threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW},
+    "adamatch": {"threshold": 0.9, "ema": True, "ratio": 1, "weight": schedules.cosine(0.3, end=0.5), "view": _VIEW},
+    "softmatch": {"n_sigma": 2.0, "prior": "labeled", "ema": True, "ratio": 1, "weight": 0.1, "view": _VIEW},
+    "mean_teacher": {"decay": None, "ratio": 1, "weight": schedules.sigmoid(5.0, end=0.3), "view": _VIEW},
+    "hdl": {
+        "relabel": "hdl", "k": None, "start": 0.5, "refresh": "epoch",
+        "threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW,
+    },
+    "distillation": {
+        "teacher": None, "column": None, "column_kind": "logits", "temperature": 2.0,
+        "ratio": 1, "weight": 1.0, "view": None,
+    },
+}  # fmt: skip
 
 
 def _choose(kind: str, given: dict[str, Any]) -> Any:
@@ -114,10 +137,20 @@ ARGUMENTS: dict[str, Any] = {
 
 @lru_cache
 def arguments_model(function: Callable[..., Any]) -> type[ft.Strictly]:
-    """A model of the keywords of a method, schedule or view, with the types of `ARGUMENTS`."""
+    """A model of the keywords of a method, schedule, view or loss, with the types of `ARGUMENTS`."""
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in RESERVED]
-    fields = {p.name: (ARGUMENTS.get(p.name, Any), ... if p.default is p.empty else p.default) for p in parameters}
-    return create_model(function.__name__, __base__=ft.Strictly, **fields)  # type: ignore[call-overload]
+    return _model(function.__name__, {p.name: ... if p.default is p.empty else p.default for p in parameters})
+
+
+@lru_cache
+def method_model(name: str) -> type[ft.Strictly]:
+    """A model of the settings of a method in the table, with the types of `ARGUMENTS`."""
+    return _model(name, SETTINGS[name])
+
+
+def _model(name: str, defaults: dict[str, Any]) -> type[ft.Strictly]:
+    fields = {key: (ARGUMENTS.get(key, Any), default) for key, default in defaults.items()}
+    return create_model(name, __base__=ft.Strictly, **fields)  # type: ignore[call-overload]
 
 
 class MethodSettings(ft.Strictly):
@@ -135,8 +168,6 @@ class MethodSettings(ft.Strictly):
     @model_validator(mode="before")
     @classmethod
     def _from_flat(cls, given: Any, info: ValidationInfo) -> Any:
-        from textpl.methods import METHODS
-
         if not isinstance(given, (str, dict)):
             return given
         flat = {"name": given} if isinstance(given, str) else dict(given)
@@ -145,14 +176,14 @@ class MethodSettings(ft.Strictly):
             if flat:
                 raise ValueError("none takes no settings: nothing is learnt from unlabelled text")
             return {"name": name}
-        if name not in list(METHODS):  # a list, as a name from YAML need not be hashable
-            text = f"unknown method {name!r}{ft.nearest(str(name), METHODS) or '.'} Methods: {', '.join(METHODS)}"
+        if name not in list(SETTINGS):  # a list, as a name from YAML need not be hashable
+            text = f"unknown method {name!r}{ft.nearest(str(name), SETTINGS) or '.'} Methods: {', '.join(SETTINGS)}"
             problem = PydanticCustomError("unknown_method", text)
             raise ValidationError.from_exception_data("method", [{"type": problem, "loc": ("name",), "input": name}])
-        checked = arguments_model(METHODS[name].make).model_validate(flat, context=info.context)
+        checked = method_model(name).model_validate(flat, context=info.context)
         if name == "distillation":
             ft.check_exclusive("method", checked, "distillation ")
-        defaults = METHODS[name].defaults
+        defaults = SETTINGS[name]
         return {"name": name, "settings": {k: v for k in flat if (v := getattr(checked, k)) != defaults[k]}}
 
     @model_validator(mode="after")
@@ -172,14 +203,12 @@ class MethodSettings(ft.Strictly):
 
     def value(self, name: str) -> Any:
         """A setting as given or by default; None if the method has no such setting."""
-        from textpl.methods import METHODS
-
-        defaults = {} if self.name == NO_METHOD else METHODS[self.name].defaults
+        defaults = {} if self.name == NO_METHOD else SETTINGS[self.name]
         return self.settings.get(name, defaults.get(name))
 
     def build(self, unlabeled: Any, *, seed: int, max_length: int | None = None) -> SemiSupervised:
         """The callback of this method for one pool, with a column `text`; see `SemiSupervised`."""
-        from textpl.methods import METHODS
+        from textpl import methods
 
         settings = self.settings | ({"teacher": self._teacher} if self._teacher else {})
-        return METHODS[self.name].make(unlabeled, seed=seed, max_length=max_length, **settings)
+        return methods.METHODS[self.name].make(unlabeled, seed=seed, max_length=max_length, **settings)

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import yaml
 
+from textpl.recipes.describing import headline
 from textpl.recipes.finding import FILE_NAME
 from textpl.recipes.json_schema import FILE_NAME as SCHEMA_FILE
 from textpl.recipes.json_schema import schema_text
 from textpl.recipes.parsing import RecipeError, parse_recipe
+from textpl.recipes.schema import Recipe
 from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
 EXAMPLE = "bundled:sentiment"
+CHINESE_MODEL = "google-bert/bert-base-chinese"
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
 LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
 
@@ -32,9 +35,13 @@ class _Data:
     text: str | None
     label: str | None
     multi: bool
+    title: str  # what the data are called, for people
+    labels: int | None = None
     rows: int | None = None  # in train; None if they were not read
     smallest: int | None = None  # rows of the rarest class
     has_test: bool = True
+    has_pool: bool = False  # a split without labels
+    chinese: bool = False
     inside: bool = False  # they lie in the recipe's folder already
     notes: tuple[str, ...] = ()  # for the user
 
@@ -52,8 +59,9 @@ def new_recipe(
     """Write recipe.yaml and a schema for editors into a folder.
 
     Data on this machine is read to find its columns and to choose how many rows are labelled; if it lies elsewhere it
-    is copied into the folder, as a recipe names only what lies beside it; tables that are no parquet become jsonl, and
-    strings that hold several labels become lists. A data set on the Hub is named, not read.
+    is copied into the folder, as a recipe names only what lies beside it; tables that are no parquet become jsonl,
+    strings that hold several labels become lists, and of one file the rows without a label become the pool. A data set
+    on the Hub is named, not read.
 
     Args:
         folder: may exist, without a recipe.
@@ -78,8 +86,10 @@ def new_recipe(
     with tempfile.TemporaryDirectory() as place:
         staging = Path(place)
         found = _look_at(data or EXAMPLE, text, label, task, folder, staging)
-        written = _written(folder, found, method, stages)
-        parse_recipe(written, folder=folder if found.inside else staging)
+        place_of_data = folder if found.inside else staging
+        draft = parse_recipe(_written(folder, found, method, stages, ""), folder=place_of_data)
+        written = _written(folder, found, method, stages, headline(draft, found.title, found.labels, found.multi))
+        parse_recipe(written, folder=place_of_data)
         (staging / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
         (staging / FILE_NAME).write_text(written, encoding="utf-8")
         made = sorted(staging.iterdir())
@@ -90,7 +100,7 @@ def new_recipe(
             shutil.move(path, folder / path.name)
     columns = f"text from column {found.text!r}, labels from {found.label!r}"
     read = [f"{columns}, {found.rows:,} rows"] if found.rows is not None else [f"{found.source} was not read"]
-    return [str(folder / FILE_NAME), *read, *found.notes]
+    return [str(folder / FILE_NAME), *read, *found.notes, *_told_language(draft, found)]
 
 
 def _look_at(source: str, text: str | None, label: str | None, task: str | None, folder: Path, staging: Path) -> _Data:
@@ -99,10 +109,17 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
     if not bundled and not path.exists():
         if source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
-        return _Data(source, text, label, task == "multi")
+        return _Data(source, text, label, task == "multi", source)
     from textpl.corpus import TASKS, read_corpus
     from textpl.labels import MULTI, label_array
-    from textpl.recipes.own_data import choose_columns, copy_data, label_delimiter
+    from textpl.recipes.own_data import (
+        choose_columns,
+        copy_data,
+        copy_half_labelled,
+        label_delimiter,
+        mostly_chinese,
+        rows_without_label,
+    )
     from textpl.sources import open_source
 
     raw = open_source(source)
@@ -110,12 +127,23 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
     delimiter = None
     if not bundled and task != "single":
         delimiter = label_delimiter(raw.splits["train"], label, raw.info.get("label_names") or ())
-    inside = not bundled and delimiter is None and path.resolve().is_relative_to(folder.resolve())
+    blank = (
+        rows_without_label(raw.splits["train"], label) if path.is_file() and not delimiter and task != "multi" else []
+    )
+    inside = not (bundled or delimiter or blank) and path.resolve().is_relative_to(folder.resolve())
     name, reads = source, source if bundled else str(path)
     if inside:
         name = path.resolve().relative_to(folder.resolve()).as_posix()
     elif not bundled:
-        copy = copy_data(path, staging, label, delimiter)
+        train = raw.splits["train"]
+        if blank:
+            copy = copy_half_labelled(train, staging, label, blank)
+            notes.append(
+                f"{len(train) - len(blank):,} rows have a label (train.jsonl), {len(blank):,} have none "
+                "(unlabeled.jsonl, the pool)"
+            )
+        else:
+            copy = copy_data(path, staging, label, delimiter)
         name, reads = copy.name, str(copy)
         size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
         notes.append(f"copied to {folder / name}, {size / 2**20:.1f} MiB")
@@ -125,11 +153,34 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
-    smallest, has_test = int(counts[counts > 0].min()), corpus.test is not None
-    return _Data(name, text, label, multi, len(corpus.train), smallest, has_test, inside, tuple(notes))
+    title = path.resolve().stem if path.is_file() else path.resolve().name
+    return _Data(
+        name,
+        text,
+        label,
+        multi,
+        title=source.removeprefix("bundled:") if bundled else title,
+        labels=len(corpus.label_names),
+        rows=len(corpus.train),
+        smallest=int(counts[counts > 0].min()),
+        has_test=corpus.test is not None,
+        has_pool=corpus.unlabeled is not None,
+        chinese=mostly_chinese(corpus.train["text"]),
+        inside=inside,
+        notes=tuple(notes),
+    )
 
 
-def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str] | None) -> str:
+def _told_language(recipe: Recipe, data: _Data) -> list[str]:
+    if not data.chinese:
+        return []
+    stage = next(
+        (f", and the stage {name} reads n-grams (lsa)" for name in ("label", "clean") if name in recipe.stages), ""
+    )
+    return [f"the texts are Chinese: the recipe starts from {CHINESE_MODEL}{stage}, as the usual model reads English"]
+
+
+def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str] | None, description: str) -> str:
     from textpl import __version__
 
     major, minor = __version__.split(".")[:2]
@@ -138,7 +189,7 @@ def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str
         f"# Check: textpl recipes validate {folder.name or '.'}    run: textpl run {folder.name or '.'}",
         "schema: 1",
         f'textpl: ">={major}.{minor}"',
-        "description: What is classified, and what is tried.",
+        f"description: {_scalar(description)}  # the headline where it is shared",
         "data:",
         f"  source: {_scalar(data.source)}  # files beside this one, a Hub id, or bundled:NAME",
         *([_PIN] if data.rows is None else []),
@@ -146,10 +197,10 @@ def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str
         *([f"  label: {_scalar(data.label)}"] if data.label else []),
         *_split(data, stages or ()),
         "model:",
-        f"  name: {DEFAULT_MODEL}",
+        f"  name: {CHINESE_MODEL}  # the texts are Chinese" if data.chinese else f"  name: {DEFAULT_MODEL}",
         _PIN,
         "  max_length: 128  # tokens of a text",
-        *_tried(method, stages, data.multi),
+        *_tried(method, stages, data),
         "train: {max_steps: 200, learning_rate: 2e-4}",
         "seeds: [0, 1, 2]  # five give an interval that says more",
     ]
@@ -163,6 +214,8 @@ def _split(data: _Data, stages: Sequence[str]) -> list[str]:
     if "clean" in stages:
         # What is cleaned is labelled; a pool plays no part.
         return ["split:", f"  labeled: {max(1, left - 1)}  # rows that are cleaned and trained on", "  pool: 1", *test]
+    if data.has_pool:
+        return ["split:", f"  labeled: {max(1, left)}  # with their labels; the pool is the unlabeled file", *test]
     if data.multi:
         return [
             "split:",
@@ -173,13 +226,20 @@ def _split(data: _Data, stages: Sequence[str]) -> list[str]:
     return ["split:", f"  labels_per_class: {per_class}  # the other rows are the pool, without labels", *test]
 
 
-def _tried(method: str | None, stages: Sequence[str] | None, multi: bool) -> list[str]:
+def _tried(method: str | None, stages: Sequence[str] | None, data: _Data) -> list[str]:
+    def reads(stage: str) -> list[str]:
+        return [f"{stage}: {{encoder: lsa}}  # n-grams: the usual encoder reads English"] if data.chinese else []
+
     if method or stages:
         lines = [f"stages: [{', '.join(stages)}]"] if stages else []
+        lines += [line for stage in ("label", "clean") if stage in (stages or ()) for line in reads(stage)]
         return lines + ([f"method: {_scalar(method)}"] if method else [])
-    surely = "nothing is sure to help with several labels per row" if multi else "what helped most surely, on topics"
+    surely = (
+        "nothing is sure to help with several labels per row" if data.multi else "what helped most surely, on topics"
+    )
     return [
         f"stages: [label, train]  # labels the pool from embeddings, then learns them: {surely}",
+        *reads("label"),
         "# method: {ratio: 3}  # rows of the pool per labelled row",
         "# Or, in place of these stages, a model that labels the pool while it trains:",
         "# method: softmatch",

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, List, Value
 
 from textpl.cleaning.inputs import find_delimiter, split_labels
 from textpl.corpus import find_columns
-from textpl.labels import arrow_column
+from textpl.labels import arrow_column, missing_labels
 from textpl.progress import quiet_datasets
 from textpl.sources import READABLE, SPLIT_ALIASES, open_source
 
@@ -22,6 +23,9 @@ _AS_THEY_ARE = (".jsonl", ".parquet")
 # A column of names is taken for labels if so few are different, by rows.
 _FEW = 0.2
 _BRACKETS = "["  # in place of a delimiter: lists written as text
+_SAMPLE = 200  # texts, evenly spaced
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")  # Japanese is written with ideographs as well
 
 
 def choose_columns(dataset: Dataset, text: str | None, label: str | None) -> tuple[str, str, list[str]]:
@@ -53,6 +57,42 @@ def label_delimiter(dataset: Dataset, label: str, names: Sequence[str]) -> str |
     if any(value.lstrip().startswith("[") for value in values):
         return _BRACKETS
     return find_delimiter(values, names)
+
+
+def mostly_chinese(texts: Sequence[str]) -> bool:
+    """Whether most of a sample of 200 texts hold Chinese characters, and no kana."""
+    picked = np.linspace(0, len(texts) - 1, min(_SAMPLE, len(texts))).astype(int)
+    sample = [texts[int(i)] for i in picked]
+    return 2 * sum(bool(_IDEOGRAPH.search(text)) and not _KANA.search(text) for text in sample) > len(sample)
+
+
+def rows_without_label(dataset: Dataset, label: str) -> list[int]:
+    """Rows whose one label is blank, where others have one; none for lists of labels, of which each may be empty."""
+    column = arrow_column(dataset, label)
+    if pa.types.is_nested(column.type):
+        return []
+    missing = missing_labels(column)
+    return [] if missing.all() else np.flatnonzero(missing).tolist()
+
+
+def copy_half_labelled(rows: Dataset, folder: Path, label: str, blank: Sequence[int]) -> Path:
+    """Write labelled rows as `data/train.jsonl`, and those without a label as `data/unlabeled.jsonl`.
+
+    Args:
+        rows: of one file.
+        folder: of the recipe.
+        label: name of the label column; the rows without a label lose it.
+        blank: what `rows_without_label` found.
+
+    Returns:
+        What the recipe reads, the folder `data`.
+    """
+    target = folder / "data"
+    target.mkdir()
+    with quiet_datasets():
+        rows.select(np.setdiff1d(np.arange(len(rows)), blank)).to_json(target / "train.jsonl", force_ascii=False)
+        rows.select(blank).remove_columns(label).to_json(target / "unlabeled.jsonl", force_ascii=False)
+    return target
 
 
 def copy_data(source: Path, folder: Path, label: str, delimiter: str | None) -> Path:

@@ -27,6 +27,12 @@ _DATA_ID = re.compile(rf"{_HUB_NAME}/{_HUB_NAME}|bundled:[\w-]+")
 _DRIVE = re.compile("[A-Za-z]:")
 
 
+def quoted(text: str) -> str:
+    """Text in quotes, with single backslashes as it was typed; only what cannot be shown is escaped."""
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{text}{mark}" if text.isprintable() else repr(text)
+
+
 class Located(str):
     """The absolute path of something that need not lie in the recipe's folder.
 
@@ -45,11 +51,11 @@ def locate(reference: str, folder: Path) -> Path | str:
     if isinstance(reference, Located):
         return Path(reference)
     if "://" in reference:
-        raise ValueError(f"{reference!r} is a URL: a recipe names a Hub id, or files beside it")
+        raise ValueError(f"{quoted(reference)} is a URL: a recipe names a Hub id, or files beside it")
     if reference.startswith(("/", "~")) or "\\" in reference or _DRIVE.match(reference):
         raise ValueError(
-            f"{reference!r} is no path inside the recipe's folder: write it relative to that, with '/' (what lies "
-            "elsewhere is for the command line: --set)"
+            f"{quoted(reference)} is no path inside the recipe's folder: write it relative to that, with '/' (what "
+            "lies elsewhere is for the command line: --set)"
         )
     root, path = folder.resolve(), folder / reference
     try:
@@ -57,13 +63,14 @@ def locate(reference: str, folder: Path) -> Path | str:
         exists = path.exists()
         hidden = not exists and _MODEL_ID.fullmatch(reference) is not None and Path(reference).exists()
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
-        raise ValueError(f"{reference!r} cannot be opened: {error}") from None
+        raise ValueError(f"{quoted(reference)} cannot be opened: {error}") from None
     if ".." in reference.split("/") or not all(end.is_relative_to(root) for end in reached):
-        raise ValueError(f"{reference!r} leads out of the recipe's folder: put the files beside the recipe")
+        raise ValueError(f"{quoted(reference)} leads out of the recipe's folder: put the files beside the recipe")
     if hidden:
         raise ValueError(
-            f"{reference!r} is a Hub id here, but where you stand something has that name and would be read instead: "
-            "start from another folder, or if that is what you mean, say so on the command line (--data, --set)"
+            f"{quoted(reference)} is a Hub id here, but where you stand something has that name and would be read "
+            "instead: start from another folder, or if that is what you mean, say so on the command "
+            "line (--data, --set)"
         )
     return path if exists else reference
 
@@ -74,7 +81,7 @@ def check_reference(reference: str, folder: Path, *, data: bool) -> str:
     if locate(reference, folder) == reference and not is_id and not (data and reference == OWN_DATA):
         hint = ", 'bundled:NAME', or 'yours' for what comes with --data" if data else ""
         raise ValueError(
-            f"no file or folder {reference!r} beside the recipe; it may also be a Hub id 'owner/name'{hint}"
+            f"no file or folder {quoted(reference)} beside the recipe; it may also be a Hub id 'owner/name'{hint}"
         )
     return reference
 
@@ -85,7 +92,7 @@ def check_hub_settings(reference: str, folder: Path, **settings: str | None) -> 
     if given and (
         reference == OWN_DATA or reference.startswith("bundled:") or isinstance(locate(reference, folder), Path)
     ):
-        raise ValueError(f"{' and '.join(given)} would have no effect: {reference!r} does not come from the Hub")
+        raise ValueError(f"{' and '.join(given)} would have no effect: {quoted(reference)} does not come from the Hub")
 
 
 def typed(reference: str) -> str:
@@ -101,9 +108,9 @@ def typed(reference: str) -> str:
         if path.exists():
             return Located(os.path.abspath(path))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{reference!r} cannot be opened: {error}") from None
+        raise ValueError(f"{quoted(reference)} cannot be opened: {error}") from None
     if path.is_absolute() or ".." in path.parts or reference.startswith((".", "~")):
-        raise ValueError(f"there is no file or folder {reference!r}")
+        raise ValueError(f"there is no file or folder {quoted(reference)}")
     return reference
 
 

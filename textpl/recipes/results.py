@@ -84,6 +84,7 @@ class Results(_Numbers):
     recipe_source: Word | None = None
     settings: dict[Word, Annotated[str, Field(max_length=10_000)]] | None = None  # None: of an older textpl
     model: KeptModel | None = None
+    label_names: list[str] = []  # of the data that were read
     seed_results: list[OfSeed] = []
     versions: dict[Word, str | int | float | bool | None] = {}
     labels: list[dict[str, Any]] = []
@@ -101,18 +102,24 @@ class Results(_Numbers):
     def model_note(self) -> str:
         """Which classifier is in `model/`, and that it is not shown to be the better one where that is so."""
         note = f"model/ is the classifier trained with {self.method.name or 'the method'} on seed {self.model_seed}"
-        return f"{note}; {self._doubt()}" if self.doubted else note
+        return f"{note}; {self.doubt()}" if self.doubted else note
 
     @property
     def doubted(self) -> bool:
         """Whether the interval leaves open that what was tried did not help."""
         return self.difference.interval[0] <= 0
 
-    def _doubt(self) -> str:
+    def doubt(self) -> str:
+        """What to know of the model where it is `doubted`."""
         other = self.baseline.name or "the baseline"
         if self.difference.mean < 0:
             return f"{other} scored higher"
         return f"it is not shown that it beats {other}"
+
+    @field_validator("label_names")
+    @classmethod
+    def _shortened(cls, names: list[str]) -> list[str]:
+        return [name[:200] for name in names]
 
     @field_validator("versions")
     @classmethod

@@ -12,7 +12,7 @@ from yaml.events import CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from textpl.recipes.field_types import EXCLUSIVE, TURNING
-from textpl.recipes.references import Located
+from textpl.recipes.references import Located, quoted
 
 MAX_DEPTH = 20
 MAX_PROBLEMS = 50  # that are told at once
@@ -203,7 +203,7 @@ def found(value: Any) -> str:
         return "nothing (null)" if value is None else str(value).lower()
     if isinstance(value, dict):
         return f"a mapping with {short(', '.join(map(str, value)))}"
-    return f"the {_KINDS.get(type(value), 'list')} {short(repr(value))}"
+    return f"the {_KINDS.get(type(value), 'list')} {short(quoted(value) if isinstance(value, str) else repr(value))}"
 
 
 def short(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def run_page(comparison: Comparison, results: dict[str, Any], facts: RunFacts) -
         level=f"{100 * comparison.interval.level:g}",
         sides=(comparison.baseline_name, comparison.name),
         done=_done(comparison, results, facts),
+        command=command_again(results.get("command", "")),
         scores=scores_picture(comparison),
         training=training_pictures(comparison, names),
         labels=label_lines(comparison, names)[:LABELS],
@@ -91,6 +93,16 @@ def label_lines(comparison: Comparison, label_names: Sequence[str]) -> list[dict
         {"label": name, "support": sides[0][k]["support"], "sides": (sides[0][k], sides[1][k])}
         for k, name in enumerate(label_names)
     ]
+
+
+def command_again(command: str) -> str:
+    """The command of a finished run without `--out` and `--resume`: that folder is taken, and nothing is left to do."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    pairs = zip(["", *words], words, strict=False)  # each word with the one before it
+    return shlex.join(word for before, word in pairs if "--out" not in (before, word) and word != "--resume")
 
 
 def _per_label(outcomes: Sequence[Outcome], label_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from textpl.recipes.describing import describe
+from textpl.recipes.describing import describe, is_hub_data
 from textpl.recipes.hub.card_text import code_fence, merged, render, signed, with_front_matter
 from textpl.recipes.hub.cards import (
     LISTED,
@@ -16,7 +16,6 @@ from textpl.recipes.hub.cards import (
     data_read,
     difference,
     limits,
-    names_hub_data,
     provenance,
     recipe_metadata,
 )
@@ -42,6 +41,10 @@ Its recipe: {{ description | md }}
 
 Labels: {{ shown | map("md") | join(", ") }}{% if labels | length > shown | length %}, ...{% endif %}
 
+{% if doubt %}
+
+**{{ doubt | md }}**
+{% endif %}
 
 ## Use it
 
@@ -144,6 +147,7 @@ def model_card(
         _TEMPLATE,
         name=repo_id.split("/")[-1],
         description=recipe.description,
+        doubt=_doubt(run),
         multi=results.task == "multi",
         labels=run.label_names,
         shown=run.label_names[:_SHOWN],
@@ -171,7 +175,7 @@ def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[st
     recipe, results = run.recipe, run.results
     made = recipe_metadata(recipe, results, license)
     model, data = recipe.model.name, data_read(recipe, results)
-    on_hub = names_hub_data(recipe) and data == recipe.data.source
+    on_hub = is_hub_data(recipe.data.source) and data == recipe.data.source
     known = [name for name in results.model_scores() if name in METRICS]
     card = ModelCardData(
         license=license,
@@ -233,6 +237,13 @@ def labels_from(run: RunFolder) -> list[str]:
         by = "from embeddings, before the training" if "label" in recipe.stages else f"by {recipe.method.name}"
         found.append(f"{rows} without labels were pseudo-labelled {by}: no person has seen these labels.")
     return found
+
+
+def _doubt(run: RunFolder) -> str:
+    """One sentence to read before the model is used; "" where it was shown to be the better one."""
+    if not run.results.doubted:
+        return ""
+    return f"This model was trained with {run.recipe.tried}, and {run.results.doubt()}: see the results below."
 
 
 def _arguments(repo_id: str, revision: str | None, multi: bool) -> str:

@@ -7,17 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from textpl.cleaning.apply import SOURCES
-from textpl.recipes.describing import describe, told, unpinned
+from textpl.recipes.describing import describe, is_hub_data, told, unpinned
+from textpl.recipes.finding import HUB
 from textpl.recipes.hub.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 from textpl.recipes.measured import check_measured
 from textpl.recipes.method_settings import NO_METHOD
 from textpl.recipes.parsing import RecipeError, to_yaml
-from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA
+from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import DataRead, Results
 from textpl.recipes.schema import Recipe
 
 TAG = "textpl-recipe"
 LISTED = "textpl_recipe"  # in the metadata: what `recipes search` tells of a recipe without opening it
+SHOWN = 100  # labels that are named
 ENOUGH_SEEDS = 5  # fewer give an interval that says little
 _TEMPLATE = """\
 # {{ name | md }}
@@ -51,6 +53,10 @@ whether it helped.
 {% endfor %}
 
 {{ difference }}
+{% if picture %}
+
+![{{ results.metric | words | md }} of {{ sides[0][0] | md }} and of {{ sides[1][0] | md }}, by seed]({{ picture }})
+{% endif %}
 {% else %}
 None yet: this recipe was shared without a `results.json`. The command above measures it.
 {% endif %}
@@ -68,9 +74,10 @@ None yet: this recipe was shared without a `results.json`. The command above mea
 {% for limit in limits %}
 - {{ limit | md }}
 {% endfor %}
-- A recipe is data: it runs no code of its own. Data and models that it names come from their own repositories.
+- A recipe is data: it runs no code of its own. {{ "Models" if with_data else "Data and models" }} that it names come \
+from their own repositories.
 - Licence: {{ (license or "not stated by whoever shared the recipe; ask before you build on it") | md }}. It is of the \
-recipe; the data and the model have their own.
+recipe{{ " and the data files here; the model has its" if with_data else "; the data and the model have their" }} own.
 """
 
 
@@ -83,6 +90,7 @@ def recipe_card(
     license: str | None = None,
     there: Mapping[str, Any] | None = None,
     beside: Collection[str] = (),
+    picture: str = "",
 ) -> str:
     """README.md for a recipe on the Hub.
 
@@ -93,7 +101,8 @@ def recipe_card(
         revision: commit that holds the recipe; the command is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
         there: metadata of the card that this one replaces.
-        beside: names of the data that go up with it, as the recipe calls them.
+        beside: names of the data that go up with it, as the recipe calls them, or their address beside a parent.
+        picture: name of the file that draws the results, if it goes up.
 
     Raises:
         RecipeError: if the results are of something else than the recipe.
@@ -109,7 +118,7 @@ def recipe_card(
         description=recipe.description,
         repo_id=repo_id,
         revision=revision,
-        about=describe(recipe, beside),
+        about=_about(recipe, results, beside),
         match="in equally many steps" if by_steps else "at equal compute",
         text=text,
         fence=code_fence(text),
@@ -117,10 +126,20 @@ def recipe_card(
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
         difference=difference(results) if results else "",
         provenance=provenance(recipe, results) if results else [],
+        picture=picture,
         limits=limits(recipe, results, beside),
         license=metadata.get("license"),
+        with_data=any(not name.startswith(HUB) for name in beside),
     )
     return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
+
+
+def _about(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[tuple[str, str]]:
+    """What the recipe does, and which labels there are where the results were measured on its data."""
+    data, *rest = describe(recipe, beside)
+    names = results.label_names if results is not None and not _measured_elsewhere(recipe, results) else []
+    more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return [data, *([("Labels", ", ".join(names[:SHOWN]) + more)] if names else []), *rest]
 
 
 def with_metadata(
@@ -150,15 +169,9 @@ def recipe_metadata(
         **({"license": license} if license else {}),
         "library_name": "textpl",
         "tags": ["textpl", TAG, *method, "text-classification"],
-        **({"datasets": [recipe.data.source]} if names_hub_data(recipe, beside) else {}),
+        **({"datasets": [recipe.data.source]} if is_hub_data(recipe.data.source, beside) else {}),
         **({LISTED: listed} if listed else {}),
     }
-
-
-def names_hub_data(recipe: Recipe, beside: Collection[str] = ()) -> bool:
-    """Whether the data of a recipe are a dataset on the Hub; `beside`, names of what lies beside it."""
-    source = recipe.data.source
-    return source not in beside and not source.startswith("bundled:") and source.count("/") == 1
 
 
 def data_read(recipe: Recipe, results: Results) -> str:
@@ -166,7 +179,7 @@ def data_read(recipe: Recipe, results: Results) -> str:
     if results.data is None:
         return "unknown"
     source = results.data.source
-    on_hub = source == recipe.data.source and names_hub_data(recipe) and not source.endswith(DATA_SUFFIXES)
+    on_hub = source == recipe.data.source and is_hub_data(source)
     return source if on_hub or source.startswith("bundled:") else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
 
 
@@ -240,12 +253,18 @@ def limits(recipe: Recipe, results: Results | None, beside: Collection[str] = ()
     if loose := unpinned(recipe, beside):
         since = " after the results were made" if results else ""
         found.append(f"Not pinned: {' and '.join(loose)}. What is read may change{since}.")
-    if results is not None and results.data is not None:
-        named, read = recipe.data.source, data_read(recipe, results)
-        if named != OWN_DATA and read.split("/")[-1] != named.rstrip("/").split("/")[-1]:
-            found.append(f"Measured on {read}, which is not the data that the recipe names ({named}).")
+    if results is not None and (read := _measured_elsewhere(recipe, results)):
+        found.append(f"Measured on {read}, which is not the data that the recipe names ({recipe.data.source}).")
     if recipe.noise is not None:
         found.append("Wrong labels were put in on purpose: real errors are of other kinds.")
     if results is not None and len(results.method.seeds) < ENOUGH_SEEDS:
         found.append(f"Measured on {len(results.method.seeds)} seed(s) only.")
     return found
+
+
+def _measured_elsewhere(recipe: Recipe, results: Results) -> str:
+    """Name of the data that were read where the recipe names others; "" where it names these, or none."""
+    if results.data is None or recipe.data.source == OWN_DATA:
+        return ""
+    read = data_read(recipe, results)
+    return "" if read.split("/")[-1] == recipe.data.source.rstrip("/").split("/")[-1] else read

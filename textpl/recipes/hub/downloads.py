@@ -10,10 +10,9 @@ from pathlib import Path
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.hf_api import RepoSibling
 
-from textpl.recipes.finding import HUB
+from textpl.recipes.finding import HUB, address
 from textpl.recipes.hub.errors import clear_errors
 from textpl.recipes.hub.files import is_model_file
-from textpl.recipes.hub.push_pull import address
 from textpl.recipes.hub.repos import client
 from textpl.recipes.parsing import RecipeError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 from huggingface_hub import constants, get_token
@@ -19,6 +20,8 @@ from huggingface_hub.errors import (
 )
 
 from textpl.recipes.yaml_text import RecipeError
+
+logger = logging.getLogger(__name__)
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
@@ -41,9 +44,7 @@ def clear_errors(repo_id: str, revision: str | None, *, pushing: str = "") -> It
     except RemoteEntryNotFoundError:
         raise RecipeError(f"{repo_id} has lost a file that the Hub lists; try again.") from None
     except RepositoryNotFoundError as error:
-        if get_token() is not None and error.response.status_code == 401:
-            raise RecipeError(f"The Hub refuses the token, or there is no {repo_id}: {LOG_IN}.") from None
-        raise RecipeError(f"There is no {repo_id} on the Hub, or it is private: to see it, {LOG_IN}.") from None
+        raise RecipeError(_not_found(repo_id, error.response.status_code)) from None
     except HfHubHTTPError as error:
         raise RecipeError(_refused(repo_id, error.response.status_code)) from None
     except RuntimeError as error:  # the client's, around what went wrong with one large file
@@ -60,6 +61,36 @@ def clear_errors(repo_id: str, revision: str | None, *, pushing: str = "") -> It
         if repo_id and not pushing:
             missing = f"{repo_id}{'@' + revision if revision else ''} is not in the cache, and the"
         raise RecipeError(f"{missing} Hub cannot be reached ({why}).") from None
+
+
+@contextlib.contextmanager
+def told_once(line: str) -> Iterator[None]:
+    """One line of ours in place of those that the client logs for every attempt, which show addresses and numbers."""
+    told = False
+
+    def replace(record: logging.LogRecord) -> bool:
+        nonlocal told
+        if not told:
+            told = True
+            logger.warning(line)
+        return False
+
+    client_log = logging.getLogger("huggingface_hub.utils._http")
+    client_log.addFilter(replace)
+    try:
+        yield
+    finally:
+        client_log.removeFilter(replace)
+
+
+def _not_found(repo_id: str, status: int) -> str:
+    if get_token() is None:
+        return f"There is no {repo_id} on the Hub, or it is private: to see it, {LOG_IN}."
+    if status == 401:
+        return f"The Hub refuses the token, or there is no {repo_id}: {LOG_IN}."
+    return (
+        f"There is no {repo_id} on the Hub that this token can see: check the name, or use a token with access to it."
+    )
 
 
 def _refused(repo_id: str, status: int) -> str:

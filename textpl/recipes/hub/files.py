@@ -21,7 +21,10 @@ from textpl.recipes.data_beside import (
     readable,
     regular_file,
 )
+from textpl.recipes.finding import HUB, address
 from textpl.recipes.parsing import FILE_NAME, MAX_BYTES, RecipeError, parse_recipe, to_yaml
+from textpl.recipes.references import OWN_DATA, Located
+from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
 
 CARD, RESULTS, PICTURE = "README.md", "results.json", "comparison.png"
@@ -53,7 +56,8 @@ def files_to_push(wanted: ToPush, *, with_data: bool = False, token: str | None 
     """The files of a recipe that go up, by their path in the repository; small ones as they are published.
 
     Paths of this machine are taken out of `recipe.yaml` and `results.json` where `run` wrote them. A recipe that
-    extends others goes up written out: its parents may be elsewhere, and may change.
+    extends others goes up written out, as its parents may be elsewhere, and may change; but one whose data lie beside a
+    parent on the Hub goes up as it is. Where own data stay here, it asks for data.
 
     Args:
         wanted: from `load_to_push`.
@@ -70,18 +74,47 @@ def files_to_push(wanted: ToPush, *, with_data: bool = False, token: str | None 
         path = loaded.folder / name
         if path.exists() or path.is_symlink():
             files[name] = published(name, regular_file(path, most).read_bytes())
-    if "extends" in Document(FILE_NAME).read(loaded.text):
-        files[FILE_NAME] = to_yaml(loaded.recipe).encode()
+    recipe = shared_recipe(wanted, with_data=with_data)
+    if recipe is not loaded.recipe or "extends" in Document(FILE_NAME).read(loaded.text):
+        files[FILE_NAME] = loaded.text.encode() if recipe.data.source.startswith(HUB) else to_yaml(recipe).encode()
     if wanted.models:
         key, path = next(iter(wanted.models.items()))
         raise RecipeError(
             f"{key}: {path.name} lies beside the recipe, and models do not go up with it. Push the model (its Trainer "
             "has push_to_hub) and name it by its id."
         )
-    files |= data_to_push(wanted, with_data)
+    if recipe is loaded.recipe:
+        files |= data_to_push(wanted)
     for name, content in files.items():
         refuse_secrets(name, content, token)
     return files
+
+
+def shared_recipe(wanted: ToPush, *, with_data: bool) -> Recipe:
+    """The recipe as it goes up: of own data that stay here it says that everybody brings theirs.
+
+    Data beside a parent on the Hub are there already, and have its address as their name.
+
+    Raises:
+        RecipeError: if it extends a parent on the Hub that may change.
+    """
+    recipe = wanted.loaded.recipe
+    if wanted.data is None:
+        return recipe
+    source = OWN_DATA
+    if isinstance(recipe.data.source, Located):
+        of = next((folder for folder in wanted.data.parents if address(folder)), None)
+        parent = address(of) if of else None
+        if of is None or Document(FILE_NAME).read(wanted.loaded.text).get("extends") != parent:
+            pinned = f", and write extends: {parent}" if parent else ""
+            raise RecipeError(
+                f"data.source: {wanted.data.name} lies beside a parent: copy it to the recipe{pinned and ' or pin it'}"
+                f"{pinned}."
+            )
+        source = f"{parent}/{wanted.data.relative_to(of).as_posix()}"
+    elif with_data:
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
 def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
@@ -105,7 +138,7 @@ def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
             raise RecipeError(f"The repository holds names that exclude each other: {error}.") from None
         recipe = parse_recipe(text, folder=folder)
         source = local_references(recipe, folder).get("data.source")
-        beside = readable(source) if source is not None else ()
+        beside = readable(source) if source is not None and source.is_relative_to(folder) else ()
         data = [path.relative_to(folder).as_posix() for path in beside]
     for name, most in SIZES.items():
         if sizes.get(name, 0) > most:

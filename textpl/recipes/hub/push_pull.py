@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import shutil
 import tempfile
 import warnings
@@ -19,15 +18,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from textpl.recipes.data_beside import is_data, load_to_push
 from textpl.recipes.describing import unpinned
-from textpl.recipes.finding import HUB
+from textpl.recipes.finding import CACHE, COMMIT, HUB
 from textpl.recipes.hub.card_text import signer
 from textpl.recipes.hub.cards import recipe_card, with_metadata
 from textpl.recipes.hub.errors import clear_errors
-from textpl.recipes.hub.files import CARD, MAX_FILES, RESULTS, SIZES, files_to_pull, files_to_push
+from textpl.recipes.hub.files import (
+    CARD,
+    MAX_FILES,
+    PICTURE,
+    RESULTS,
+    SIZES,
+    files_to_pull,
+    files_to_push,
+    shared_recipe,
+)
 from textpl.recipes.hub.repos import (
     Pushed,
     Target,
@@ -40,10 +49,9 @@ from textpl.recipes.hub.repos import (
     parsed_name,
 )
 from textpl.recipes.parsing import FILE_NAME, RecipeError, load_recipe
+from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import parse_results
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_CACHE = "textpl-recipes"  # in HF_HOME
 _passing: ContextVar[Path | None] = ContextVar("passing", default=None)
 
 
@@ -93,15 +101,16 @@ def push(
     target = Target(parsed_name(repo_id), "recipe", private, revision, overwrite_card)
     wanted = load_to_push(folder)
     files = files_to_push(wanted, with_data=with_data, token=get_token())
-    recipe, data = wanted.loaded.recipe, sorted(name for name in files if is_data(name))
-    beside = (recipe.data.source,) if data else ()
+    recipe, data = shared_recipe(wanted, with_data=with_data), sorted(name for name in files if is_data(name))
+    beside = (recipe.data.source,) if data or recipe.data.source.startswith(HUB) else ()
     results = parse_results(_content(files[RESULTS])) if RESULTS in files else None
 
     def card(commit: str | None, there: Mapping[str, Any]) -> str:
         terms = license or there.get("license")
         return recipe_card(
-            recipe, results, repo_id=target.repo_id, revision=commit, license=terms, there=there, beside=beside
-        )
+            recipe, results, repo_id=target.repo_id, revision=commit, license=terms, there=there, beside=beside,
+            picture=PICTURE if PICTURE in files else "",
+        )  # fmt: skip
 
     own = _content(files[CARD]).decode("utf-8-sig") if CARD in files else None
     made = own is None or signer(own) is not None
@@ -110,6 +119,9 @@ def push(
     )
     files[CARD] = text.encode()
     notes = tuple(f"{key} is not set: the recipe will read whatever is newest" for key in unpinned(recipe, beside))
+    if recipe.data.source == OWN_DATA != wanted.loaded.recipe.data.source:
+        name = Path(wanted.loaded.recipe.data.source).name
+        notes += (f"{name} stays here: others name data of their own with --data; --with-data shares it too",)
     if data and not private:
         notes += (f"the texts in {', '.join(data)} go up: make sure that they may be shared, or use --private",)
     sizes = {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in files.items()}
@@ -166,12 +178,10 @@ def in_passing() -> Iterator[None]:
             _passing.reset(before)
 
 
-def address(folder: Path) -> str | None:
-    """hf://owner/name@commit of a folder that `resolve` gave; None for any other."""
-    match folder.parts[-4:]:
-        case (base, repo, commit, name) if base == _CACHE and _COMMIT.fullmatch(commit) and repo.endswith(f"--{name}"):
-            return f"{HUB}{repo.removesuffix(f'--{name}')}/{name}@{commit}"
-    return None
+def is_stand_in(path: Path) -> bool:
+    """Whether a file is an empty one of those."""
+    place = _passing.get()
+    return place is not None and path.resolve().is_relative_to(place.resolve())
 
 
 def resolve(uri: str) -> Path:
@@ -198,14 +208,11 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
     """The folder in the cache that holds one commit of a recipe: plain files, whole or not there at all."""
     api, passing = client(), _passing.get()
     with clear_errors(repo_id, revision):
-        if passing is not None and not constants.is_offline_mode():
-            commit = api.model_info(repo_id, revision=revision).sha or ""  # the other way leaves a note in the cache
-        else:
-            commit = api.resolve_revision(repo_id, revision=revision).resolved
-    if not _COMMIT.fullmatch(commit):
+        commit = _commit(api, repo_id, revision, keep=passing is None)
+    if not COMMIT.fullmatch(commit):
         raise RecipeError(f"The Hub names no commit of {repo_id}, but {commit[:60]!r}.")
     # The last part names the runs of the recipe.
-    inside = Path(_CACHE) / repo_id.replace("/", "--") / commit / repo_id.split("/")[1]
+    inside = Path(CACHE) / repo_id.replace("/", "--") / commit / repo_id.split("/")[1]
     folder = Path(constants.HF_HOME) / inside
     if passing is not None and not folder.is_dir():
         folder = passing / inside
@@ -213,15 +220,32 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
         return folder
     place = folder.parent
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place) as staging, clear_errors(repo_id, revision):
-        partial = Path(staging) / "recipe"
-        _download(api, repo_id, commit, partial, whole=passing is None)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else someone was faster with the same commit
-                raise
+    try:
+        with tempfile.TemporaryDirectory(dir=place) as staging, clear_errors(repo_id, revision):
+            partial = Path(staging) / "recipe"
+            _download(api, repo_id, commit, partial, whole=passing is None)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else someone was faster with the same commit
+                    raise
+    finally:
+        with contextlib.suppress(OSError):  # they hold something
+            place.rmdir()
+            place.parent.rmdir()
     return folder
+
+
+def _commit(api: HfApi, repo_id: str, revision: str | None, *, keep: bool) -> str:
+    """The commit that is meant, as it was last time where the Hub cannot be reached; whether that may be noted."""
+    if keep or constants.is_offline_mode():
+        return api.resolve_revision(repo_id, revision=revision).resolved
+    try:
+        return api.model_info(repo_id, revision=revision).sha or ""  # the other way leaves a note in the cache
+    except HfHubHTTPError:
+        raise
+    except (HTTPError, ConnectionError):
+        return api.resolve_revision(repo_id, revision=revision, local_files_only=True).resolved
 
 
 def _download(api: HfApi, repo_id: str, commit: str, folder: Path, *, whole: bool) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub import ModelInfo
 from huggingface_hub.hf_api import ExpandModelProperty_T
 
 from textpl.recipes.hub.cards import LISTED, TAG
-from textpl.recipes.hub.errors import clear_errors
+from textpl.recipes.hub.errors import clear_errors, told_once
 from textpl.recipes.hub.repos import client
 from textpl.recipes.parsing import RecipeError
 
@@ -63,7 +63,8 @@ def search(
     if limit < 1:
         raise RecipeError(f"--limit {limit}: at least 1.")
     wanted = words.casefold().split()
-    with clear_errors("", None):
+    # The client tries six times, with waits of 23 s in all; for lists it takes no other number.
+    with clear_errors("", None), told_once("The Hub does not answer; trying for about half a minute."):
         infos = client().list_models(filter=TAG, author=author, sort=sort, expand=[*_FIELDS])
         fitting = (info for info in itertools.islice(infos, LOOKED_AT) if _fits(info, wanted))
         return [_listed(info) for info in itertools.islice(fitting, limit)]

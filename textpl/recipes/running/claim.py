@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
+from textpl.recipes.references import Located
 from textpl.recipes.running.pins import as_begun
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Document
@@ -72,9 +74,14 @@ def check_data(out: Path, corpus: Corpus) -> None:
 
 
 def claim(out: Path, recipe: Recipe, corpus: Corpus) -> None:
-    """Write `recipe.yaml`, by which a later --resume knows the run."""
+    """Write `recipe.yaml`, by which a later --resume knows the run; where files that were read lie stands above it."""
     out.mkdir(parents=True, exist_ok=True)
-    source = " ".join(corpus.source.splitlines())
+    read = Path(corpus.source)
+    source = " ".join((os.path.abspath(read) if read.exists() else corpus.source).splitlines())
+    if isinstance(recipe.data.source, Located):
+        recipe = recipe.model_copy(
+            update={"data": recipe.data.model_copy(update={"source": Path(recipe.data.source).name})}
+        )
     (out / FILE_NAME).write_text(f"# data {corpus.fingerprint}: {source}\n{to_yaml(recipe)}", encoding="utf-8")
 
 

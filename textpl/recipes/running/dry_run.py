@@ -10,6 +10,7 @@ from pathlib import Path
 from textpl.models import resolve_model
 from textpl.progress import quiet_datasets
 from textpl.recipes.hub.downloads import Download, of_dataset, of_model, of_recipe
+from textpl.recipes.hub.push_pull import is_stand_in
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.running.noisy_corpus import with_truth
@@ -136,7 +137,7 @@ def _data(loaded: LoadedRecipe, data: Path | None) -> Download:
     if wanted.source.startswith(BUNDLED):
         return Download("data", wanted.source, "comes with textpl")
     if isinstance(found := loaded.locate(wanted.source), Path):
-        return Download("data", found.name, "here")
+        return Download("data", found.name, "on the Hub, with the recipe" if is_stand_in(found) else "here")
     return of_dataset(wanted.source, wanted.revision)
 
 
@@ -171,8 +172,10 @@ def weight_bytes(folder: Path) -> int:
 def _split(loaded: LoadedRecipe, data: Path | None, seed: int) -> Split | None:
     """The rows of a seed if the data are here; labels are as they are, without noise that the recipe puts in."""
     source = loaded.recipe.data.source
-    if data is None and not source.startswith(BUNDLED) and not isinstance(loaded.locate(source), Path):
-        return None
+    if data is None and not source.startswith(BUNDLED):
+        found = loaded.locate(source)
+        if not isinstance(found, Path) or is_stand_in(found):
+            return None
     with quiet_datasets():
         corpus = read_data(loaded, data)
         if loaded.recipe.data.truth is not None:

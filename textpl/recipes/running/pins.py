@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub.errors import RevisionResolutionError
 
-from textpl.models import resolve_model
+from textpl.models import OFFLINE_PACKAGES, resolve_model
 from textpl.recipes.hub.repos import client
 from textpl.recipes.parsing import LoadedRecipe
 
@@ -54,9 +54,14 @@ def _with_revisions(loaded: LoadedRecipe, found: dict[str, str | None]) -> Loade
 
 
 def _model_commit(name: Path | str) -> str | None:
-    """The newest commit of a model on the Hub, from the cache if it cannot be reached; None for one that is here."""
-    if isinstance(name, Path) or resolve_model(name) != name or Path(name).exists():
+    """The newest commit of a model on the Hub, from the cache if it cannot be reached; None for a folder.
+
+    Of a model that comes from an installed package, the commit that the package holds.
+    """
+    if isinstance(name, Path) or Path(name).exists():
         return None
+    if resolve_model(name) != name:
+        return OFFLINE_PACKAGES[name][-1]
     try:
         return client().resolve_revision(name).resolved
     except (OSError, ValueError, RevisionResolutionError):  # who then loads the model says what is wrong

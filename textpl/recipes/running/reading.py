@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textpl.corpus import Corpus, read_corpus
+from textpl.corpus import ColumnError, Corpus, read_corpus
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.schema import Recipe
@@ -15,24 +15,25 @@ def read_data(loaded: LoadedRecipe, data: Path | None) -> Corpus:
     """Read what the recipe names, or the folder or file that the user names instead.
 
     Raises:
-        RecipeError: if nobody names any.
+        RecipeError: if nobody names any, or for columns that are not there or not to be told apart.
         FileNotFoundError: as `read_corpus` does.
         ValueError: likewise.
     """
     wanted = loaded.recipe.data
-    keep = () if wanted.truth is None else (wanted.truth,)
-    if data is not None:
-        return read_corpus(data, text_column=wanted.text, label_column=wanted.label, keep=keep)
-    if wanted.source == OWN_DATA:
+    if data is None and wanted.source == OWN_DATA:
         raise RecipeError(f"{loaded.name} comes without data: name a folder or file with --data.")
-    return read_corpus(
-        loaded.locate(wanted.source),
-        config=wanted.config,
-        revision=wanted.revision,
-        text_column=wanted.text,
-        label_column=wanted.label,
-        keep=keep,
-    )
+    try:
+        return read_corpus(
+            loaded.locate(wanted.source) if data is None else data,
+            config=wanted.config if data is None else None,
+            revision=wanted.revision if data is None else None,
+            text_column=wanted.text,
+            label_column=wanted.label,
+            keep=() if wanted.truth is None else (wanted.truth,),
+        )
+    except ColumnError as error:
+        key = f"data.{error.role}"
+        raise RecipeError(f"{key}: {error.problem} Name it with --set {key}=NAME.") from error
 
 
 def draw_split(recipe: Recipe, corpus: Corpus, seed: int) -> Split:

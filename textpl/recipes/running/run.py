@@ -14,6 +14,7 @@ from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import NOT_COMPARED
 from textpl.recipes.agreement import judge as judge_expected
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.references import Located
 from textpl.recipes.results import Results
 from textpl.recipes.running.claim import check_claim, check_data, claim
 from textpl.recipes.running.noisy_corpus import with_truth
@@ -65,9 +66,9 @@ def run_recipe(
     recipe = loaded.recipe
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
-    claim(out, recipe, corpus)
+    claim(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus)
     say(
-        f"{loaded.name}: {recipe.tried} on {corpus.source}, {sides.task.num_labels} labels, model "
+        f"{loaded.name}: {recipe.tried} on {data or _shown(recipe.data.source)}, {sides.task.num_labels} labels, model "
         f"{sides.trainers.model}, {'bfloat16 autocast' if sides.trainers.bf16 else 'full precision'}"
     )
     judge = functools.partial(
@@ -104,6 +105,11 @@ def run_recipe(
     write_run(out, comparison, results, loaded, corpus, sides)
     shutil.rmtree(out / "work", ignore_errors=True)
     return comparison
+
+
+def _shown(source: str) -> str:
+    """The name of data; of those beside a parent, not where the parent lies."""
+    return Path(source).name if isinstance(source, Located) else source
 
 
 def _keep_model(out: Path, seed: int, trainer: Trainer) -> None:

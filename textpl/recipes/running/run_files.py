@@ -13,7 +13,7 @@ import torch
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.describing import told_model
-from textpl.recipes.hub.push_pull import address
+from textpl.recipes.finding import address
 from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
 from textpl.recipes.running.sides import Sides
@@ -38,6 +38,7 @@ def collect_results(
         "command": command,
         "settings": measured_settings(loaded.recipe),
         "model": {"seed": seeds[0]},  # whose classifier is kept
+        "label_names": list(corpus.label_names),
         "versions": _versions(sides.trainers),
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": splits},
         **{
