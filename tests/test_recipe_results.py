@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from textpl.cli import app
 from textpl.recipes.agreement import judge
 from textpl.recipes.differences import differences
-from textpl.recipes.parsing import RecipeError, parse_recipe, to_yaml
+from textpl.recipes.parsing import RecipeError, load_recipe, parse_recipe, to_yaml
 from textpl.recipes.results import Results
 
 BASE = "schema: 1\ndata: {source: owner/name}\nsplit: {labels_per_class: 10}\n"
@@ -163,3 +163,11 @@ def test_diff_tells_settings_and_results(folder, tmp_path):
     assert "The settings are the same." in textpl("recipes", "diff", folder, folder)
     (tmp_path / "stated.yaml").write_text(BASE + EXPECTED)
     assert "B expects: accuracy in %: labels only 70 ± 2" in textpl("recipes", "diff", folder, tmp_path / "stated.yaml")
+
+
+def test_another_metric_by_set_is_no_contradiction_to_what_is_expected(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(BASE + EXPECTED)
+    assert load_recipe(tmp_path).recipe.expected is not None
+    loaded = load_recipe(tmp_path, overrides=["compare.metric=macro_f1"])
+    assert loaded.recipe.expected is None and loaded.expected_dropped
+    assert not load_recipe(tmp_path, overrides=["seeds=[7]"]).expected_dropped

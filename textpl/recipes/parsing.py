@@ -59,11 +59,8 @@ def load_recipe(source: str | Path, *, overrides: Sequence[str] = (), trust_remo
     """
     path = find_recipe(source)
     text = read_text(path)
-    recipe = _parse(text, path.parent, path.name, overrides)
-    changed = _changes_results(overrides)
+    recipe, dropped = _parse(text, path.parent, path.name, overrides)
     name = path.parent.resolve().name if path.name == FILE_NAME else path.stem
-    dropped = changed and recipe.expected is not None
-    recipe = _without_expected(recipe) if changed else recipe
     return LoadedRecipe(recipe, path.parent, text, name, trust_remote_code, dropped)
 
 
@@ -75,12 +72,13 @@ def parse_recipe(text: str, *, folder: Path, file: str = FILE_NAME, overrides: S
     Raises:
         RecipeError: with a line for each thing that is wrong, in the order of the files.
     """
-    recipe = _parse(text, folder, file, overrides)
-    return _without_expected(recipe) if _changes_results(overrides) else recipe
+    return _parse(text, folder, file, overrides)[0]
 
 
-def _parse(text: str, folder: Path, file: str, overrides: Sequence[str]) -> Recipe:
+def _parse(text: str, folder: Path, file: str, overrides: Sequence[str]) -> tuple[Recipe, bool]:
+    """The recipe, and whether what it expects of itself was left out."""
     document = read_document(text, folder=folder, file=file)
+    dropped = _changes_results(overrides) and document.data.pop("expected", None) is not None
     for number, override in enumerate(overrides):
         document.override(number, override)
     document.stop_at_problems()
@@ -91,16 +89,12 @@ def _parse(text: str, folder: Path, file: str, overrides: Sequence[str]) -> Reci
         for detail in error.errors(include_url=False):
             document.add(detail["loc"], explain(detail, document.data))
     document.stop_at_problems()
-    return recipe
+    return recipe, dropped
 
 
 def _changes_results(overrides: Sequence[str]) -> bool:
     changed = {override.partition("=")[0].partition(".")[0].strip() for override in overrides}
     return not changed <= set(_SAME_RESULTS)
-
-
-def _without_expected(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update={"expected": None})
 
 
 def to_yaml(recipe: Recipe) -> str:
