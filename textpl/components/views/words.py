@@ -27,9 +27,11 @@ _LETTER = rf"[^\W_{_CJK}]"
 # \w leaves out vowel signs and accents written as combining marks; without them Hindi or Thai words fall apart.
 _MARKS = "".join(chr(c) for c in range(0x300, 0x3100) if unicodedata.category(chr(c)) in ("Mn", "Mc")) + "\u200c\u200d"
 _JOINERS = "-'’‐‑"  # the hyphen comes first, so that it makes no range
-_RUN = rf"{_LETTER}++(?:[{_MARKS}]++{_LETTER}*+)*+"
+# Groups repeat greedily, not possessively: "(...)*+" gives back too little up to Python 3.11.4. Nothing can fail after
+# them, so that nothing is tried twice.
+_RUN = rf"{_LETTER}++(?:[{_MARKS}]++{_LETTER}*+)*"
 # The look-ahead leaves keycap emoji (a digit and two marks) among the separators.
-_LATIN = rf"(?![0-9]\ufe0f?\u20e3){_RUN}(?:[{_JOINERS}]{_RUN})*+"
+_LATIN = rf"(?![0-9]\ufe0f?\u20e3){_RUN}(?:[{_JOINERS}]{_RUN})*"
 _WORD = re.compile(rf"([{_CJK}][{_MARKS}]*+|{_LATIN})")
 _GLUED = re.compile(rf".[{_MARKS}]|(?:{_LETTER}|[{_MARKS}])[{_JOINERS}]?{_LETTER}", re.DOTALL)
 
