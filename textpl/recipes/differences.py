@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textpl.recipes.method_settings import CHOICES, RESERVED
+from textpl.recipes.method_settings import CHOICES, SETTINGS
 from textpl.recipes.schema import Recipe
 
 # Not a setting of the experiment, or told apart.
@@ -46,12 +46,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     if method is not None:  # the short form
         found["method.name"] = method
     if recipe.has_pool:
-        from textpl.methods import METHODS
-
-        for key, value in METHODS[recipe.method.name].defaults.items():
+        for key, value in SETTINGS[recipe.method.name].items():
             inside = f"method.{key}"
-            if key in RESERVED:
-                continue
             if not any(name == inside or name.startswith(f"{inside}.") for name in found):
                 found[inside] = value
     return found

@@ -136,19 +136,9 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
         name = path.resolve().relative_to(folder.resolve()).as_posix()
     elif not bundled:
         train = raw.splits["train"]
-        if blank:
-            copy = copy_half_labelled(train, staging, label, blank)
-            notes.append(
-                f"{len(train) - len(blank):,} rows have a label (train.jsonl), {len(blank):,} have none "
-                "(unlabeled.jsonl, the pool)"
-            )
-        else:
-            copy = copy_data(path, staging, label, delimiter)
+        copy = copy_half_labelled(train, staging, label, blank) if blank else copy_data(path, staging, label, delimiter)
         name, reads = copy.name, str(copy)
-        size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
-        notes.append(f"copied to {folder / name}, {size / 2**20:.1f} MiB")
-        if delimiter is not None:
-            notes.append(f"labels in column {label!r} were several in one string; they are lists now")
+        notes += _told_copy(copy, folder, len(train), len(blank), label if delimiter is not None else None)
     corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=TASKS[task] if task else None)
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
@@ -169,6 +159,19 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
         inside=inside,
         notes=tuple(notes),
     )
+
+
+def _told_copy(copy: Path, folder: Path, rows: int, blank: int, split: str | None) -> list[str]:
+    """What was copied, and made of it: of how many rows without a label a pool, of which column lists."""
+    size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
+    told = [f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB"]
+    if blank:
+        told.insert(
+            0, f"{rows - blank:,} rows have a label (train.jsonl), {blank:,} have none (unlabeled.jsonl, the pool)"
+        )
+    if split is not None:
+        told.append(f"labels in column {split!r} were several in one string; they are lists now")
+    return told
 
 
 def _told_language(recipe: Recipe, data: _Data) -> list[str]:
