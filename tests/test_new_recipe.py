@@ -341,3 +341,12 @@ def test_it_refuses_slips(schema, text):
 
 def test_a_comment_for_editors_is_no_matter_to_the_reader():
     assert yaml.safe_load("# yaml-language-server: $schema=recipe.schema.json\nschema: 1") == {"schema": 1}
+
+
+def test_a_file_without_rows_is_told(tmp_path):
+    from textpl.recipes.new_recipe import new_recipe
+
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(ValueError, match=r"empty\.csv has no rows: name a file"):
+        new_recipe(tmp_path / "mine", data=str(tmp_path / "empty.csv"))
+    assert not (tmp_path / "mine" / "recipe.yaml").exists()

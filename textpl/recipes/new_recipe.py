@@ -123,6 +123,8 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
     from textpl.sources import open_source
 
     raw = open_source(source)
+    if not len(raw.splits["train"]):
+        raise ValueError(f"{source} has no rows: name a file with a text and a label in each.")
     text, label, notes = choose_columns(raw.splits["train"], text, label)
     delimiter = None
     if not bundled and task != "single":
