@@ -302,7 +302,7 @@ def column_run(task, values):
 @both
 def test_column_teacher_reads_rows_and_abstains_on_nan(task):
     values = [[0.2, 0.3, 0.5], [float("nan")] * 3, [0.0, 1.0, 0.0], [0.5, float("nan"), 0.5]]
-    run, teacher = column_run(task, values), ColumnTeacher("scores")
+    run, teacher = column_run(task, values), ColumnTeacher("scores", label_names=NAMES)
     teacher.prepare(run)
     p, valid = ask(teacher, make_step(run, rows=[2, 1, 0, 3]))
     assert valid.tolist() == [True, False, True, False]
@@ -313,7 +313,7 @@ def test_column_teacher_reads_rows_and_abstains_on_nan(task):
 @both
 def test_column_teacher_takes_logits(task):
     values = [[2.0, -1.0, 0.5], [float("nan")] * 3, [-30.0, 0.0, 40.0]]
-    run, teacher = column_run(task, values), ColumnTeacher("scores", kind="logits")
+    run, teacher = column_run(task, values), ColumnTeacher("scores", kind="logits", label_names=NAMES)
     teacher.prepare(run)
     p, valid = ask(teacher, make_step(run, rows=[0, 1, 2]))
     z = torch.tensor(values)[valid]
@@ -327,16 +327,18 @@ def test_column_teacher_takes_logits(task):
 def test_column_teacher_names_the_row_that_is_no_probability(task, bad):
     run = column_run(task, [[0.2, 0.3, 0.5], bad, [2.0, 0.0, 0.0]])
     with pytest.raises(ValueError, match=r"'scores', row 1: .*is no probability.*kind='logits'"):
-        ColumnTeacher("scores").prepare(run)
+        ColumnTeacher("scores", label_names=NAMES).prepare(run)
 
 
 @both
 def test_column_teacher_says_what_is_wrong_with_the_column(task):
     with pytest.raises(ValueError, match=r"'scores' has shape \(2, 2\); 3 numbers per row"):
-        ColumnTeacher("scores").prepare(column_run(task, [[0.5, 0.5], [0.4, 0.6]]))
-    with pytest.raises(ValueError, match=r"shape \(2,\); 3 numbers per row"):
-        ColumnTeacher("scores").prepare(column_run(task, [0, 2]))
-    with pytest.raises(ValueError, match=r"no column 'soft'; it has .*'scores'"):
+        ColumnTeacher("scores", label_names=NAMES).prepare(column_run(task, [[0.5, 0.5], [0.4, 0.6]]))
+    with pytest.raises(ValueError, match=r"'scores' holds int64: one number per label"):
+        ColumnTeacher("scores", label_names=NAMES).prepare(column_run(task, [0, 2]))
+    with pytest.raises(
+        ValueError, match=r"no column 'soft', nor one for each label \(soft_LABEL\); there are .*'scores'"
+    ):
         ColumnTeacher("soft").prepare(column_run(task, [[0.2, 0.3, 0.5]]))
     with pytest.raises(ValueError, match="use 'probabilities' or 'logits'"):
         ColumnTeacher("scores", kind="scores")
@@ -345,13 +347,13 @@ def test_column_teacher_says_what_is_wrong_with_the_column(task):
 @pytest.mark.parametrize("values", [[[0.2, 0.3, 0.5], [0.5, 0.5]], [[0.2, 0.3, 0.5], None]], ids=["ragged", "null"])
 def test_column_teacher_names_the_column_whose_rows_differ_in_width(values):
     with pytest.raises(ValueError, match=r"'scores'.*every row needs the same number of values"):
-        ColumnTeacher("scores").prepare(column_run(TASKS[0], values))
+        ColumnTeacher("scores", label_names=NAMES).prepare(column_run(TASKS[0], values))
 
 
 @both
 def test_column_teacher_clips_what_rounding_left_outside(task):
     """1.00005 is let through; 1 - p must not be negative, or the entropy is NaN."""
-    run, teacher = column_run(task, [[1.00005, -0.00005, 0.0]]), ColumnTeacher("scores")
+    run, teacher = column_run(task, [[1.00005, -0.00005, 0.0]]), ColumnTeacher("scores", label_names=NAMES)
     teacher.prepare(run)
     p, _ = ask(teacher, make_step(run, rows=[0]))
     assert bool(((p >= 0) & (p <= 1)).all()) and bool(task.entropy(p).isfinite().all())
@@ -359,19 +361,21 @@ def test_column_teacher_clips_what_rounding_left_outside(task):
 
 def test_column_teacher_refuses_or_repairs_classes_that_do_not_sum_to_one():
     """Three independent scores are no distribution over classes (rounding is mended)."""
-    run, teacher = column_run(TASKS[0], [[0.33, 0.33, 0.33]]), ColumnTeacher("scores")
+    run, teacher = column_run(TASKS[0], [[0.33, 0.33, 0.33]]), ColumnTeacher("scores", label_names=NAMES)
     teacher.prepare(run)
     p, _ = ask(teacher, make_step(run, rows=[0]))
     torch.testing.assert_close(p.sum(-1), torch.ones(1))
     with pytest.raises(ValueError, match="row 1"):
-        ColumnTeacher("scores").prepare(column_run(TASKS[0], [[0.2, 0.3, 0.5], [0.9, 0.9, 0.9], [0.1, 0.1, 0.1]]))
+        ColumnTeacher("scores", label_names=NAMES).prepare(
+            column_run(TASKS[0], [[0.2, 0.3, 0.5], [0.9, 0.9, 0.9], [0.1, 0.1, 0.1]])
+        )
 
 
 @both
 def test_column_teacher_makes_no_nan_of_an_infinite_logit(task):
     """Refused by name of the row, or abstained on; never a NaN that counts. (-inf is log 0 and fine.)"""
     run = column_run(task, [[0.0, float("-inf"), 1.0], [0.0, float("inf"), 0.0]])
-    teacher = ColumnTeacher("scores", kind="logits")
+    teacher = ColumnTeacher("scores", kind="logits", label_names=NAMES)
     try:
         teacher.prepare(run)
     except ValueError as error:
@@ -382,7 +386,7 @@ def test_column_teacher_makes_no_nan_of_an_infinite_logit(task):
 
 
 def test_column_teacher_prepare_forgets_the_last_run():
-    task, teacher = TASKS[0], ColumnTeacher("scores")
+    task, teacher = TASKS[0], ColumnTeacher("scores", label_names=NAMES)
     for values in ([[0.2, 0.3, 0.5]], [[0.7, 0.2, 0.1]]):
         run = column_run(task, values)
         teacher.prepare(run)
@@ -511,18 +515,33 @@ def test_frozen_teacher_maps_labels_by_name(task, tmp_path):
     torch.testing.assert_close(p, expected, rtol=0, atol=1e-3)
 
 
+DEFAULT = ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [(["LABEL_0", "LABEL_1", "LABEL_2"], NAMES), (NAMES, ["LABEL_0", "LABEL_1", "LABEL_2"])],
+    ("theirs", "ours", "said", "order"),
+    [
+        (DEFAULT, DEFAULT, None, [0, 1, 2]),
+        (DEFAULT, ["0", "1", "2"], None, [0, 1, 2]),
+        (["2", "0", "1"], DEFAULT, None, [1, 2, 0]),
+        (DEFAULT, NAMES, ["so so", "bad", "good"], [1, 2, 0]),
+    ],
 )
-def test_frozen_teacher_without_label_names_goes_by_position(theirs, ours, tmp_path):
+def test_frozen_teacher_goes_by_position_only_where_no_model_has_names(theirs, ours, said, order, tmp_path):
     texts = make_texts(11, seed=4)[0]
     model = make_bert(TASKS[0], seed=5, names=theirs)
     run = make_run(TASKS[0], pool=make_pool(texts), names=ours)
-    teacher = FrozenTeacher(model, cache_dir=tmp_path)
+    teacher = FrozenTeacher(model, label_names=said, cache_dir=tmp_path)
     teacher.prepare(run)
     p, _ = ask(teacher, make_step(run, rows=range(11)))
-    torch.testing.assert_close(p, TASKS[0].probabilities(one_by_one(model, texts)), rtol=0, atol=1e-3)
+    torch.testing.assert_close(p, TASKS[0].probabilities(one_by_one(model, texts))[:, order], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(DEFAULT, NAMES), (NAMES, DEFAULT)])
+def test_frozen_teacher_and_student_of_which_one_has_names_are_refused(theirs, ours, tmp_path):
+    run = make_run(TASKS[0], pool=make_pool(), names=ours)
+    with pytest.raises(ValueError, match=r"config\.id2label of both models alike.*label_names="):
+        FrozenTeacher(make_bert(TASKS[0], names=theirs), cache_dir=tmp_path).prepare(run)
 
 
 @pytest.mark.parametrize("names", [["bad", "good", "mixed"], ["bad", "good"], ["LABEL_0", "LABEL_1"]])

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
 from textpl.callbacks.semi_supervised import SemiSupervised
@@ -28,6 +30,7 @@ from textpl.components.sharpen import Temperature, argmax, keep, winner
 from textpl.components.teacher_mixes import Then
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.components.views import TfidfReplacement, View
+from textpl.reading.probabilities import in_order, named_array, read_probabilities_column
 
 # Frozen and unfitted: every run fits its own copy on its own pool.
 DEFAULT_VIEW = TfidfReplacement(p=0.3)
@@ -287,6 +290,7 @@ def distillation(
     teacher: Any = None,
     column: str | None = None,
     column_kind: Literal["probabilities", "logits"] = "logits",
+    label_names: Sequence[str] | None = None,
     labeled: Any = None,
     temperature: float = 2.0,
     ratio: int = 1,
@@ -307,8 +311,10 @@ def distillation(
     Args:
         unlabeled: the pool.
         teacher: a Hub id, folder or loaded classifier, or a list of these (their probabilities are averaged).
-        column: instead of `teacher`, a column of the pool with one number per label.
+        column: instead of `teacher`, a column of the pool with one number per label: a struct with a field per label,
+            columns `column_LABEL`, or plain lists.
         column_kind: what that column holds.
+        label_names: the labels in the order of plain lists, or of the outputs of a teacher with default names.
         labeled: the labelled rows with their texts (and `column`, where that is the teacher), to distil on them too.
         temperature: T; 1 for a calibrated teacher, 4 to compress a large one.
         ratio: see module.
@@ -324,11 +330,16 @@ def distillation(
     if (teacher is None) == (column is None):
         raise ValueError("distillation needs exactly one of teacher=<model, folder or id> and column=<name>.")
     if labeled is not None:
-        columns = [text_column] if column is None else [text_column, column]
-        unlabeled = concatenate_datasets([d.select_columns(columns) for d in (unlabeled, labeled)])
+        texts = [text_column]
+        if column is None:
+            unlabeled = concatenate_datasets([rows.select_columns(texts) for rows in (unlabeled, labeled)])
+        else:
+            unlabeled, label_names = _joined(unlabeled, labeled, texts, column, label_names)
     return SemiSupervised(
         unlabeled,
-        teacher=FrozenTeacher(teacher) if column is None else ColumnTeacher(column, kind=column_kind),
+        teacher=FrozenTeacher(teacher, label_names=label_names)
+        if column is None
+        else ColumnTeacher(column, kind=column_kind, label_names=label_names),
         sharpen=Temperature(temperature),
         view=view,
         loss=DistillationLoss(temperature),
@@ -338,6 +349,28 @@ def distillation(
         max_length=max_length,
         seed=seed,
     )
+
+
+def _joined(
+    unlabeled: Dataset, labeled: Dataset, texts: list[str], column: str, label_names: Sequence[str] | None
+) -> tuple[Dataset, Sequence[str] | None]:
+    """Texts and numbers per label of both, the labels in the same order; and what is still to be said of their names."""
+    (pool, pool_names), (known, names) = (read_probabilities_column(rows, column) for rows in (unlabeled, labeled))
+    names, pool_names = names or label_names, pool_names or label_names
+    if (names is None) != (pool_names is None):
+        raise ValueError(
+            f"Column {column!r} tells its labels in only one of unlabeled and labeled: say them with label_names=[...]."
+        )
+    both = concatenate_datasets([rows.with_format(None).select_columns(texts) for rows in (unlabeled, labeled)])
+    if names is None or pool_names is None:
+        if pool.shape[1] != known.shape[1]:
+            raise ValueError(
+                f"Column {column!r} has {pool.shape[1]} numbers per row in unlabeled and {known.shape[1]} in labeled."
+            )
+        flat = pa.array(np.concatenate([pool, known]).ravel())
+        return both.add_column(column, pa.FixedSizeListArray.from_arrays(flat, pool.shape[1])), None
+    known = in_order(known, names, pool_names, f"Column {column!r} of labeled")
+    return both.add_column(column, named_array(np.concatenate([pool, known]), pool_names)), None
 
 
 @dataclass(frozen=True)

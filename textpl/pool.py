@@ -16,6 +16,7 @@ from torch import Tensor
 
 from textpl.components.views import View, row_rng
 from textpl.inference import longest_input, pad
+from textpl.reading.probabilities import read_probabilities_column
 from textpl.tokens import Tokens, non_empty_ids, non_empty_rows, tokenize
 from textpl.unknown_tokens import warn_of_unknown
 
@@ -119,6 +120,20 @@ class Pool:
             return values.astype(np.float32) if values.ndim > 1 else values
         except ValueError as error:
             raise ValueError(f"Column {name!r}{self._why_no_array(name)}.") from error
+
+    def probabilities(self, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
+        """Numbers per label, float32 (rows, labels), and the names of the labels; see `read_probabilities_column`.
+
+        Raises:
+            ValueError: if there is no such column, or its lists differ in length or hold no numbers; the row is named.
+        """
+        try:
+            return read_probabilities_column(self.dataset, name)
+        except ValueError as error:
+            if isinstance(self.dataset.features.get(name), datasets.List):
+                # Told once more, with the row of the user's dataset.
+                raise ValueError(f"Column {name!r}{self._why_no_array(name)}.") from error
+            raise
 
     def _why_no_array(self, name: str) -> str:
         values = (value for batch in self.dataset.select_columns([name]).iter(10_000) for value in batch[name])

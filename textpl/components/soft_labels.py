@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import datasets
 import numpy as np
 import torch
 
+from textpl.components.label_order import REMEDY, has_default_names, in_model_order
 from textpl.components.step import Run
 from textpl.inference import predict_logits
 from textpl.models import load_finished
@@ -28,21 +30,30 @@ def load_teacher(source: Any, tokenizer: Any) -> tuple[torch.nn.Module, Any]:
     return model, tokenizer or own
 
 
-def same_label_order(config: Any, label_names: list[str]) -> list[int]:
+def same_label_order(config: Any, label_names: list[str], names: Sequence[str] | None = None) -> list[int]:
     """Index of each student label among the teacher's.
 
+    Args:
+        config: the teacher's.
+        label_names: the student's.
+        names: the teacher's, where its config has only default names.
+
     Raises:
-        ValueError: if the two do not have the same labels.
+        ValueError: if the two do not have the same labels, or only one of them has names.
     """
-    theirs = [str(config.id2label[i]) for i in range(config.num_labels)]
-    if sorted(theirs) == sorted(label_names):
-        return [theirs.index(name) for name in label_names]
-    unnamed = all(name.startswith("LABEL_") for name in theirs) or all(n.startswith("LABEL_") for n in label_names)
-    if unnamed and len(theirs) == len(label_names):
-        return list(range(len(theirs)))
-    raise ValueError(
-        f"The teacher's labels {theirs} are not the student's {label_names}: set config.id2label of both models alike."
-    )
+    theirs = [str(config.id2label[i]) for i in range(config.num_labels)] if names is None else list(names)
+    unnamed = has_default_names(theirs) and not label_names[0].isdecimal()
+    try:
+        if len(theirs) != config.num_labels or len(theirs) != len(label_names):
+            raise ValueError(f"{config.num_labels} outputs, {len(theirs)} names, {len(label_names)} labels")
+        order = in_model_order(np.arange(len(theirs))[None], None if unnamed else theirs, label_names, "It", REMEDY)
+    except ValueError as error:
+        raise ValueError(
+            f"The teacher's labels {theirs} are not the student's {label_names}: set config.id2label of both models "
+            "alike, as their outputs are matched by name (for a teacher with default names, label_names=[...] of "
+            "FrozenTeacher and distillation gives the order of its outputs)."
+        ) from error
+    return order[0].tolist()
 
 
 def cached_logits(model: Any, tokenizer: Any, run: Run, batch_size: int, cache_dir: str | Path | None) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textpl.components.label_order import in_model_order
 from textpl.components.soft_labels import cached_logits, load_teacher, same_label_order
 from textpl.components.step import Run, Step
 from textpl.tasks import full_precision
@@ -116,13 +117,14 @@ class EMATeacher:
 class FrozenTeacher:
     """One or several finished classifiers; their logits over the pool are computed once and cached as float16.
 
-    Several teachers: the mean of their probabilities. The students' labels and the teachers' must be the same
-    names (any order) or, where the models carry no names, the same number.
+    Several teachers: the mean of their probabilities. The student's labels and the teachers' must be the same
+    names (any order) or, where none of the models carries names, the same number.
 
     Args:
         models: a Hub id, a folder, a loaded sequence-classification model, or a sequence of these. A loaded model
             is assumed to share the student's tokenizer unless `tokenizer` is given.
         tokenizer: tokenizer of loaded models with a vocabulary of their own.
+        label_names: order of the teachers' outputs, for models whose config has only the default names LABEL_0, ....
         batch_size: rows per forward pass of the teacher.
         cache_dir: folder of the cached logits; default: beside the datasets cache.
 
@@ -135,6 +137,7 @@ class FrozenTeacher:
         models: Any,
         *,
         tokenizer: Any = None,
+        label_names: Sequence[str] | None = None,
         batch_size: int = 64,
         cache_dir: str | Path | None = None,
     ) -> None:
@@ -142,7 +145,8 @@ class FrozenTeacher:
         self.models = list(models) if several else [models]
         if not self.models:
             raise ValueError("models is empty: give at least one teacher.")
-        self.tokenizer, self.batch_size, self.cache_dir = tokenizer, batch_size, cache_dir
+        self.tokenizer, self.label_names = tokenizer, label_names
+        self.batch_size, self.cache_dir = batch_size, cache_dir
         self._logits: list[np.ndarray] = []
         self.prepared_tokens = 0
 
@@ -151,7 +155,7 @@ class FrozenTeacher:
         self._logits, self.prepared_tokens = [], 0
         for source in self.models:
             model, tokenizer = load_teacher(source, self.tokenizer)
-            order = same_label_order(model.config, run.label_names)
+            order = same_label_order(model.config, run.label_names, self.label_names)
             logits = cached_logits(model, tokenizer, run, self.batch_size, self.cache_dir)
             self.prepared_tokens += int(run.pool.token_ids(tokenizer, model.config).lengths.sum())
             self._logits.append(logits if order == sorted(order) else logits[:, order])
@@ -164,29 +168,55 @@ class FrozenTeacher:
 
 
 class ColumnTeacher:
-    """Probabilities or logits that came with the unlabelled data, one list of floats per row.
+    """Probabilities or logits that came with the unlabeled data, one number per label in each row.
+
+    They are matched with the model's labels by name: a struct with a field per label, or columns `column_LABEL`, knows
+    its names. Plain lists are taken in the order of the model's labels only if the model has default names (LABEL_0,
+    ...), or with `label_names`.
 
     Args:
-        column: name of the column; each entry has one number per label. A row with a NaN abstains.
+        column: name of the column, or the beginning of the names of several. A row with a NaN abstains.
         kind: what the numbers are.
+        label_names: the labels in the order of the numbers of a plain list.
 
     Raises:
-        ValueError: (at the start of training) if the column is missing, has another width, or holds
-            probabilities outside [0, 1] or (single-label) not summing to 1; the row is named.
+        ValueError: (at the start of training) if the column is missing, has another width, does not tell its labels
+            or has others than the model, or holds probabilities outside [0, 1] or (single-label) not summing to 1; the
+            row is named.
     """
 
-    def __init__(self, column: str, *, kind: Literal["probabilities", "logits"] = "probabilities") -> None:
+    def __init__(
+        self,
+        column: str,
+        *,
+        kind: Literal["probabilities", "logits"] = "probabilities",
+        label_names: Sequence[str] | None = None,
+    ) -> None:
         if kind not in ("probabilities", "logits"):
             raise ValueError(f"kind={kind!r}: use 'probabilities' or 'logits'.")
         self.column, self.kind = column, kind
+        self.label_names = None if label_names is None else tuple(map(str, label_names))
 
     def prepare(self, run: Run) -> None:
         """Read and check the column."""
-        values = run.pool.column(self.column)
-        if values.ndim != 2 or values.shape[1] != run.task.num_labels:
+        values, names = run.pool.probabilities(self.column)
+        if self.label_names is not None:
+            if names is not None and names != self.label_names:
+                raise ValueError(
+                    f"Column {self.column!r} is for the labels {list(names)}, not {list(self.label_names)}: it tells "
+                    "them itself, so leave label_names out."
+                )
+            names = self.label_names
+        if values.shape[1] != len(run.label_names if names is None else names):
             raise ValueError(
-                f"Column {self.column!r} has shape {values.shape}; {run.task.num_labels} numbers per row are needed."
+                f"Column {self.column!r} has shape {values.shape}; "
+                f"{len(run.label_names if names is None else names)} numbers per row are needed."
             )
+        remedy = (
+            "name them, label_names=[...] in the order of the numbers, or make the column a struct with a field per "
+            "label"
+        )
+        values = in_model_order(values, names, run.label_names, f"Column {self.column!r}", remedy)
         self._values = values if self.kind == "logits" else self._checked(values, run)
 
     def _checked(self, values: np.ndarray, run: Run) -> np.ndarray:

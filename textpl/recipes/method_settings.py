@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW,
     },
     "distillation": {
-        "teacher": None, "column": None, "column_kind": "logits", "temperature": 2.0,
+        "teacher": None, "column": None, "column_kind": "logits", "label_names": None, "temperature": 2.0,
         "ratio": 1, "weight": 1.0, "view": None,
     },
 }  # fmt: skip
@@ -116,6 +116,7 @@ ARGUMENTS: dict[str, Any] = {
     ],
     "column": ft.Line | None,
     "column_kind": Literal["probabilities", "logits"],
+    "label_names": ft.Texts | None,
     "protected": ft.Texts,
     "negators": bool,
     "ema": bool,
