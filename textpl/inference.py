@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,46 @@ from torch import Tensor
 
 from textpl.progress import progress_bar
 
+# Inputs that are not read off the rows: the mask is made with the batch, labels are no input.
+NOT_READ = ("self", "input_ids", "attention_mask", "labels", "label", "label_ids")
 
-def pad(sequences: Sequence[Any], pad_token_id: int) -> dict[str, Tensor]:
-    """Token id lists as `input_ids` and `attention_mask`, int64 tensors of shape (rows, longest)."""
-    lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
-    ids = np.full((len(sequences), int(lengths.max())), pad_token_id, dtype=np.int64)
-    mask = np.arange(ids.shape[1]) < lengths[:, None]
-    ids[mask] = np.concatenate([np.asarray(s) for s in sequences])
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+def token_inputs(model: torch.nn.Module) -> tuple[str, ...]:
+    """Names of what a model's forward pass takes besides token ids and mask, in its order."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # accelerate replaces `forward` of the instance; the class still has the true signature.
+    parameters = inspect.signature(type(base).forward).parameters
+    return tuple(name for name in parameters if name not in NOT_READ)
+
+
+def pad(
+    sequences: Sequence[Any] | Mapping[str, Sequence[Any]], pad_token_id: int, fill: Mapping[str, int] | None = None
+) -> dict[str, Tensor]:
+    """Rows of different length as tensors, padded on the right.
+
+    Args:
+        sequences: token id lists; or `input_ids` and other inputs by name, with one number (or several) per token.
+        pad_token_id: id that fills shorter rows.
+        fill: what fills the other inputs, by name; 0 where it is not told.
+
+    Returns:
+        `input_ids`, `attention_mask` and the other inputs, int64 tensors of shape (rows, longest) or (rows, longest,
+        numbers per token).
+    """
+    inputs = sequences if isinstance(sequences, Mapping) else {"input_ids": sequences}
+    rows = inputs["input_ids"]
+    lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+    mask = np.arange(int(lengths.max())) < lengths[:, None]
+    padded = {"input_ids": _filled(rows, mask, pad_token_id), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    others = {name: _filled(v, mask, (fill or {}).get(name, 0)) for name, v in inputs.items() if name != "input_ids"}
+    return padded | others
+
+
+def _filled(rows: Sequence[Any], mask: np.ndarray, value: int) -> Tensor:
+    flat = np.concatenate([np.asarray(row) for row in rows])
+    filled = np.full((*mask.shape, *flat.shape[1:]), value, dtype=np.int64)
+    filled[mask] = flat
+    return torch.from_numpy(filled)
 
 
 def trim(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -56,10 +89,9 @@ def bf16_pays(device: torch.device) -> bool:
 def predict_logits(
     model: torch.nn.Module,
     rows: int,
-    read: Callable[[np.ndarray], Sequence[Any]],
+    batch: Callable[[np.ndarray], dict[str, Tensor]],
     lengths: np.ndarray,
     *,
-    pad_token_id: int,
     batch_size: int,
     precision: torch.dtype | None = None,
     description: str = "predicting",
@@ -70,9 +102,8 @@ def predict_logits(
     Args:
         model: a sequence-classification model; left in the mode it came in.
         rows: number of sequences.
-        read: `read(indices) -> token id lists` of those rows.
+        batch: `batch(indices) -> model inputs` of those rows, (indices, tokens) each.
         lengths: number of tokens of each row, shape (rows,).
-        pad_token_id: id that fills shorter rows.
         batch_size: rows per forward pass.
         precision: autocast dtype, None for full precision.
         description: text of the progress bar.
@@ -90,10 +121,10 @@ def predict_logits(
     with torch.no_grad(), autocast:
         for start in progress_bar(range(0, rows, batch_size), desc=description, shown=not disable_progress):
             chunk = order[start : start + batch_size]
-            inputs = {k: v.to(device) for k, v in pad(read(chunk), pad_token_id).items()}
-            batch = model(**inputs).logits.float().cpu().numpy()
+            inputs = {name: tensor.to(device) for name, tensor in batch(chunk).items()}
+            found = model(**inputs).logits.float().cpu().numpy()
             if logits is None:
-                logits = np.empty((rows, batch.shape[1]), dtype=np.float16)
-            logits[chunk] = np.clip(batch, -65504, 65504)
+                logits = np.empty((rows, found.shape[1]), dtype=np.float16)
+            logits[chunk] = np.clip(found, -65504, 65504)
     model.train(was_training)
     return logits if logits is not None else np.empty((0, 0), dtype=np.float16)

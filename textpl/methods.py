@@ -5,7 +5,7 @@ All take the unlabelled dataset and keywords only, and return a `SemiSupervised`
 * `weight`: weight of the unlabelled loss, a number or a schedule of the share of training done;
 * `ratio`: pool rows per labelled row;
 * `view`: what the student sees; None is the unchanged text;
-* `text_column`, `max_length`, `seed`: see `SemiSupervised`.
+* `text_column` (two of them for pairs of texts), `max_length`, `seed`: see `SemiSupervised`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from textpl.components.teacher_mixes import Then
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.components.views import TfidfReplacement, View
 from textpl.reading.probabilities import in_order, named_array, read_probabilities_column
+from textpl.tokens import TextColumn, text_columns
 
 # Frozen and unfitted: every run fits its own copy on its own pool.
 DEFAULT_VIEW = TfidfReplacement(p=0.3)
@@ -43,7 +44,7 @@ def pseudo_label(
     ratio: int = 1,
     weight: float | Schedule = lee(value=1.0),  # noqa: B008 - a frozen dataclass
     view: View | None = None,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -78,7 +79,7 @@ def uda(
     ratio: int = 3,
     weight: float | Schedule = 1.0,
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -111,7 +112,7 @@ def fixmatch(
     ratio: int = 1,
     weight: float | Schedule = 1.0,
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -144,7 +145,7 @@ def adamatch(
     ratio: int = 1,
     weight: float | Schedule = cosine(0.3, end=0.5),  # noqa: B008 - a frozen dataclass
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -181,7 +182,7 @@ def softmatch(
     ratio: int = 1,
     weight: float | Schedule = 0.1,
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -217,7 +218,7 @@ def mean_teacher(
     ratio: int = 1,
     weight: float | Schedule = sigmoid(5.0, end=0.3),  # noqa: B008 - a frozen dataclass
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -254,7 +255,7 @@ def hdl(
     ratio: int = 1,
     weight: float | Schedule = 1.0,
     view: View | None = DEFAULT_VIEW,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -296,7 +297,7 @@ def distillation(
     ratio: int = 1,
     weight: float | Schedule = 1.0,
     view: View | None = None,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     max_length: int | None = None,
     seed: int = 0,
 ) -> SemiSupervised:
@@ -330,7 +331,7 @@ def distillation(
     if (teacher is None) == (column is None):
         raise ValueError("distillation needs exactly one of teacher=<model, folder or id> and column=<name>.")
     if labeled is not None:
-        texts = [text_column]
+        texts = list(text_columns(text_column))
         if column is None:
             unlabeled = concatenate_datasets([rows.select_columns(texts) for rows in (unlabeled, labeled)])
         else:
@@ -354,9 +355,9 @@ def distillation(
 def _joined(
     unlabeled: Dataset, labeled: Dataset, texts: list[str], column: str, label_names: Sequence[str] | None
 ) -> tuple[Dataset, Sequence[str] | None]:
-    """Texts and numbers per label of both, the labels in the same order; and what is still to be said of their names."""
-    (pool, pool_names), (known, names) = (read_probabilities_column(rows, column) for rows in (unlabeled, labeled))
-    names, pool_names = names or label_names, pool_names or label_names
+    """Texts and numbers per label of both, the labels in one order; and the names that are still to be said."""
+    (pool, named), (known, also_named) = (read_probabilities_column(rows, column) for rows in (unlabeled, labeled))
+    pool_names, names = named or label_names, also_named or label_names
     if (names is None) != (pool_names is None):
         raise ValueError(
             f"Column {column!r} tells its labels in only one of unlabeled and labeled: say them with label_names=[...]."

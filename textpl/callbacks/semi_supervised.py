@@ -36,6 +36,7 @@ from textpl.components.views import View
 from textpl.inference import chunked, longest_input, trim
 from textpl.pool import Pool, PoolBatch
 from textpl.tasks import Task
+from textpl.tokens import TextColumn, text_columns
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,9 @@ class SemiSupervised(Attachable):
         labeled_loss: replaces the supervised loss in training (needs `attach`). Labelled rows with a column
             `label_weight` are weighted with or without it, see `NoisyLabels`.
         ratio: pool rows per labelled row.
-        text_column: name of the text column.
-        max_length: longest pool row in tokens; default: the longest labelled row.
+        text_column: name of the text column, or of two whose texts are read as a pair, ("premise", "hypothesis").
+        max_length: longest pool row in tokens; default: the longest labelled row, or what 99 % of the pool's rows have
+            if that is more. What is cut is told, and counted in `callback.run.pool.cut_rows` and `cut_tokens`.
         seed: seed of pool order and views, together with the Trainer's.
 
     Raises:
@@ -93,20 +95,20 @@ class SemiSupervised(Attachable):
         weight: float | Schedule = 1.0,
         labeled_loss: LabeledLoss | None = None,
         ratio: int = 1,
-        text_column: str = "text",
+        text_column: TextColumn = "text",
         max_length: int | None = None,
         seed: int = 0,
     ) -> None:
         if not isinstance(ratio, int) or ratio < 1:
             raise ValueError(f"ratio={ratio!r}: pool rows per labelled row, a whole number >= 1.")
         if max_length is not None and max_length < 2:
-            raise ValueError(f"max_length={max_length!r}: at least 2 tokens, or None for the longest labelled row.")
+            raise ValueError(f"max_length={max_length!r}: at least 2 tokens, or None for a length that fits the rows.")
         super().__init__(labeled_loss)
         self.unlabeled = unlabeled
         self.teacher = teacher or SelfTeacher()
         self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
         self.view, self.weight = view, as_schedule(weight)
-        self.ratio, self.text_column, self.max_length, self.seed = ratio, text_column, max_length, seed
+        self.ratio, self.text_column, self.max_length, self.seed = ratio, text_columns(text_column), max_length, seed
         self.step: Step | None = None
         self._hook: LabeledHook | None = None
         self._batches: Iterator[PoolBatch] | None = None
@@ -141,16 +143,18 @@ class SemiSupervised(Attachable):
         task = setup.find_task(model, dataset)
         labels = setup.label_array(dataset, task, soft=self.labeled_loss is not None)
         self._labels = setup.labels_identity(labels)
-        wanted = setup.longest_row(dataset) if self.max_length is None else self.max_length
+        longest = longest_input(tokenizer, model.config)
         with args.main_process_first(desc="tokenising the pool"):
             pool = Pool(
                 self.unlabeled,
                 tokenizer=tokenizer,
                 text_column=self.text_column,
-                max_length=min(wanted, longest_input(tokenizer, model.config)),
+                max_length=min(self.max_length or longest, longest),
                 view=self.view,
                 pad_token_id=setup.pad_token_id(tokenizer, model),
                 seed=int(np.random.SeedSequence([self.seed, args.seed]).generate_state(1)[0]),
+                model=model,
+                usual_length=setup.longest_row(dataset) if self.max_length is None else None,
             )
         prior = setup.labeled_prior(labels, task)
         return setup.make_run(args, state, model, dataset, task, pool=pool, labeled_prior=prior)

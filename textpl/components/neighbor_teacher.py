@@ -7,6 +7,7 @@ top of it, so train, relabel the pool by neighbours in the trained space, go on 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import GRAPH_K, soft_labels
 from textpl.tasks import MultiLabel
-from textpl.tokens import Tokens
+from textpl.tokens import TextColumn, Tokens, text_columns
 
 
 class HDLTeacher:
@@ -48,7 +49,7 @@ class HDLTeacher:
         refresh: with `encoder="model"`: "epoch" relabels after every pass through the pool, a number after so many
             optimizer steps, None never.
         class_prior: single-label: shares that the classes of the pool are known to have, see `textpl.label`.
-        text_column: text column of `labeled`.
+        text_column: text column of `labeled`, or the two of a pair; a fixed encoder reads a pair as one text.
         label_column: label column of `labeled`: names or ids of the model's labels, or multi-hot lists.
         cache_dir: folder of the embeddings of a fixed encoder.
 
@@ -65,7 +66,7 @@ class HDLTeacher:
         k: int | None = None,
         refresh: Literal["epoch"] | int | None = "epoch",
         class_prior: Any = "none",
-        text_column: str = "text",
+        text_column: TextColumn = "text",
         label_column: str = "label",
         cache_dir: str | Path | None = None,
     ) -> None:
@@ -90,12 +91,13 @@ class HDLTeacher:
         if isinstance(self.encoder, str) and self.encoder == "model":
             self._tokens = run.pool.tokenize(self._rows, self.text_column)
             return
-        if self.text_column not in self._rows.column_names or run.pool.text_column is None:
+        columns = text_columns(self.text_column)
+        if not set(columns) <= set(self._rows.column_names) or not run.pool.text_columns:
             raise ValueError(
                 f"HDLTeacher(encoder={self.encoder!r}) needs the texts of labelled rows and pool: keep a column "
                 f"{self.text_column!r} in both (Trainer drops it by itself), or use encoder='model'."
             )
-        texts = [*self._rows[self.text_column], *run.pool.dataset[run.pool.text_column]]
+        texts = [*_texts(self._rows, columns), *_texts(run.pool.dataset, run.pool.text_columns)]
         self._label(encode_cached(get_encoder(self.encoder), texts, cache_dir=self.cache_dir), run)
         self._labeled_at.fill_(0)
 
@@ -155,7 +157,7 @@ class HDLTeacher:
         )
         own = np.arange(run.rank, len(tokens), run.world)
         vectors = encoder.encode_tokens(
-            len(own), lambda rows: tokens.read(own[rows]), tokens.lengths[own], progress=False
+            len(own), lambda rows: tokens.read_inputs(own[rows]), tokens.lengths[own], progress=False
         )
         self.prepared_tokens += int(tokens.lengths[own].sum())
         if run.world == 1:
@@ -183,3 +185,9 @@ class HDLTeacher:
         self._p.copy_(state["p"])
         self._known.copy_(state["known"])
         self._labeled_at.copy_(state["labeled_at"])
+
+
+def _texts(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:
+    """The texts of a column; the two of a pair on a line each."""
+    texts = [dataset[column][:] for column in columns]
+    return texts[0] if len(texts) == 1 else ["\n".join(pair) for pair in zip(*texts, strict=True)]

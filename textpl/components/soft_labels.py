@@ -62,7 +62,7 @@ def cached_logits(model: Any, tokenizer: Any, run: Run, batch_size: int, cache_d
     Returns:
         read-only memory-mapped float16 array of shape (pool rows, labels).
     """
-    sequences = run.pool.token_ids(tokenizer, model.config)
+    sequences = run.pool.token_ids(tokenizer, model)
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "textpl-logits")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{_key(sequences.fingerprint, model, run.precision)}.npy"
@@ -72,9 +72,8 @@ def cached_logits(model: Any, tokenizer: Any, run: Run, batch_size: int, cache_d
         logits = predict_logits(
             model.to(device),
             len(sequences),
-            sequences.read,
+            sequences.batch,
             sequences.lengths,
-            pad_token_id=sequences.pad_token_id,
             batch_size=batch_size,
             precision=run.precision,
             description="teacher logits",

@@ -157,7 +157,7 @@ class FrozenTeacher:
             model, tokenizer = load_teacher(source, self.tokenizer)
             order = same_label_order(model.config, run.label_names, self.label_names)
             logits = cached_logits(model, tokenizer, run, self.batch_size, self.cache_dir)
-            self.prepared_tokens += int(run.pool.token_ids(tokenizer, model.config).lengths.sum())
+            self.prepared_tokens += int(run.pool.token_ids(tokenizer, model).lengths.sum())
             self._logits.append(logits if order == sorted(order) else logits[:, order])
 
     def __call__(self, step: Step) -> Target:

@@ -52,9 +52,12 @@ class View(Protocol):
         ...
 
 
-def row_rng(seed: int, row: int, epoch: int) -> np.random.Generator:
-    """Random numbers of one row in one epoch, the same in any order of rows and with any number of workers."""
-    return np.random.default_rng([seed, row, epoch])
+def row_rng(seed: int, row: int, epoch: int, *part: int) -> np.random.Generator:
+    """Random numbers of one row in one epoch, the same in any order of rows and with any number of workers.
+
+    The texts of a pair have numbers of their own: `part` is 0 or 1 there.
+    """
+    return np.random.default_rng([seed, row, epoch, *part])
 
 
 def split_words(text: str, tokenizer: Tokenizer | None = None) -> tuple[list[str], list[str]]:
