@@ -5,8 +5,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from scipy.sparse import csr_matrix
 
-from textpl.cleaning.inputs import split_labels
+import textpl
 from textpl.label_issues.find import find_label_issues
+from textpl.reading.names import split_labels
 
 NAMES = ["joy", "anger", "fear"]
 WORDS = [["glad", "happy", "smile"], ["angry", "rage", "furious"], ["afraid", "scared", "terror"]]
@@ -207,7 +208,7 @@ def test_single_label_probabilities_sum_to_one():
             "test: the dataset has no rows",
         ),
         ({"dataset": Dataset.from_dict({"text": ["a a"] * 6, "label": [[0], [1], [0], [1], [0], [1]]})}, "distinct"),
-        ({"dataset": Dataset.from_dict({"text": ["a", "b"], "label": ["['joy']", "['joy', 'fear']"]})}, "list"),
+        ({"dataset": Dataset.from_dict({"text": ["a", "b"], "label": ["['joy']", "joy"]})}, "is no list in brackets"),
     ],
 )
 def test_errors_say_what_to_do(arguments, message):
@@ -242,16 +243,17 @@ def test_labels_that_are_all_the_same_or_all_different():
     assert not known.flagged.any() and "'fear'" in known.summary()
 
 
-def test_labels_in_one_string_are_refused_with_the_remedy():
+def test_labels_in_one_string_are_read_as_lists():
     texts, y = make(30)
     joined = ["; ".join(row) or "none" for row in lists(y, NAMES)]
+    plain = textpl.LabelFormat(unlabeled_values=())
     for arguments in ({"dataset": Dataset.from_dict({"text": texts, "label": joined})}, {"labels": joined}):
-        with pytest.raises(ValueError, match=r"looks like several labels.*split_labels\(labels, ';'\).*label_names"):
-            run(**arguments)
-    with pytest.raises(ValueError, match=r"split_labels\(labels\); `textpl clean`"):
-        run(labels=[str(row) for row in lists(y, NAMES)], embeddings=np.ones((30, 2)))
+        with pytest.raises(ValueError, match=r"labels in .* are 'none': a class of their own, or no label\?"):
+            run(**arguments, embeddings=np.ones((30, 2)) + np.eye(30)[:, :2])
+        given = run(**arguments, label_format=plain, embeddings=np.ones((30, 2)) + np.eye(30)[:, :2]).given
+        assert given[:, [2, 0, 1]].tolist() == y.tolist() and given[:, 3].tolist() == (y.sum(1) == 0).tolist()
     split = split_labels(joined, ";")
-    assert run(Dataset.from_dict({"text": texts, "label": split})).p_error.shape == (30, 4)
+    assert run(Dataset.from_dict({"text": texts, "label": split}), label_format=plain).p_error.shape == (30, 4)
 
 
 def test_arrays_get_the_findings_that_need_no_text():

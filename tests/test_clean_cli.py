@@ -7,15 +7,19 @@ import json
 
 import numpy as np
 import pytest
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from typer.testing import CliRunner
 
 import textpl.label_issues.files
-from textpl.cleaning.inputs import find_delimiter
 from textpl.cli import app
 from textpl.label_issues.columns import undo
 from textpl.label_issues.files import clean_files
-from textpl.label_issues.reading import read_labelled, read_probabilities
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labeled_rows import read_labeled
+from textpl.reading.names import find_delimiter
+from textpl.reading.probabilities import read_probability_file
+from textpl.reading.sources import open_source
+from textpl.reading.tables import read_table
 
 TOPICS = {
     "rain": ["rain", "cloud", "storm", "wet", "wind", "umbrella"],
@@ -39,6 +43,15 @@ def corpus(rows=90, seed=0):
 
 
 TEXTS, LABELS = corpus()
+
+
+def read(path, labels, **settings):
+    return read_labeled(open_source(path), str(path), "text", labels, label_format=LabelFormat(**settings))
+
+
+def cleaned_rows(out, name="train"):
+    """The cleaned corpus, whatever kind of file it is."""
+    return read_table(next(path for path in out.glob(f"{name}.*"))).dataset
 
 
 def write(path, labels, texts=TEXTS, **more):
@@ -71,10 +84,10 @@ FORMS = {
 def test_labels_are_read_in_every_form(tmp_path, form):
     name, labels, arguments = FORMS[form]
     delimiter = arguments[3] if len(arguments) > 2 else None
-    read = read_labelled(str(write(tmp_path / name, labels)), "text", arguments[1], delimiter=delimiter)
-    assert read.label_names == ("chess", "rain", "tea")
-    assert read.given.tolist() == [[int(topic in row) for topic in sorted(TOPICS)] for row in LABELS]
-    assert bool(read.notes) == (form in ("delimited", "brackets", "json", "columns"))
+    found = read(write(tmp_path / name, labels), arguments[1], delimiter=delimiter)
+    assert found.label_names == ("chess", "rain", "tea")
+    assert found.given.tolist() == [[int(topic in row) for topic in sorted(TOPICS)] for row in LABELS]
+    assert bool(found.notes) == (form in ("delimited", "brackets", "json", "columns"))
 
 
 @pytest.mark.parametrize("form", ["delimited", "columns"])
@@ -85,15 +98,17 @@ def test_several_labels_per_row_give_a_cleaned_corpus(tmp_path, form):
     assert done.exit_code == 0, done.output
     assert "errors are expected" in done.output and "share of all right labels" in done.output
     assert str(out / "report.html") in done.output and "cells relabelled" in done.output
-    cleaned = load_dataset(str(out / "cleaned"), split="train")
+    cleaned = cleaned_rows(out)
     column = "labels" if form == "columns" else "label"
-    read = read_labelled(str(out / "cleaned"), "text", column)
-    assert read.label_names == ("chess", "rain", "tea")
-    assert read.given[0].tolist() == [0, 1, 1] and read.given[1].tolist() == [0, 0, 1]
-    given = read_labelled(str(out / "cleaned"), "text", f"given_{column}").given
-    assert given[0].tolist() == [0, 0, 1] and given[1].tolist() == [1, 0, 1] and (given != read.given).sum() <= 6
-    assert cleaned["label_source"][0][1] == "relabelled" and cleaned["note"][3] == "n3"
-    assert undo(cleaned)["text"][:] == TEXTS
+    found = read(out, column)
+    assert found.label_names == ("chess", "rain", "tea")
+    assert found.given[0].tolist() == [0, 1, 1] and found.given[1].tolist() == [0, 0, 1]
+    given = read(out, f"given_{column}").given
+    assert given[0].tolist() == [0, 0, 1] and given[1].tolist() == [1, 0, 1] and (given != found.given).sum() <= 6
+    assert json.loads(cleaned["label_source"][0])[1] == "relabelled" and cleaned["note"][3] == "n3"
+    if form == "delimited":
+        assert cleaned["given_label"][:] == labels and cleaned.column_names[:3] == ["text", "label", "note"]
+        assert undo(cleaned)[:] == read_table(data).dataset[:]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "is not given and probably missing" in page and TEXTS[0] in page
     with open(out / "review.csv", encoding="utf-8-sig", newline="") as file:
@@ -109,7 +124,7 @@ def test_one_label_per_row(tmp_path, form):
     done = run(data, "--encoder", "lsa", "--out", out)
     assert done.exit_code == 0, done.output
     assert "90 rows: " in done.output
-    cleaned = load_dataset(str(out / "cleaned"), split="train")
+    cleaned = cleaned_rows(out)
     wrong = [i for i in range(90) if cleaned["label"][i] != labels[i]]
     assert 1 in wrong and cleaned["label"][1] == ("tea" if form == "names" else 2)
     assert cleaned["given_label"][:] == labels
@@ -137,7 +152,7 @@ def test_decisions_are_applied_without_computing_anything_anew(tmp_path, monkeyp
     done = run(data, "--out", out, "--review", queue)
     assert done.exit_code == 0, done.output
     assert "nothing is computed anew" in done.output and "21 cells as reviewed" in done.output
-    cleaned = load_dataset(str(out / "cleaned"), split="train")
+    cleaned = cleaned_rows(out)
     assert set(cleaned["label"][2]) == {"chess", "tea"} and "reviewed" in cleaned["label_source"][2]
     assert set(cleaned["label"][0]) == {"rain", "tea"}
     assert queue.read_bytes() == filled and (out / "review-2.csv").exists()
@@ -151,11 +166,11 @@ def test_decisions_are_applied_without_computing_anything_anew(tmp_path, monkeyp
 def test_a_report_on_other_data_is_not_used(tmp_path):
     data, out = write(tmp_path / "data.jsonl", LABELS), tmp_path / "out"
     clean_files(str(data), out, encoder="lsa", progress=False)
-    before = (out / "report" / "report.json").read_bytes()
+    before = (out / "report.json").read_bytes()
     write(data, [LABELS[1], *LABELS[1:]])
     done = run(data, "--out", out)
     assert done.exit_code == 1 and "other texts or labels" in done.output
-    assert (out / "report" / "report.json").read_bytes() == before
+    assert (out / "report.json").read_bytes() == before
 
 
 def test_what_was_done_is_recorded(tmp_path):
@@ -165,8 +180,8 @@ def test_what_was_done_is_recorded(tmp_path):
     told = json.loads((out / "cleaning.json").read_text(encoding="utf-8"))
     assert (told["source"], told["text"], told["labels"]) == (str(data), "text", "label")
     assert told["settings"] == {"encoder": "lsa", "relabel": 0.5} and told["method"] == "auto"
-    cleaned = load_dataset(str(out / "cleaned"), split="train")
-    changed = sum(source == "relabelled" for row in cleaned["label_source"] for source in row)
+    cleaned = cleaned_rows(out)
+    changed = sum(source == "relabelled" for row in cleaned["label_source"] for source in json.loads(row))
     counts = told["counts"]
     assert counts["rows"] == 90 and counts["labels"] == 3 and counts["relabelled"] == changed > 0
     assert counts["masked"] == counts["downweighted"] == counts["reviewed"] == 0
@@ -192,10 +207,9 @@ def test_without_calibrated_scores_no_price_is_told(tmp_path):
 def test_an_interrupted_run_starts_again(tmp_path):
     data, out = write(tmp_path / "data.jsonl", LABELS), tmp_path / "out"
     clean_files(str(data), out, encoder="lsa", progress=False)
-    written = (out / "review.csv", out / "cleaning.json", out / "report" / "inputs.json", *(out / "cleaned").iterdir())
+    written = (out / "review.csv", out / "cleaning.json", out / "inputs.json", out / "train.jsonl", out / "info.json")
     for file in written:
         file.unlink()
-    (out / "cleaned").rmdir()
     assert clean_files(str(data), out, encoder="lsa", progress=False).files["cells to review"].exists()
 
 
@@ -217,7 +231,7 @@ def test_test_splits_are_refused(tmp_path):
         assert done.exit_code == 1 and "--allow-test" in done.output and not (tmp_path / "out").exists()
     done = run(folder, "--split", "test", "--allow-test", "--encoder", "lsa", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "out" / "cleaned" / "test.parquet").exists()
+    assert (tmp_path / "out" / "test.jsonl").exists()
 
 
 def test_leaks_are_looked_for(tmp_path):
@@ -253,8 +267,9 @@ def own_probabilities(folder, suffix):
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "bare.csv", "parquet"])
 def test_probabilities_are_read_in_every_form(tmp_path, suffix):
     file, p = own_probabilities(tmp_path, suffix)
-    read, names = read_probabilities(file, ("chess", "rain", "tea"), 90)
-    assert names == ("chess", "rain", "tea") and read == pytest.approx(p)
+    found, names = read_probability_file(file, ("chess", "rain", "tea"))
+    assert names == (("chess", "rain", "tea") if suffix in ("csv", "parquet") else None)
+    assert found == pytest.approx(p)
 
 
 def test_probabilities_of_the_users_own(tmp_path):
@@ -262,7 +277,7 @@ def test_probabilities_of_the_users_own(tmp_path):
     file, _ = own_probabilities(tmp_path, "csv")
     done = run(data, "--pred-probs", file, "--encoder", "none", "--out", out, "--noise", "auto")
     assert done.exit_code == 0, done.output
-    assert json.loads((out / "report" / "report.json").read_text())["about"]["probabilities"] == "given"
+    assert json.loads((out / "report.json").read_text())["about"]["probabilities"] == "given"
     with open(out / "review.csv", encoding="utf-8-sig", newline="") as lines:
         first = {(line["row"], line["label"]) for line, _ in zip(csv.DictReader(lines), range(6), strict=False)}
     assert first >= {("0", "rain"), ("1", "chess")}
@@ -274,25 +289,25 @@ def test_probabilities_of_the_users_own(tmp_path):
 def test_probabilities_name_labels_that_were_never_given(tmp_path):
     file = tmp_path / "p.csv"
     file.write_text("id,golf,tea,rain\n7,0.1,0.2,0.7\n8,0.3,0.3,0.4\n")
-    p, names = read_probabilities(file, ("rain", "tea"), 2)
+    p, names = read_probability_file(file, ("rain", "tea"))
     assert names == ("rain", "tea", "golf") and p[0].tolist() == pytest.approx([0.7, 0.2, 0.1])
     with pytest.raises(ValueError, match=r"read from \.npy"):
-        read_probabilities(tmp_path / "p.txt", ("rain",), 2)
+        read_probability_file(tmp_path / "p.txt", ("rain",))
     np.savez(tmp_path / "p.npz", a=p, b=p)
     with pytest.raises(ValueError, match="call one of them pred_probs"):
-        read_probabilities(tmp_path / "p.npz", ("rain", "tea"), 2)
+        read_probability_file(tmp_path / "p.npz", ("rain", "tea"))
 
 
 def test_variants_of_names_are_shown_and_merged_on_demand(tmp_path):
     labels = [[f" {name.title()}" if i == 7 else name for name in row] for i, row in enumerate(LABELS)]
     for name, column in (("a.jsonl", labels), ("a.csv", [";".join(row) for row in labels])):
         data = write(tmp_path / name, column)
-        apart = read_labelled(str(data), "text", "label")
+        apart = read(data, "label")
         assert len(apart.label_names) == 4 and "--merge-variants merges" in apart.notes[-1]
-        merged = read_labelled(str(data), "text", "label", merge_variants=True)
+        merged = read(data, "label", merge_variants=True)
         assert merged.label_names == ("chess", "rain", "tea") and "Merged 1 labels" in merged.notes[-1]
     single = write(tmp_path / "b.csv", ["Tea", "tea", "tea ", "rain", "tea"], TEXTS[:5])
-    assert read_labelled(str(single), "text", "label", merge_variants=True).given.tolist() == [1, 1, 1, 0, 1]
+    assert read(single, "label", merge_variants=True).given.tolist() == [1, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -312,26 +327,26 @@ def test_delimiters_are_found(values, found):
 
 def test_strings_with_delimiters_can_be_one_label(tmp_path):
     data = write(tmp_path / "data.csv", ["a, b", "a", "b", "a, b"], TEXTS[:4])
-    assert read_labelled(str(data), "text", "label").given.tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
-    one = read_labelled(str(data), "text", "label", delimiter="")
+    assert read(data, "label").given.tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
+    one = read(data, "label", delimiter="")
     assert one.label_names == ("a", "a, b", "b") and one.given.tolist() == [1, 0, 2, 1]
 
 
 def test_numbers_written_as_lists_are_ids_or_multi_hot(tmp_path):
     hot = write(tmp_path / "hot.csv", ["[1, 0, 0]", "[0, 1, 1]"], TEXTS[:2])
-    assert read_labelled(str(hot), "text", "label").given.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert read(hot, "label").given.tolist() == [[1, 0, 0], [0, 1, 1]]
     folder = tmp_path / "set"
     folder.mkdir()
     write(folder / "train.csv", ["2;0", "", "1"], TEXTS[:3])
     (folder / "info.json").write_text(json.dumps({"label_names": ["x", "y", "z"]}))
-    read = read_labelled(str(folder), "text", "label")
-    assert read.label_names == ("x", "y", "z") and read.given.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    found = read(folder, "label")
+    assert found.label_names == ("x", "y", "z") and found.given.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 def test_true_and_false_are_multi_hot_columns_too(tmp_path):
     data = write(tmp_path / "data.csv", {"a": [True, False], "b": [1.0, 1.0], "labels": ["x", "y"]}, TEXTS[:2])
-    read = read_labelled(str(data), "text", "a,b")
-    assert read.given.tolist() == [[1, 1], [0, 1]] and read.label_column == "labels_"
+    found = read(data, "a,b")
+    assert found.given.tolist() == [[1, 1], [0, 1]] and found.label_column == "labels_"
 
 
 @pytest.mark.parametrize(
@@ -362,6 +377,6 @@ def test_mistakes_are_explained(tmp_path, labels, arguments, problem):
 def test_what_was_cleaned_can_be_cleaned_again(tmp_path):
     data = write(tmp_path / "data.jsonl", LABELS)
     clean_files(str(data), tmp_path / "out", encoder="lsa", relabel=0.5, progress=False)
-    again = clean_files(str(tmp_path / "out" / "cleaned"), tmp_path / "again", encoder="lsa", progress=False)
-    cleaned = load_dataset(str(tmp_path / "again" / "cleaned"), split="train")
+    again = clean_files(str(tmp_path / "out"), tmp_path / "again", encoder="lsa", progress=False)
+    cleaned = cleaned_rows(tmp_path / "again")
     assert cleaned["given_label"][:2] == LABELS[:2] and again.report.earlier is not None

@@ -36,7 +36,7 @@ def test_a_corpus_of_the_hub_is_cleaned(endpoint, repo, tmp_path):
     out = tmp_path / "out"
     done = clean("ada/moods", "--out", out)
     assert done.exit_code == 0, done.output
-    assert load_dataset(str(out / "cleaned"), split="train").num_rows == 40
+    assert load_dataset("parquet", data_files=str(out / "train.parquet"), split="train").num_rows == 40
     assert json.loads((out / "cleaning.json").read_text())["source"] == "ada/moods"
     held = clean("ada/moods", "--split", "test", "--out", tmp_path / "other")
     assert held.exit_code == 1 and "held-out" in held.output

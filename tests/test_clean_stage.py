@@ -15,7 +15,7 @@ from textpl import GeneralizedCrossEntropy, NoisyLabels
 from textpl.cli import app
 from textpl.components.labeled import cross_entropy
 from textpl.corpus import read_corpus
-from textpl.labels import label_array
+from textpl.reading.labels import label_array
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import load_recipe
 from textpl.recipes.running.noise_stage import estimate_noise

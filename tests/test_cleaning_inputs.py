@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_matrix
 
-from textpl.cleaning.inputs import check_probabilities, name_variants, read_labels, split_labels
+from textpl.reading.label_arrays import check_probabilities, read_labels
+from textpl.reading.names import name_variants, split_labels
 
 MULTI_HOT = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
 NAMES = ("anger", "joy", "love")
@@ -85,10 +86,10 @@ def test_broken_labels_name_the_row_and_the_remedy():
         read_labels(["joy", None])
     with pytest.raises(ValueError, match=r"row 1 .*another way.*same way"):
         read_labels(["joy", 1])
-    with pytest.raises(ValueError, match=r"looks like several labels.*split_labels\(labels\).*textpl clean"):
-        read_labels(["['joy', 'love']", "['joy']"])
-    with pytest.raises(ValueError, match=r"row 0, 3 .*'joy; love' looks like several.*split_labels\(labels, ';'\)"):
-        read_labels(["joy; love", "joy", "love", "joy; love"])
+    for several in (["['joy', 'love']", "['joy']"], ["joy; love", "joy"], ['{"choices": ["joy", "love"]}', "joy"]):
+        assert read_labels(several)[0].tolist() == [[1, 1], [1, 0]]
+    with pytest.raises(ValueError, match=r"row 1 .*'joy' is no list in brackets"):
+        read_labels(["['joy', 'love']", "joy"])
     assert read_labels(["joy; love", "joy", "love"], label_names=["joy", "joy; love", "love"])[0].tolist() == [1, 0, 2]
     assert len(read_labels(["Arts, Crafts", "News", "Food, Drink"])[1]) == 3
     for same in ([1, 1], ["joy", "joy"], ["joy"]):
@@ -139,9 +140,9 @@ def test_variants_of_a_name_are_found_and_the_frequent_one_is_kept(caplog):
     assert name_variants(["喜悦\uff21", "喜悦A"]) == {"喜悦\uff21": "喜悦A"}
     assert name_variants([" a b", "a  b", "a b"]) == {" a b": "a b", "a  b": "a b"}
     assert name_variants(["joy", "enjoy"]) == {}
-    with caplog.at_level(logging.WARNING, logger="textpl.cleaning.inputs"):
+    with caplog.at_level(logging.WARNING, logger="textpl.reading.label_arrays"):
         read_labels(["joy", "Joy ", "love"])
-    assert "merging 'Joy ' into 'joy'" in caplog.text
+    assert "merges 'Joy ' into 'joy'" in caplog.text
 
 
 def test_lists_stored_as_text_are_read():

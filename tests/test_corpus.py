@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from textpl import sources
-from textpl.corpus import Corpus, find_columns, find_overlap, read_corpus
-from textpl.labels import label_array
+from textpl.corpus import Corpus, find_overlap, read_corpus
+from textpl.reading import sources
+from textpl.reading.find_columns import find_columns
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labels import label_array
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
@@ -85,7 +87,8 @@ def test_hidden_labels_of_unlabeled_are_no_gold(tmp_path, hidden):
 
 
 def test_csv_keeps_the_words_that_pandas_takes_for_missing(tmp_path):
-    corpus = read_train(tmp_path, {"text": ["NA", "null", "x"], "label": ["None", "some", "None"]}, ".csv")
+    columns = {"text": ["NA", "null", "x"], "label": ["None", "some", "None"]}
+    corpus = read_train(tmp_path, columns, ".csv", label_format=LabelFormat(unlabeled_values=()))
     assert corpus.train[:] == {"text": ["NA", "null", "x"], "label": [0, 1, 0]}
     assert corpus.label_names == ("None", "some")
 
@@ -156,10 +159,10 @@ def test_missing_sources_say_what_is_there(tmp_path):
 
 def test_refuses_what_it_cannot_read(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"text": "a"\n')
-    with pytest.raises(ValueError, match=r"cannot read .*train.jsonl: .*in row 0"):
+    with pytest.raises(ValueError, match=r"train.jsonl, line 1 is no valid JSON: .*One object a line"):
         read_corpus(tmp_path)
     write(tmp_path / "train.csv", AB)
-    with pytest.raises(ValueError, match="holds train.jsonl, train.csv: keep one file for the split 'train'"):
+    with pytest.raises(ValueError, match="holds train.csv, train.jsonl: keep one file for the split 'train'"):
         read_corpus(tmp_path)
     with pytest.raises(ValueError, match="revision='main' apply to Hub datasets only"):
         read_corpus(tmp_path, revision="main")
@@ -254,11 +257,31 @@ def test_every_split_needs_the_columns(tmp_path):
         read_corpus(folder(tmp_path / "c", train=AB, test={"texts": ["x"], "label": [0]}))
 
 
-def test_the_remedy_for_rows_without_labels_fits_the_task(tmp_path):
-    with pytest.raises(ValueError, match=r"label is None\. Move .*unlabeled\.csv beside train\.csv.*recipes new"):
-        read_corpus(folder(tmp_path / "a", train={"text": ["a", "b", "c"], "label": [0, 1, None]}))
-    with pytest.raises(ValueError, match=r"label is None\. Move .* \[\] is a row that has none of the labels"):
-        read_corpus(folder(tmp_path / "b", train={"text": ["a", "b"], "label": [["x"], None]}))
+@pytest.mark.parametrize(
+    ("labels", "problem_type"),
+    [([0, 1, None], SINGLE), (["x", "y", ""], SINGLE), (["x", "y", "-1"], SINGLE), ([["x"], ["y"], None], MULTI)],
+)
+def test_rows_of_train_without_a_label_join_the_unlabeled_ones(tmp_path, labels, problem_type):
+    corpus = read_corpus(folder(tmp_path, train={"text": ["a", "b", "c"], "label": labels}))
+    assert corpus.problem_type == problem_type and len(corpus.label_names) == 2
+    assert corpus.train["text"][:] == ["a", "b"] and corpus.unlabeled[:] == {"text": ["c"]}
+    assert "1 of 3 rows of train have no label: they join the unlabeled texts." in corpus.notes
+    more = folder(tmp_path, unlabeled={"text": ["d"], "label": labels[:1]})
+    assert read_corpus(more).unlabeled["text"][:] == ["d", "c"]
+    with pytest.raises(ValueError, match=r"test, column 'label', row 1 \(counted from 0\): label is"):
+        read_corpus(folder(tmp_path, test={"text": ["e", "f"], "label": labels[1:]}))
+
+
+def test_labels_of_other_splits_are_written_as_those_of_train(tmp_path):
+    write(tmp_path / "train.csv", {"text": ["a", "b", "c"], "label": ["x;y", "y", "x"]})
+    write(tmp_path / "test.csv", {"text": ["a", "b"], "label": ["y;x", ""]})
+    corpus = read_corpus(tmp_path)
+    assert corpus.label_names == ("x", "y") and corpus.test["label"][:] == [[1, 1], [0, 0]]
+    stars = tmp_path / "stars"
+    write(stars / "train.csv", {"text": ["a", "b", "c"], "label": [1, 3, 5]})
+    write(stars / "test.jsonl", {"text": ["a", "b"], "label": [5.0, 1.0]})
+    corpus = read_corpus(stars)
+    assert corpus.label_names == ("1", "3", "5") and corpus.test["label"][:] == [2, 0]
 
 
 # Texts
@@ -271,7 +294,7 @@ def test_missing_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "texts", "message"),
-    [(".jsonl", ["a", 5], "row 1 .*text 5 is of type int"), (".csv", [1.5, 2], "row 0 .*text 1.5 is of type float")],
+    [(".jsonl", ["a", 5], "row 1 .*text 5 is of type int"), (".parquet", [1.5, 2.0], "row 0 .*of type float")],
 )
 def test_text_that_is_no_string(tmp_path, suffix, texts, message):
     with pytest.raises(ValueError, match=f"train, column 'text', {message}"):
@@ -303,9 +326,9 @@ def test_label_names_given_reorder_names(tmp_path):
     assert corpus.train[:]["label"] == [1, 0]
 
 
-def test_missing_label_in_csv(tmp_path):
-    with pytest.raises(ValueError, match=r"train, column 'label', row 1 \(counted from 0\): label is ''"):
-        read_train(tmp_path, {"text": ["a", "b", "c"], "label": [0, "", 1]}, ".csv")
+def test_texts_of_csv_are_texts_though_they_look_like_numbers(tmp_path):
+    corpus = read_train(tmp_path, {"text": ["1.5", "2.0", "7.25"], "label": [0, 1, 1]}, ".csv")
+    assert corpus.train["text"][:] == ["1.5", "2.0", "7.25"]
 
 
 @pytest.mark.parametrize(

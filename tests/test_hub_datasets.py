@@ -48,7 +48,18 @@ def made(tmp_path_factory):
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", place / "cache")
         for command in (
             ["clean", place / "single.csv", "--out", place / "cl", "--encoder", "lsa", "--relabel", "0.6"],
-            ["clean", place / "multi.csv", "--labels", "labels", "--out", place / "clm", "--encoder", "lsa"],
+            [
+                "clean",
+                place / "multi.csv",
+                "--labels",
+                "labels",
+                "--empty",
+                "none",
+                "--out",
+                place / "clm",
+                "--encoder",
+                "lsa",
+            ],
             ["label", place / "single.csv", place / "pool.csv", "--encoder", "lsa", "--out", place / "labels.parquet"],
             ["label", place / "single.csv", place / "pool.csv", "--encoder", "lsa", "--out", place / "labels.csv"],
         ):
@@ -94,10 +105,9 @@ def test_the_card_tells_how_labels_were_cleaned(endpoint, server, made, tmp_path
 
 def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
     folder = tmp_path / "cl"
-    (folder / "cleaned").mkdir(parents=True)
-    for name in ("train.parquet", "info.json"):
-        (folder / "cleaned" / name).write_bytes((made / "cl" / "cleaned" / name).read_bytes())
-    assert "was not recorded" in push(folder, "ada/x", dry_run=True).card
+    folder.mkdir(parents=True)
+    for name in ("train.csv", "info.json"):
+        (folder / name).write_bytes((made / "cl" / name).read_bytes())
     (folder / "cleaning.json").write_text(json.dumps(CLEANING))
     done = push(folder, "ada/x", dry_run=True)
     assert "relabelled or masked by mistake: 1.23%" in done.card and "5 looked wrong to the detector auto" in done.card
@@ -115,9 +125,8 @@ def test_what_was_recorded_of_the_cleaning_is_told(made, tmp_path):
 
 def test_cleaned_files_of_strangers_do_nothing_in_a_card(endpoint, server, made, tmp_path):
     folder = tmp_path / "cl"
-    (folder / "cleaned").mkdir(parents=True)
-    rows = (made / "cl" / "cleaned" / "train.parquet").read_bytes()
-    (folder / "cleaned" / "train.parquet").write_bytes(rows)
+    folder.mkdir(parents=True)
+    (folder / "train.csv").write_bytes((made / "cl" / "train.csv").read_bytes())
     for change in ({"source": "a\n\n<script>x</script>"}, {"settings": {"k\n\n# H": "v"}}):
         (folder / "cleaning.json").write_text(json.dumps(CLEANING | change))
         with refused("cleaning.json is not what textpl writes"):
@@ -127,7 +136,7 @@ def test_cleaned_files_of_strangers_do_nothing_in_a_card(endpoint, server, made,
     card = push(folder, "ada/x", dry_run=True).card
     assert "    textpl clean '<script>x</script>' --out" in card and card.count("<script>") == 1, "only in code"
     assert "\n# H" not in card and "\n<b>" not in card and "<i>" not in card
-    (folder / "cleaned" / "train.parquet").rename(folder / "cleaned" / 'x"); exit("1.parquet')
+    (folder / "train.csv").rename(folder / 'x"); exit("1.csv')
     with refused("no split of that name"):
         push(folder, "ada/x")
     assert not server.requests
@@ -217,10 +226,11 @@ def test_private_rows_and_secrets(endpoint, server, made, tmp_path, monkeypatch)
     everything = b"".join(on_main(server, "datasets", "ada/cleaned").values())
     assert TOKEN not in done.output and TOKEN.encode() not in everything
     folder = tmp_path / "cl"
-    (folder / "cleaned").mkdir(parents=True)
+    folder.mkdir(parents=True)
     rows = read_cleaned(made / "cl").dataset
     leaky = rows.map(lambda row, i: {"text": f"{row['text']} {WRONG if i == 7 else ''}"}, with_indices=True)
-    leaky.to_parquet(folder / "cleaned" / "train.parquet")
+    leaky.to_parquet(folder / "train.parquet")
+    (folder / "cleaning.json").write_bytes((made / "cl" / "cleaning.json").read_bytes())
     with refused("column 'text', row 7: holds what looks like a secret") as caught:
         push(folder, "ada/leaky")
     assert WRONG not in str(caught.value)

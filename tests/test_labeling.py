@@ -18,9 +18,9 @@ import textpl
 from textpl import labeling
 from textpl.cli import app
 from textpl.embeddings.encoders import ClassifierEncoder
-from textpl.label_files import _write
 from textpl.labeling import label
 from textpl.pseudo_labels import EMPTY, UNREACHED, _threshold_for
+from textpl.reading.writing import write_table
 from textpl.relabeling.hdl import hdl, hdl_paper
 from textpl.relabeling.methods import METHODS
 from textpl.relabeling.propagation import class_weight, entropy_weight, label_propagation
@@ -210,7 +210,7 @@ def test_one_row_in_the_pool_and_one_labelled_row_of_a_class():
     result = label(few, pool(), encoder=Points(), progress=False)
     assert (result.labels == gold_of(pool()["text"])).mean() > 0.9
     single = Dataset.from_dict({"text": ["0 1"], "label": [0]})
-    with pytest.raises(ValueError, match="label names"):
+    with pytest.raises(ValueError, match="every row has the label 0"):
         label(single, pool(), encoder=Points(), progress=False)
 
 
@@ -438,7 +438,8 @@ def test_to_dataset_is_what_its_rows_say(found):
     assert made["text"][:] == [t for t, kept in zip(pool()["text"], strict.selected, strict=True) if kept]
     for row, i in zip(made, np.flatnonzero(strict.selected), strict=True):
         assert row["label"] == strict.labels[i] and row["confidence"] == strict.confidence[i]
-        np.testing.assert_array_equal(np.float32(row["probabilities"]), strict.probabilities[i])
+        assert tuple(row["probabilities"]) == strict.label_names
+        np.testing.assert_array_equal(np.float32([*row["probabilities"].values()]), strict.probabilities[i])
         voters = [j for j in evidence.rows[i] if j >= 0]
         for entry, j in zip(row["evidence"], voters, strict=True):
             assert entry["source"] == ("labeled" if j < known else "unlabeled")
@@ -515,25 +516,30 @@ def test_the_command_line_labels_files(tmp_path):
         again = CliRunner().invoke(app, [*arguments, "--out", str(out)])
         assert again.exit_code == 1 and "not overwritten" in again.output
     made = Dataset.from_parquet(str(tmp_path / "out.parquet"))
-    assert made.features["label"].names == ["rain", "tea"]
+    assert set(made.features["probabilities"]) == {"rain", "tea"}
     assert set(Dataset.from_csv(str(tmp_path / "out.csv"))["label"]) == {"rain", "tea"}
     bad = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "x.csv"), "--confidence", "95"])
     assert bad.exit_code == 1 and "between 0 and 1" in bad.output
-    assert [made.features["label"].int2str(i) for i in made["label"]] == ["tea"] * 8 + ["rain"] * 8
+    assert made["label"][:] == pd.read_parquet(tmp_path / "out.parquet").label.tolist() == ["tea"] * 8 + ["rain"] * 8
+    flat = pd.read_csv(tmp_path / "out.csv")
+    assert {"probabilities_rain", "probabilities_tea"} <= set(flat)
+    assert flat.probabilities_rain.tolist() == pytest.approx([p["rain"] for p in made["probabilities"]])
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_files_hold_names_and_no_label_where_there_is_none(found, tmp_path, kind):
     strict = found.rethreshold(float(np.median(found.confidence)))
     strict = replace(strict, label_names=("a", "b", "c"))
-    _write(strict.to_dataset(only_selected=False), tmp_path / f"all.{kind}")
+    write_table(strict.to_dataset(only_selected=False), tmp_path / f"all.{kind}")
     rows = pd.read_json(tmp_path / "all.jsonl", lines=True) if kind == "jsonl" else pd.read_csv(tmp_path / "all.csv")
     wanted = [None if i < 0 else "abc"[i] for i in strict.labels]
     assert [None if pd.isna(label) else label for label in rows.label] == wanted
     voters = rows.evidence if kind == "jsonl" else rows.evidence.map(json.loads)
     assert [v[0]["row"] for v in voters] == [e[0]["row"] for e in strict.to_dataset(only_selected=False)["evidence"]]
-    _write(found.rethreshold(confidence=1.0).to_dataset(), tmp_path / f"none.{kind}")
-    assert kind == "jsonl" or list(pd.read_csv(tmp_path / "none.csv").columns) == found.to_dataset().column_names
+    write_table(found.rethreshold(confidence=1.0).to_dataset(), tmp_path / f"none.{kind}")
+    names = [f"probabilities_{name}" for name in found.label_names]
+    headings = ["label", *names, "confidence", "label_source", "evidence"]
+    assert kind == "jsonl" or [*pd.read_csv(tmp_path / "none.csv").columns][-len(headings) :] == headings
 
 
 def test_the_picture_shows_the_curve_and_the_threshold(found):

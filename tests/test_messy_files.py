@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from textpl.cli import app
 from textpl.label_issues.files import clean_files
 from textpl.label_issues.find import find_label_issues
-from textpl.label_issues.reading import read_labelled
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labeled_rows import read_labeled
+from textpl.reading.sources import open_source
+from textpl.reading.tables import read_table
 from textpl.sharing.dataset_card import dataset_card
 from textpl.sharing.labelled_rows import read_cleaned
 
@@ -50,7 +53,7 @@ def clean(*arguments):
 
 
 def read(path, labels="label", **settings):
-    return read_labelled(str(path), "text", labels, **settings)
+    return read_labeled(open_source(path), str(path), "text", labels, label_format=LabelFormat(**settings))
 
 
 # ------------------------------------------------------------------------------------------ rows without a label
@@ -62,15 +65,15 @@ def test_rows_without_a_label_are_left_out_and_kept(tmp_path):
     done = clean(data, "--encoder", "lsa", "--out", out)
     assert done.exit_code == 0, done.output
     assert "2 of 60 rows have no label (row 7, 9, counted from 0)" in done.output
-    assert "Rows without a label, left out of all this: 2" in done.output and "unlabelled.parquet" in done.output
+    assert "Rows without a label, left out of all this: 2" in done.output and "unlabeled.csv" in done.output
     cleaned, apart = (
-        load_dataset(str(out / "cleaned"), split="train"),
-        Dataset.from_parquet(str(out / "unlabelled.parquet")),
+        load_dataset("csv", data_files=str(out / "train.csv"), split="train"),
+        read_table(out / "unlabeled.csv").dataset,
     )
     kept = [row for i, row in enumerate(rows()) if i not in (7, 9)]
     assert cleaned["text"][:] == [text for text, _ in kept] and set(cleaned["given_label"]) == set(NAMES)
     assert apart["text"][:] == [rows()[7][0], rows()[9][0]] and apart["label"][:] == ["", "  "]
-    assert json.loads((out / "report" / "report.json").read_text())["about"]["unlabelled_rows"] == 2
+    assert json.loads((out / "report.json").read_text())["about"]["unlabelled_rows"] == 2
     assert json.loads((out / "cleaning.json").read_text())["counts"]["without_label"] == 2
     assert "58 rows with a label (2 without one are left out)" in (out / "report.html").read_text()
     assert "2 rows without a label are not here." in dataset_card(read_cleaned(out), repo_id="ada/x")
@@ -86,7 +89,7 @@ def test_a_missing_label_in_any_form_is_no_label(tmp_path, write):
     path = tmp_path / ("data.csv" if write is write_csv else "data.jsonl")
     for made in (rows(r7=missing), [[t, missing if i == 7 else NAMES.index(n)] for i, (t, n) in enumerate(rows())]):
         found = read(write(path, made))
-        assert found.given.shape == (59,) and 7 not in found.rows and len(found.unlabelled) == 1
+        assert found.given.shape == (59,) and 7 not in found.rows and len(found.unlabeled) == 1
         assert found.given.tolist() == [i % 3 for i in range(60) if i != 7]
     with pytest.raises(ValueError, match="no row has a label in column 'label'"):
         read(write(path, [[text, missing] for text, _ in rows()]))
@@ -100,7 +103,7 @@ def test_of_lists_an_empty_one_is_an_answer_and_a_missing_one_is_none(tmp_path):
     assert found.given[1].sum() == 0 and found.given[2].tolist() == [1, 0, 0]
     assert any("1 empty names" in note for note in found.notes)
     several = read(write_csv(tmp_path / "data.csv", [["a", "x;y"], ["b", ""], ["c", "y"], ["d", "x"]]))
-    assert several.given.tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]] and not len(several.unlabelled)
+    assert several.given.tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]] and not len(several.unlabeled)
 
 
 def test_probabilities_are_those_of_all_rows_of_the_file(tmp_path):
@@ -110,10 +113,16 @@ def test_probabilities_are_those_of_all_rows_of_the_file(tmp_path):
     p[np.arange(60), right] = 0.96
     np.save(tmp_path / "p.npy", p)
     data = write_csv(tmp_path / "data.csv", made)
-    found = clean_files(str(data), tmp_path / "out", pred_probs=tmp_path / "p.npy", encoder="none", progress=False)
+    settings = {"pred_probs": tmp_path / "p.npy", "encoder": "none", "progress": False}
+    with pytest.raises(ValueError, match="which column is which"):
+        clean_files(str(data), tmp_path / "out", **settings)
+    found = clean_files(str(data), tmp_path / "out", label_names=NAMES, **settings)
     assert len(found.report) == 59 and np.argmax(found.report.p_error) == 11
     np.save(tmp_path / "p.npy", p[:40])
-    done = clean(data, "--pred-probs", tmp_path / "p.npy", "--encoder", "none", "--out", tmp_path / "other")
+    done = clean(
+        data, "--pred-probs", tmp_path / "p.npy", "--label-names", "sports,tech,world", "--encoder", "none", "--out",
+        tmp_path / "other",
+    )  # fmt: skip
     assert done.exit_code == 1 and "40" in done.output and "59" in done.output
 
 
@@ -126,12 +135,12 @@ def test_a_messy_column_is_cleaned(tmp_path):
     done = clean(write_csv(tmp_path / "data.csv", made), "--encoder", "lsa", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "--merge-variants merges ' sports' into 'sports', 'SPORTS' into 'sports'" in done.output
-    assert "Rows with the label 'NaN': 1" in done.output and "2 texts say nothing" in done.output
+    assert "1 rows have the label 'NaN': taken as rows without a label" in done.output
+    assert "2 texts say nothing" in done.output
     merged = clean(tmp_path / "data.csv", "--encoder", "lsa", "--merge-variants", "--out", tmp_path / "merged")
     assert merged.exit_code == 0 and "Merged 2 labels" in merged.output
-    assert set(load_dataset(str(tmp_path / "merged" / "cleaned"), split="train")["given_label"]) == {
-        *NAMES, "tehc", "NaN",
-    }  # fmt: skip
+    made = read_table(tmp_path / "merged" / "train.csv").dataset
+    assert set(made["label"]) <= {*NAMES, "tehc"} and {" sports", "SPORTS"} < set(made["given_label"])
 
 
 @pytest.mark.parametrize("kind", ["integers", "whole floats", "lists"])
@@ -146,7 +155,7 @@ def test_numbers_that_are_no_ids_are_names(tmp_path, kind):
     assert given.tolist() == [i % 3 for i in range(60)]
     done = clean(data, "--encoder", "lsa", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert json.loads((tmp_path / "out" / "cleaned" / "info.json").read_text())["label_names"] == ["2", "3", "10"]
+    assert json.loads((tmp_path / "out" / "info.json").read_text())["label_names"] == ["2", "3", "10"]
 
 
 def test_ids_stay_ids(tmp_path):
@@ -209,15 +218,18 @@ def test_quotes_marks_and_columns_do_not_matter(tmp_path):
 
 def test_a_heading_twice_is_told(tmp_path):
     made = [[text, label, "x"] for text, label in rows()]
-    found = read(write_csv(tmp_path / "data.csv", made, heading=("text", "label", "label")))
-    assert found.label_names == tuple(NAMES) and "a column 'label' and a column 'label.1'" in found.notes[0]
-
-
-@pytest.mark.parametrize(("mark", "remedy"), [(";", "semicolons: save it with commas"), ("\t", "tabs: call it .tsv")])
-def test_another_separator_is_told(tmp_path, mark, remedy):
-    data = write_csv(tmp_path / "data.csv", rows(), delimiter=mark)
-    with pytest.raises(ValueError, match=f"separated by {remedy}"):
+    data = write_csv(tmp_path / "data.csv", made, heading=("text", "label", "label"))
+    with pytest.raises(ValueError, match=r"data.csv has two columns 'label' that differ: rename one"):
         read(data)
+    same = write_csv(tmp_path / "same.csv", [[*row, row[1]] for row in rows()], heading=("text", "label", "label"))
+    assert read(same).label_names == tuple(NAMES)
+
+
+@pytest.mark.parametrize(("mark", "told"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_another_separator_is_read_and_told(tmp_path, mark, told):
+    found = read(write_csv(tmp_path / "data.csv", rows(), delimiter=mark))
+    assert found.dataset["text"][:] == [text for text, _ in rows()] and found.label_names == tuple(NAMES)
+    assert found.notes == (f"data.csv is separated by {told}.",)
 
 
 @pytest.mark.parametrize(
@@ -252,14 +264,29 @@ def test_the_pool_is_named_when_it_lacks_the_text_column(tmp_path):
     ("text", "encoding", "named"),
     [
         ("这本书很好看", "gbk", "GB18030"),
-        ("Très bon café", "cp1252", "WINDOWS-1252"),
+        ("Très bon café", "cp1252", "CP1252"),
         ("a good day", "utf-16", "UTF-16"),
+        ("a good day", "utf-16-le", "UTF-16-LE"),
+        ("a good day", "utf-8-sig", None),
     ],
 )
-def test_a_file_that_is_no_utf_8_says_how_to_convert_it(tmp_path, capfd, suffix, text, encoding, named):
+def test_a_file_that_is_no_utf_8_is_read_and_told(tmp_path, suffix, text, encoding, named):
     file = tmp_path / f"old.{suffix}"
-    row = json.dumps({"text": text, "label": "a"}, ensure_ascii=False)
-    file.write_bytes((row if suffix == "jsonl" else f"text,label\n{text},a\n").encode(encoding))
-    done = CliRunner().invoke(app, ["clean", str(file), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 1 and f"`iconv -f {named} -t UTF-8 old.{suffix} > utf8.{suffix}`" in done.output
-    assert "Failed to read" not in capfd.readouterr().err, "one message is enough"
+    made = [(f"{text} {i}", "ab"[i % 2]) for i in range(8)]
+    if suffix == "jsonl":
+        content = "".join(json.dumps({"text": t, "label": n}, ensure_ascii=False) + "\n" for t, n in made)
+    else:
+        mark = "\t" if suffix == "tsv" else ","
+        content = "".join(f"{t}{mark}{n}\n" for t, n in [("text", "label"), *made])
+    file.write_bytes(content.encode(encoding))
+    found = read(file)
+    assert found.dataset["text"][:] == [t for t, _ in made] and found.label_names == ("a", "b")
+    assert found.notes == (() if named is None else (f"old.{suffix} is read as {named}.",))
+
+
+@pytest.mark.parametrize(("text", "encoding"), [("Привет, как дела", "cp1251"), ("日本語のテキスト", "shift_jis")])
+def test_an_encoding_that_cannot_be_told_says_how_to_convert_it(tmp_path, text, encoding):
+    file = tmp_path / "old.csv"
+    file.write_bytes(f'text,label\n"{text}",a\n'.encode(encoding))
+    done = clean(file, "--out", tmp_path / "out")
+    assert done.exit_code == 1 and "old.csv, line 2" in done.output and "`iconv -f ENCODING -t UTF-8" in done.output

@@ -96,7 +96,7 @@ def test_several_labels_in_one_string_become_lists(tmp_path):
         for split in ("train", "test"):
             write_csv(folder / f"{split}.csv", ["text", "tags"], [[f"{split} {i}", marks[i % 4]] for i in range(40)])
         told = new(tmp_path / f"mine_{name}", "--data", folder, "--label", "tags")
-        assert "were several in one string" in told
+        assert "Labels in column 'tags' are " in told
         recipe = load_recipe(tmp_path / f"mine_{name}").recipe
         assert recipe.data.source == "data" and recipe.split.labeled == 10 and recipe.split.test is None
         corpus = read_corpus(tmp_path / f"mine_{name}" / "data", label_column="tags")
@@ -249,11 +249,31 @@ def test_numbers_and_nulls_are_split_too(tmp_path):
     assert corpus.label_names == ("0", "1") and (len(corpus.train), len(corpus.unlabeled)) == (40, 20)
 
 
-def test_an_empty_cell_of_several_labels_is_no_label(tmp_path):
+def test_what_an_empty_cell_of_several_labels_means_is_asked(tmp_path):
     marks = ["x;y", "x", "y;z", ""]
-    told = new(tmp_path / "mine", "--data", half(tmp_path, lambda i: marks[i % 4]))
+    data = half(tmp_path, lambda i: marks[i % 4])
+    asked = textpl("recipes", "new", tmp_path / "mine", "--data", data)
+    assert asked.exit_code == 1 and "20 of 80 cells" in asked.output and "--empty unlabeled" in asked.output
+    told = new(tmp_path / "mine", "--data", data, "--empty", "none")
     assert "have none" not in told and recipe_of(tmp_path / "mine").data.source == "train.jsonl"
     assert len(read_corpus(tmp_path / "mine" / "train.jsonl").train) == 80
+    told = new(tmp_path / "other", "--data", data, "--empty", "unlabeled")
+    assert "60 rows have a label (train.jsonl), 20 have none" in " ".join(told.split())
+    corpus = read_corpus(tmp_path / "other" / "data")
+    assert (len(corpus.train), len(corpus.unlabeled)) == (60, 20) and corpus.label_names == ("x", "y", "z")
+
+
+def test_what_stands_for_no_label_is_taken_away(tmp_path):
+    data = half(tmp_path, lambda i: [0, 1, 2, -1][i % 4])
+    told = new(tmp_path / "mine", "--data", data)
+    assert "20 rows have the label '-1': taken as rows without a label" in told
+    corpus = read_corpus(tmp_path / "mine" / "data")
+    assert corpus.label_names == ("0", "1", "2") and (len(corpus.train), len(corpus.unlabeled)) == (60, 20)
+    moods = half(tmp_path, lambda i: i % 3 - 1)
+    asked = textpl("recipes", "new", tmp_path / "moods", "--data", moods)
+    assert asked.exit_code == 1 and "--unlabeled-value -1" in asked.output
+    new(tmp_path / "moods", "--data", moods, "--unlabeled-value", "")
+    assert read_corpus(tmp_path / "moods" / "train.jsonl").label_names == ("-1", "0", "1")
 
 
 # ---- the schema ----

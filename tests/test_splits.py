@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textpl.corpus import Corpus, read_corpus
-from textpl.labels import label_array
+from textpl.reading.labels import label_array
 from textpl.splits import draw_labeled, make_split
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

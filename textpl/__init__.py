@@ -20,6 +20,7 @@ _PUBLIC = {
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
+    "LabelFormat": "textpl.reading.label_cells",
     "PseudoLabels": "textpl.pseudo_labels",
     "find_label_issues": "textpl.label_issues.find",
     "LabelReport": "textpl.label_issues.report",
@@ -46,6 +47,7 @@ __all__ = [
     "ForwardCorrection",
     "GeneralizedCrossEntropy",
     "HDLTeacher",
+    "LabelFormat",
     "LabelReport",
     "Method",
     "NoisyLabels",
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     )
     from textpl.out_of_fold import out_of_fold_probabilities
     from textpl.pseudo_labels import PseudoLabels
+    from textpl.reading.label_cells import LabelFormat
 
 
 def __getattr__(name: str) -> Any:

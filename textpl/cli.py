@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textpl.hub_cli import push_made, tell_run
+from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
 from textpl.recipes_cli import recipes_app
 from textpl.terminal import errors_told, interruption_told, log_to_terminal, say, say_table, typed_command
 
@@ -111,21 +112,36 @@ def label(
     precision: Annotated[float | None, typer.Option(help="Keep the most rows of this expected precision.")] = None,
     keep_all: Annotated[bool, typer.Option("--all", help="Write the rows without a label too, with a reason.")] = False,
     text: Annotated[str, typer.Option(help="Name of the text column.")] = "text",
-    label_column: Annotated[str, typer.Option("--label", help="Name of the label column.")] = "label",
+    label_column: Annotated[
+        str, typer.Option("--label", help="Name of the label column, or of several of 0 and 1: a,b,c.")
+    ] = "label",
+    delimiter: Delimiter = None,
+    unlabeled_value: UnlabeledValue = None,
+    empty: Empty = None,
+    merge_variants: MergeVariants = None,
     seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
 ) -> None:
-    """Label texts from a few labelled ones by their embeddings; nothing is trained."""
+    """Label texts from a few labeled ones by their embeddings; nothing is trained."""
+    from textpl.atomic_files import write_text
     from textpl.label_files import label_files
     from textpl.reports.label_page import label_page
 
     log_to_terminal()
-    command = typed_command(context)
+    command, page = typed_command(context), out.with_name(out.name + ".report.html")
+    files = {"labels": out, "report": page}
+
+    def before(found: PseudoLabels) -> None:
+        files.update(_draw_precision(found, out))
+        write_text(page, label_page(found, title=f"Labels for {unlabeled or labeled}", command=command))
+
     with errors_told():
         found = label_files(
             labeled,
             unlabeled,
             out,
             command=command,
+            say=say,
+            before=before,
             confidence=confidence,
             precision=precision,
             keep_all=keep_all,
@@ -135,15 +151,13 @@ def label(
             hubness=hubness,
             text_column=text,
             label_column=label_column,
+            label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
             seed=seed,
             **({} if encoder is None else {"encoder": encoder}),
         )
     say(str(found))
     _print_coverage(found)
     say("\n".join(found.report["neighborhoods"]))
-    page = out.with_name(out.name + ".report.html")
-    page.write_text(label_page(found, title=f"Labels for {unlabeled or labeled}", command=command), encoding="utf-8")
-    files = {"labels": out, "report": page} | _draw_precision(found, out)
     say("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()))
 
 
@@ -157,17 +171,19 @@ def clean(
         str,
         typer.Option(help="Label column (one label, a list, or several in one string), or columns of 0 and 1: a,b,c."),
     ] = "label",
-    delimiter: Annotated[
-        str | None, typer.Option(help='Between labels of one string; "" if each is one label. Default: found.')
-    ] = None,
-    merge_variants: Annotated[
-        bool, typer.Option("--merge-variants", help="Merge labels that differ in case, spaces or width only.")
-    ] = False,
+    delimiter: Delimiter = None,
+    unlabeled_value: UnlabeledValue = None,
+    empty: Empty = None,
+    merge_variants: MergeVariants = None,
     encoder: Annotated[
         str | None, typer.Option(help="sentence-transformers id or folder, lsa, or none. Default: all-MiniLM-L6-v2.")
     ] = None,
     pred_probs: Annotated[
         Path | None, typer.Option(help="Out-of-sample probabilities: .npy, .npz, .csv or .parquet. Default: computed.")
+    ] = None,
+    label_names: Annotated[
+        str | None,
+        typer.Option(help="The labels in the order of the columns of --pred-probs, if these have no headings: a,b,c."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="auto, or confident (as cleanlab).")] = None,
     noise: Annotated[str | None, typer.Option(help="Several labels per row: auto, missing, spurious or swap.")] = None,
@@ -184,6 +200,7 @@ def clean(
     seed: Annotated[int | None, typer.Option(help="Seed of the folds. Default: 0.")] = None,
 ) -> None:
     """Find labels that are wrong or missing; write a cleaned corpus, a report and a queue for review."""
+    from textpl.atomic_files import write_text
     from textpl.label_issues.files import clean_files
     from textpl.reports.cleaning_page import cleaning_page
 
@@ -195,8 +212,8 @@ def clean(
             out,
             text=text,
             labels=labels,
-            delimiter=delimiter,
-            merge_variants=merge_variants,
+            label_names=None if label_names is None else [name.strip() for name in label_names.split(",")],
+            label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
             split=split,
             allow_test=allow_test,
             test=test,
@@ -209,9 +226,9 @@ def clean(
             say=say,
             **settings,
         )
-    page = out / "report.html"
-    told = {"title": f"Labels of {data}", "command": typed_command(context)}
-    page.write_text(cleaning_page(found.report, found.plan, found.rates, **told), encoding="utf-8")
+        page = out / "report.html"
+        told = {"title": f"Labels of {data}", "command": typed_command(context)}
+        write_text(page, cleaning_page(found.report, found.plan, found.rates, **told))
     say(found.summary())
     for what, file in {"report": page, **found.files}.items():
         say(f"  {what + ':':17s}{file}")

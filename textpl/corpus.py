@@ -6,6 +6,7 @@ When to use: once per run, before `splits.make_split`. All later code relies on 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,42 +16,32 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, List, Value
+from datasets import Dataset, List, Value, concatenate_datasets
 from numpy.typing import NDArray
 
-from textpl.labels import (
+from textpl.progress import quiet_datasets
+from textpl.reading.columns import nearest
+from textpl.reading.find_columns import as_texts, check_text, declared_names, find_columns, replaced
+from textpl.reading.label_arrays import EncodedLabels, encode_labels
+from textpl.reading.label_cells import LabelFormat, as_said
+from textpl.reading.labeled_rows import chosen
+from textpl.reading.labels import (
     MULTI,
     SINGLE,
     LabelCoding,
     ProblemType,
     all_hidden,
     arrow_column,
-    infer_coding,
+    is_string,
     label_array,
-    refuse,
 )
-from textpl.progress import quiet_datasets
-from textpl.source_columns import nearest
-from textpl.sources import open_source
+from textpl.reading.sources import RawSource, open_source
 
 logger = logging.getLogger(__name__)
 
+WEIGHT = "label_weight"  # of a row, or of each of its labels, as `textpl clean` writes them: kept by itself
 RESERVED = ("text", "label", "gold")
 TASKS: dict[str, ProblemType] = {"single": SINGLE, "multi": MULTI}
-IDS = ("id", "ids", "idx", "index", "uid", "guid", "uuid", "unnamed: 0", "__index_level_0__")
-
-
-class ColumnError(ValueError):
-    """A text or label column that is not there, or cannot be told from others; the message is for Python callers.
-
-    Attributes:
-        role: "text" or "label".
-        problem: what is wrong, without the name of an argument and without a remedy.
-    """
-
-    def __init__(self, role: str, problem: str, message: str) -> None:
-        super().__init__(message)
-        self.role, self.problem = role, problem
 
 
 @dataclass(frozen=True)
@@ -70,6 +61,7 @@ class Corpus:
         revision: commit of a Hub dataset that was read; as it was asked for where that cannot be told.
         fingerprint: 16 hex digits over texts, labels and label names; the same on every machine.
         empty_classes: names of the classes without an example in train.
+        notes: how files and labels were understood, for the user.
     """
 
     train: Dataset
@@ -82,6 +74,7 @@ class Corpus:
     revision: str | None
     fingerprint: str
     empty_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_corpus(
@@ -93,6 +86,7 @@ def read_corpus(
     label_column: str | None = None,
     problem_type: ProblemType | None = None,
     label_names: Sequence[str] | None = None,
+    label_format: LabelFormat | None = None,
     keep: Sequence[str] = (),
     splits: Mapping[str, str] | None = None,
 ) -> Corpus:
@@ -109,6 +103,7 @@ def read_corpus(
         problem_type: found from the labels; when given, the labels must agree.
         label_names: name of every class in the order of the ids; default info.json, the column's
             ClassLabel, else the sorted names (or the ids) in train.
+        label_format: how labels are written, where that is not to be found out.
         keep: further columns to keep, in the splits that have them.
         splits: our split name -> name in the source. Exactly these are read ("train" need not be named).
 
@@ -123,11 +118,21 @@ def read_corpus(
             raise ValueError(f"{name} of {source} has no rows: fill it, or leave it out (train cannot be).")
     text, label = find_columns(raw.splits["train"], text_column, label_column)
     _check_keep(keep, raw.splits, (text, label))
+    keep = [*keep, WEIGHT] if WEIGHT in raw.splits["train"].column_names and WEIGHT not in keep else keep
     asked = problem_type or TASKS.get(raw.info.get("task", ""))
     names = declared_names(raw.splits, label, label_names or _names_told(raw.info, label))
-    train_labels = arrow_column(raw.splits["train"], label)
-    coding = infer_coding(train_labels, f"train, column {label!r}", label_names=names, problem_type=asked)
-    built = {name: _build(split, name, text, label, coding, keep) for name, split in raw.splits.items()}
+    encoded = encode_labels(
+        arrow_column(raw.splits["train"], label),
+        f"train, column {label!r}",
+        label_names=names,
+        label_format=as_said(label_format, raw.info),
+        problem_type=asked,
+        all_labeled=False,
+    )
+    built, notes = _build_all(raw, text, label, encoded, keep)
+    for note in notes:
+        logger.warning("%s", note)
+    coding = encoded.coding
     return Corpus(
         train=built["train"],
         test=built.get("test"),
@@ -139,33 +144,8 @@ def read_corpus(
         revision=raw.commit or revision,
         fingerprint=_fingerprint(built, coding),
         empty_classes=_empty_classes(built["train"], coding),
+        notes=notes,
     )
-
-
-def find_columns(dataset: Dataset, text: str | None = None, label: str | None = None) -> tuple[str, str]:
-    """Names of the text and the label column, given or found.
-
-    Raises:
-        ColumnError: when a given column is missing, or there is no candidate, or more than one.
-        ValueError: when one column is given as both.
-    """
-    columns = dataset.column_names
-    for name, role in ((text, "text"), (label, "label")):
-        if name is not None and name not in columns:
-            missing = f"{name!r} is no column of train; its columns are {columns}{nearest(name, columns) or '.'}"
-            raise ColumnError(role, missing, f"{role}_column={missing}")
-    if text is None:
-        # A string column named label holds class names.
-        taken = {label, "label", "labels"}
-        strings = [c for c in columns if c not in taken and not _is_id(c) and _is_text(dataset.features[c])]
-        text = _only_candidate("text", ["text"] if "text" in columns else strings, columns)
-    if label is None:
-        named = [c for c in ("label", "labels") if c in columns and c != text]
-        others = [c for c in columns if c != text and not _is_id(c) and _is_label(dataset.features[c])]
-        label = _only_candidate("label", named or others, columns)
-    if text == label:
-        raise ValueError(f"column {text!r} cannot be both text and label.")
-    return text, label
 
 
 def find_overlap(a: Dataset, b: Dataset) -> list[int]:
@@ -182,26 +162,6 @@ def _normalised_batches(dataset: Dataset, rows: int = 10_000) -> Iterator[list[s
         yield [" ".join(text.split()).casefold() for text in batch.column("text").to_pylist()]
 
 
-def _is_id(column: str) -> bool:
-    return column.lower() in IDS or column.lower().endswith(("_id", "_idx"))
-
-
-def _is_text(feature: object) -> bool:
-    return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-
-
-def _is_label(feature: object) -> bool:
-    return isinstance(feature, (ClassLabel, List)) or (isinstance(feature, Value) and "int" in feature.dtype)
-
-
-def _only_candidate(role: str, candidates: list[str], columns: list[str]) -> str:
-    if len(candidates) == 1:
-        return candidates[0]
-    which = f"columns {candidates} could all be" if candidates else f"none of the columns {columns} looks like"
-    problem = f"{which} the {role} column"
-    raise ColumnError(role, f"{problem}.", f"{problem}: pass {role}_column=... (in a recipe `data.{role}`).")
-
-
 def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collection[str]) -> None:
     for name in keep:
         if name in RESERVED or name in used:
@@ -211,49 +171,78 @@ def _check_keep(keep: Sequence[str], splits: Mapping[str, Dataset], used: Collec
             raise ValueError(f"keep={name!r} is a column of no split; train has {there}{nearest(name, there) or '.'}")
 
 
-def declared_names(splits: Mapping[str, Dataset], label: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Label names as given, else those of the ClassLabel columns; None where there are neither.
+def _build_all(
+    raw: RawSource, text: str, label: str, encoded: EncodedLabels, keep: Sequence[str]
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """All splits in the corpus form, and notes; rows of train without a label join the unlabeled ones."""
+    notes = [*raw.notes, *encoded.cells.notes]
+    texts = {
+        name: _with_text(
+            as_texts(split, text, raw.untyped(name)) if text in split.column_names else split, name, text, keep
+        )
+        for name, split in raw.splits.items()
+    }
+    rows, train = encoded.cells.rows, texts["train"]
+    built = {"train": _weighted(_labeled(chosen(train, rows), "label", encoded.array, keep))}
+    for name, split in raw.splits.items():
+        if name != "train":
+            built[name] = _other(split, texts[name], name, label, encoded, keep, notes)
+    if len(rows) < len(train):
+        rest = chosen(train, np.setdiff1d(np.arange(len(train)), rows))
+        notes.append(f"{len(rest):,} of {len(train):,} rows of train have no label: they join the unlabeled texts.")
+        pool = built.get("unlabeled")
+        if pool is not None and "gold" in pool.column_names:
+            pool = pool.remove_columns("gold")
+        shared = rest.column_names if pool is None else [n for n in rest.column_names if n in pool.column_names]
+        parts = [part.select_columns(shared) for part in (pool, rest) if part is not None]
+        built["unlabeled"] = concatenate_datasets(parts)
+    return built, tuple(notes)
 
-    Raises:
-        ValueError: if two of them order the same names differently.
-    """
-    declared = tuple(str(name) for name in given) if given else None
-    for name, split in splits.items():
-        feature = split.features.get(label)
-        feature = feature.feature if isinstance(feature, List) else feature
-        if not isinstance(feature, ClassLabel):
-            continue
-        own = tuple(feature.names)
-        declared = declared or own
-        # New names for the same ids are fine; the same names in another order would swap classes silently.
-        if own != declared and set(own) == set(declared):
-            raise ValueError(
-                f"{name}, column {label!r}: its ClassLabel orders the names {own}, elsewhere they are {declared}. "
-                "Use one order."
-            )
-    return declared
 
-
-def _build(split: Dataset, name: str, text: str, label: str, coding: LabelCoding, keep: Sequence[str]) -> Dataset:
-    """One split in the corpus form; texts stay memory-mapped, labels are a new column in memory."""
-    kept = [column for column in keep if column in split.column_names]
+def _with_text(split: Dataset, name: str, text: str, keep: Sequence[str]) -> Dataset:
+    """The column `text` and the kept ones."""
     if text not in split.column_names:
         raise _lacking(name, split, "text", text)
-    target = "gold" if name == "unlabeled" else "label"
-    built = split.select_columns([text, *kept])
+    built = split.select_columns([text, *(column for column in keep if column in split.column_names)])
     built = built if text == "text" else built.rename_column(text, "text")
     check_text(built, "text", f"{name}, column {text!r}")
     if built.features["text"] != Value("string"):
         with quiet_datasets():
             built = built.cast_column("text", Value("string"))
+    return built
+
+
+def _other(
+    split: Dataset, built: Dataset, name: str, label: str, train: EncodedLabels, keep: Sequence[str], notes: list[str]
+) -> Dataset:
+    """Another split with labels as those of train; `gold` of the unlabeled one, if all its rows have them."""
     if label not in split.column_names:
         if name == "unlabeled":
             return built
         raise _lacking(name, split, "label", label)
-    column = arrow_column(split, label)
+    column, where = arrow_column(split, label), f"{name}, column {label!r}"
     if name == "unlabeled" and all_hidden(column):
         return built
-    labels = coding.encode(column, f"{name}, column {label!r}")
+    found = encode_labels(column, where, like=train, all_labeled=name != "unlabeled")
+    if len(found.cells.rows) < len(split):
+        notes.append(f"{len(found.cells.rows):,} of {len(split):,} unlabeled texts have a label: none is looked at.")
+        return built
+    return _labeled(built, "gold" if name == "unlabeled" else "label", found.array, keep)
+
+
+def _weighted(train: Dataset) -> Dataset:
+    """With weights as numbers where csv has them as text."""
+    if WEIGHT not in train.column_names or not is_string(arrow_column(train, WEIGHT).type):
+        return train
+    values = [json.loads(value) for value in arrow_column(train, WEIGHT).to_pylist()]
+    return replaced(train, WEIGHT, pa.array(values))
+
+
+def _labeled(built: Dataset, target: str, labels: NDArray, keep: Sequence[str]) -> Dataset:
+    """With labels as a new column in memory; texts stay where they are."""
+    kept = [column for column in keep if column in built.column_names]
+    if labels.ndim == 2:
+        labels = labels.astype(np.float32)
     return _add_labels(built, target, labels).select_columns(["text", target, *kept])
 
 
@@ -268,26 +257,6 @@ def _add_labels(dataset: Dataset, name: str, labels: NDArray) -> Dataset:
     length = labels.shape[1]
     multi_hot = pa.FixedSizeListArray.from_arrays(pa.array(labels.reshape(-1)), length)
     return dataset.add_column(name, multi_hot, feature=List(Value("float32"), length=length))
-
-
-def check_text(dataset: Dataset, column: str, where: str) -> None:
-    """Warn of empty texts.
-
-    Raises:
-        ValueError: if a text is None or no string; the row is named.
-    """
-    remedy = "Every text must be a string: correct or drop the row"
-    if not _is_text(dataset.features[column]):
-        row = next((i for i, value in enumerate(dataset[column]) if not isinstance(value, str)), 0)
-        value = dataset[row][column]
-        refuse(where, np.array([row]), f"text {value!r} is of type {type(value).__name__}", remedy)
-    texts = arrow_column(dataset, column)
-    if texts.null_count:
-        refuse(where, np.flatnonzero(pc.is_null(texts).to_numpy()), "text is None", remedy)
-    # Chunk by chunk: the trimmed copy of a whole corpus would double its memory.
-    empty = sum(pc.sum(pc.equal(pc.utf8_trim_whitespace(chunk), "")).as_py() or 0 for chunk in texts.chunks)
-    if empty:
-        logger.warning("%s: %d of %d texts are empty", where, empty, len(dataset))
 
 
 def _names_told(info: Mapping[str, Any], label: str) -> Sequence[str] | None:
@@ -317,6 +286,8 @@ def _fingerprint(splits: Mapping[str, Dataset], coding: LabelCoding) -> str:
                 start = np.frombuffer(offsets, dtype=np.int32)[chunk.offset]
                 characters.update(memoryview(data)[start : start + size.sum()])
         digest.update(f"{name} {len(split)} ".encode() + lengths.digest() + characters.digest())
+        if WEIGHT in split.column_names:
+            digest.update(repr(split[WEIGHT][:]).encode())
         target = next((column for column in ("label", "gold") if column in split.column_names), None)
         if target:
             digest.update(label_array(split, target).tobytes())

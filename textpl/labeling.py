@@ -12,15 +12,17 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import ArrayLike
 
-from textpl.corpus import check_text, declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
 from textpl.label_origin import LabelOrigin
-from textpl.labels import MULTI, LabelCoding, arrow_column, infer_coding
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
+from textpl.reading.find_columns import check_text, declared_names
+from textpl.reading.label_arrays import encode_labels
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labels import MULTI, LabelCoding, arrow_column
 from textpl.relabeling.calibration import calibrate, precision_coverage
 from textpl.relabeling.choice import STANDARD_ERRORS
 from textpl.relabeling.clusterability import clusterability
@@ -49,6 +51,7 @@ def label(
     text_column: str = "text",
     label_column: str = "label",
     label_names: list[str] | None = None,
+    label_format: LabelFormat | None = None,
     k: int | None = None,
     class_prior: Literal["none", "gold", "uniform"] | ArrayLike = "none",
     neighbors: Literal["auto", "exact", "approximate"] = "auto",
@@ -78,6 +81,7 @@ def label(
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
+        label_format: how labels are written, where that is not to be found out: a delimiter, what stands for no label.
         k: neighbours in the graph that the method sees; default: the method's.
         class_prior: the shares that the classes of the pool are known to have (single-label: the result is made to
             agree; multi-label: rates at which labels are cut, "none" takes the labelled rows').
@@ -110,7 +114,7 @@ def label(
         raise ValueError(f"k={k}: at least one neighbour is needed.")
     if hubness not in (None, *get_args(Hubness)):
         raise ValueError(f"hubness={hubness!r}: use {', '.join(map(repr, get_args(Hubness)))} or None.")
-    coding, targets = _read_labels(labeled, label_column, label_names)
+    coding, targets = _read_labels(labeled, label_column, label_names, label_format)
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
     texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
@@ -139,14 +143,18 @@ def label(
     )
 
 
-def _read_labels(labeled: Dataset, column: str, label_names: list[str] | None) -> tuple[LabelCoding, np.ndarray]:
+def _read_labels(
+    labeled: Dataset, column: str, label_names: list[str] | None, label_format: LabelFormat | None
+) -> tuple[LabelCoding, np.ndarray]:
     """How labels are written, and targets float32 (rows, labels)."""
     _check_rows(labeled, "labeled", column)
     where = f"labeled, column {column!r}"
     names = declared_names({"labeled": labeled}, column, label_names)
     values = arrow_column(labeled, column)
-    coding = infer_coding(values, where, label_names=names, problem_type=None)
-    labels = coding.encode(values, where)
+    encoded = encode_labels(values, where, label_names=names, label_format=label_format)
+    for note in encoded.cells.notes:
+        logger.warning("%s", note)
+    coding, labels = encoded.coding, encoded.array
     count = len(coding.label_names)
     targets = labels if labels.ndim == 2 else np.eye(count, dtype=np.float32)[labels]
     empty = [name for name, n in zip(coding.label_names, targets.sum(0), strict=True) if n == 0]

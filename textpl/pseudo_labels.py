@@ -11,6 +11,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
 
 from textpl.label_origin import LabelOrigin
+from textpl.reading.probabilities import named_array, named_feature
 from textpl.relabeling.calibration import PrecisionCoverage
 
 # Columns of the resulting dataset.
@@ -101,8 +102,9 @@ class PseudoLabels:
     def to_dataset(self, *, only_selected: bool = True) -> Dataset:
         """The unlabelled rows with their labels.
 
-        Columns added: `label` (class id, multi-label a 0/1 list in which undecided cells are 0), `probabilities`,
-        `confidence`, `label_source` ("labeled" where the text is a labelled one, else the method's name, "" for none)
+        Columns added: `label` (class id, multi-label a list of 0.0 and 1.0, as models need it, in which undecided cells
+        are 0), `probabilities` (a number for each label, by its name), `confidence` (likewise for multi-label),
+        `label_source` ("labeled" where the text is a labelled one, else the method's name, "" for none)
         and `evidence`, the rows that voted (for methods without votes the nearest labelled rows), most similar first:
         `source` ("labeled" or "unlabeled"), `row` of that dataset, `similarity` (cosine). Columns that had these
         names are kept as `given_...`.
@@ -119,13 +121,14 @@ class PseudoLabels:
     def _added(self, *, reasons: bool) -> Dataset:
         """The new columns of all rows; as Arrow arrays, since Python objects of a million rows take a minute."""
         count = len(self.label_names)
-        label_feature = List(Value("int8"), length=count) if self.multi else ClassLabel(names=list(self.label_names))
-        floats = List(Value("float32"), length=count)
+        names = list(self.label_names)
+        label_feature = List(Value("float32"), length=count) if self.multi else ClassLabel(names=names)
+        floats = named_feature(names)
         source = np.where(self.selected, np.where(self.hops == 0, 1, 2), 0)
         columns = {
-            "label": _lists(np.maximum(self.labels, 0)) if self.multi else pa.array(self.labels),
-            "probabilities": _lists(self.probabilities),
-            "confidence": _lists(self.confidence) if self.multi else pa.array(self.confidence),
+            "label": _lists(np.maximum(self.labels, 0).astype(np.float32)) if self.multi else pa.array(self.labels),
+            "probabilities": named_array(self.probabilities, names),
+            "confidence": named_array(self.confidence, names) if self.multi else pa.array(self.confidence),
             "label_source": _texts(source, ["", "labeled", self.method]),
             "evidence": self._evidence.lists(),
         }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
 from textpl.terminal import errors_told, plain, say
 
 if TYPE_CHECKING:
@@ -127,13 +128,26 @@ def new(
     stages: Annotated[
         str | None, typer.Option(help="Such as clean,train. Default: label,train; with --method: train.")
     ] = None,
+    delimiter: Delimiter = None,
+    unlabeled_value: UnlabeledValue = None,
+    empty: Empty = None,
+    merge_variants: MergeVariants = None,
 ) -> None:
     """Begin a recipe: a short file with comments that is valid and fits the data."""
     with errors_told():
         from textpl.recipes.new_recipe import new_recipe
 
         parts = stages.split(",") if stages else None
-        lines = new_recipe(folder, data=data, text=text, label=label, task=task, method=method, stages=parts)
+        lines = new_recipe(
+            folder,
+            data=data,
+            text=text,
+            label=label,
+            task=task,
+            method=method,
+            stages=parts,
+            label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
+        )
     say("\n".join(lines))
     say(f"To run it:  textpl run {folder}")
 

@@ -17,7 +17,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from textpl.corpus import Corpus, find_overlap
-from textpl.labels import label_array
+from textpl.reading.labels import label_array
 
 logger = logging.getLogger(__name__)
 

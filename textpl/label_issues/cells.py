@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, List, Value
 
 from textpl.cleaning.apply import alternatives
-from textpl.labels import arrow_column
+from textpl.reading.labels import arrow_column
 
 if TYPE_CHECKING:
     from textpl.label_issues.report import LabelReport

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import re
 
 import numpy as np
@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List, Value
 
 from textpl.cleaning.apply import SOURCES, Earlier, Plan
-from textpl.labels import MULTI, SINGLE, arrow_column, infer_coding
+from textpl.reading.find_columns import replaced
+from textpl.reading.label_cells import LabelFormat, read_cells
+from textpl.reading.labeled_rows import LabeledRows, text_fingerprint
+from textpl.reading.labels import MULTI, SINGLE, arrow_column, infer_coding, is_list, is_string
 
 WEIGHT, SOURCE, ROW_ERROR = ADDED = ("label_weight", "label_source", "p_error")
 HELD_OUT = {"test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout"}
@@ -59,6 +62,60 @@ def cleaned_dataset(
     return base.select_columns([*order, kept, *ADDED])
 
 
+def from_text(dataset: Dataset, column: str, label_format: LabelFormat) -> Dataset:
+    """Read what an earlier cleaning wrote into a file of text: lists of weights and sources, and the given labels.
+
+    Args:
+        dataset: with labels as lists, or one for each row, in `column`.
+        column: the label column.
+        label_format: how its labels were written.
+    """
+    for name in (WEIGHT, SOURCE):
+        if name in dataset.column_names and is_string(arrow_column(dataset, name).type):
+            values = arrow_column(dataset, name).to_pylist()
+            if all(value and value.startswith("[") for value in values):
+                dataset = replaced(dataset, name, pa.array([json.loads(value) for value in values]))
+    given = f"given_{column}"
+    if given in dataset.column_names and is_list(arrow_column(dataset, column).type):
+        cells = read_cells(arrow_column(dataset, given), f"column {given!r}", label_format)
+        dataset = replaced(dataset, given, cells.values) if len(cells.rows) == len(dataset) else dataset
+    return dataset
+
+
+def as_written(cleaned: Dataset, rows: LabeledRows) -> Dataset:
+    """Write the labels of a cleaned corpus as its file has them: the given ones to the letter.
+
+    Args:
+        cleaned: from `cleaned_dataset`, of `rows.dataset`.
+        rows: what was read.
+    """
+    column, kept = rows.label_column, f"given_{rows.label_column}"
+    before = arrow_column(rows.dataset, column)
+    if rows.written is None or rows.written.equals(before):
+        return cleaned
+    texts, given, now = rows.written.to_pylist(), before.to_pylist(), arrow_column(cleaned, column).to_pylist()
+    kept_text = not rows.label_format.merge_variants
+    labels = [
+        text if kept_text and a == b else _in_text(b, text, rows) for text, a, b in zip(texts, given, now, strict=True)
+    ]
+    cleaned = replaced(cleaned, column, pa.array(labels, rows.written.type))
+    fresh = kept not in rows.dataset.column_names
+    return replaced(cleaned, kept, pa.array(texts, rows.written.type)) if fresh else cleaned
+
+
+def _in_text(label: object, like: object, rows: LabeledRows) -> object:
+    """Changed labels of a row in the form of the given ones."""
+    if not isinstance(label, list):
+        return int(label) if isinstance(like, int) else float(label) if isinstance(like, float) else label  # type: ignore[call-overload]
+    if isinstance(like, list):
+        return [type(like[0])(name) for name in label] if like else label
+    delimiter = rows.label_format.delimiter or ""
+    if delimiter in ("", "["):
+        return json.dumps(label, ensure_ascii=False)
+    spaced = isinstance(like, str) and f"{delimiter} " in like
+    return (delimiter + " " * spaced).join(map(str, label))
+
+
 def undo(dataset: Dataset, label_column: str | None = None) -> Dataset:
     """The dataset as it was before any cleaning: same columns, in the same order, of the same types.
 
@@ -100,15 +157,6 @@ def held_out(dataset: Dataset, split: str | None = None) -> str | None:
     return next((name for name in names if HELD_OUT & set(re.split(r"[^a-z]+", name.lower()))), None)
 
 
-def fingerprint(dataset: Dataset, text_column: str) -> str:
-    """Same texts in the same order: same 16 hex digits."""
-    digest = hashlib.sha256()
-    for chunk in arrow_column(dataset, text_column).chunks:
-        for text in chunk.to_pylist():
-            digest.update(f"{text}\0".encode())
-    return digest.hexdigest()[:16]
-
-
 def check_same_rows(
     dataset: Dataset,
     text_column: str | None,
@@ -125,7 +173,7 @@ def check_same_rows(
         label_column: its labels, if they were not given apart.
         label_names: name of every label.
         given: the labels of the report.
-        texts: `fingerprint` of the texts of the report; None where it is not known.
+        texts: `text_fingerprint` of the texts of the report; None where it is not known.
 
     Raises:
         ValueError: for another number of rows, other texts or labels, or columns that are not there.
@@ -135,7 +183,7 @@ def check_same_rows(
         raise ValueError(f"the dataset has {len(dataset)} rows and the report {len(given)}. {remedy}.")
     if missing := [name for name in (text_column, label_column) if name and name not in dataset.column_names]:
         raise ValueError(f"the dataset has no column {missing}, but {dataset.column_names}. {remedy}.")
-    if text_column and texts and fingerprint(dataset, text_column) != texts:
+    if text_column and texts and text_fingerprint(dataset, text_column) != texts:
         raise ValueError(f"column {text_column!r} holds other texts than the report is about. {remedy}.")
     if label_column and not np.array_equal(_read(dataset, label_column, label_names, given), given):
         raise ValueError(f"column {label_column!r} holds other labels than the report is about. {remedy}.")

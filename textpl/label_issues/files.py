@@ -1,31 +1,36 @@
-"""`textpl clean`: examine a corpus, or take up an earlier report, and write what came of it."""
+"""`textpl clean`: examine a corpus, or take up an earlier report, and write what came of it into one flat folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+import pandas as pd
 
+from textpl.atomic_files import write_json
 from textpl.cleaning.apply import Plan, check_thresholds
 from textpl.cleaning.noise_rates import RateEstimate
 from textpl.cleaning.transition import TransitionEstimate
-from textpl.label_issues.columns import held_out
+from textpl.label_issues.columns import as_written, from_text, held_out
 from textpl.label_issues.find import find_label_issues
-from textpl.label_issues.reading import Labelled, read_labelled, read_probabilities
 from textpl.label_issues.record import write_record
 from textpl.label_issues.report import LabelReport
-from textpl.label_issues.review_formats import read_review
+from textpl.label_issues.review_formats import ReviewQueue, read_review
+from textpl.label_issues.saving import ARRAYS, TOLD
 from textpl.label_issues.telling import done
-from textpl.sources import open_source
+from textpl.reading.label_arrays import match_probabilities
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labeled_rows import LabeledRows, read_labeled
+from textpl.reading.probabilities import read_probability_file
+from textpl.reading.sources import open_source
+from textpl.reading.tables import read_table
+from textpl.reading.writing import write_table
 
-UNLABELLED = "unlabelled.parquet"  # beside the cleaned corpus: a folder of splits would be read with it
 INPUTS = "inputs.json"  # what a report was made from; written last, so a report without it is unfinished
 LEFT_OUT = "unlabelled_rows"  # in what a report says about itself
 
@@ -50,7 +55,7 @@ class Cleaned:
         """What was found and done, in a few lines."""
         # The report's own line about apply() is of its default thresholds.
         found = [line for line in self.report.summary().splitlines() if not line.startswith("apply():")]
-        if "unlabelled rows" in self.files:
+        if "unlabeled rows" in self.files:
             found.append(f"Rows without a label, left out of all this: {self.report.about[LEFT_OUT]:,}.")
         return "\n".join([*found, f"In {self.files['cleaned corpus']}: {done(self.report, self.plan)}"])
 
@@ -61,8 +66,8 @@ def clean_files(
     *,
     text: str = "text",
     labels: str = "label",
-    delimiter: str | None = None,
-    merge_variants: bool = False,
+    label_names: list[str] | None = None,
+    label_format: LabelFormat | None = None,
     split: str | None = None,
     allow_test: bool = False,
     test: str | None = None,
@@ -77,12 +82,12 @@ def clean_files(
 ) -> Cleaned:
     """Examine the labels of one source and write a cleaned corpus, the report, and cells for a person to review.
 
-    Rows without a label (of lists, and of strings that hold several labels, an empty one says that none fits) are not
-    examined: they go as they are into `out`/unlabelled.parquet.
-
-    Writes `out`/cleaned/train.parquet (or another split's name), `out`/report, `out`/review.csv and
-    `out`/cleaning.json (`record.write_record`); a report that is there and was made from the same data is used again,
-    and a queue that is there stays (the next is review-2.csv).
+    Writes into `out`, each file whole or not at all: `train.csv` (the corpus with its labels cleaned, in the form in
+    which it was read: suffix, delimiter, encoding, columns; or another split's name) and `info.json`; `unlabeled.csv`,
+    the rows without a label as they are; `review.csv`; `cleaning.json` (`record.write_record`); `report.json`,
+    `arrays.npz` and `inputs.json`, the report for programs. `textpl run --data OUT` and `textpl recipes new` read such
+    a folder. A report that is there and was made from the same data is used again, and a queue that is there stays: the
+    next one, if it has other cells, is `review-2.csv`.
 
     Args:
         data: folder, file or Hub id.
@@ -90,8 +95,8 @@ def clean_files(
         text: name of the text column.
         labels: a column of ids or names, of lists of either, or of strings that hold several; or several columns of 0
             and 1, separated by commas.
-        delimiter: between labels of one string; "" for one label per string. None: found.
-        merge_variants: merge names that differ only in case, spaces or character width.
+        label_names: names of all labels in the order of the columns of `pred_probs`, where these have no headings.
+        label_format: how labels are written, where that is not to be found out.
         split: of a folder or of Hub data; default train.
         allow_test: clean held-out data.
         test: folder, file or Hub id with rows that must not be in `data`.
@@ -112,41 +117,48 @@ def clean_files(
     if budget < 1:
         raise ValueError(f"--budget {budget}: at least 1 cell.")
     decisions = None if review is None else read_review(review)
-    rows = read_labelled(data, text, labels, delimiter=delimiter, merge_variants=merge_variants, split=split)
+    raw = open_source(data, splits=None if split is None else {"train": split})
+    if label_names is not None:
+        raw.info["label_names"] = label_names
+    rows = read_labeled(raw, data, text, labels, label_format=label_format)
     for note in rows.notes:
         say(note)
-    if (name := held_out(rows.dataset, rows.split)) and not allow_test:
+    file = Path(data).expanduser()
+    called = split or (file.stem if file.is_file() else "train")
+    if (name := held_out(rows.dataset, called)) and not allow_test:
         problem = f"{name!r} looks like held-out data: cleaning it by a model makes that model's scores look too good"
         raise ValueError(f"{problem}. Clean the training rows (--split), or say --allow-test.")
-    report = _examined(rows, out, test, pred_probs, {k: v for k, v in settings.items() if v is not None}, say)
+    report = _examined(rows, out, called, test, pred_probs, {k: v for k, v in settings.items() if v is not None}, say)
     if decisions is not None:
         report = report.apply_review(decisions)
-        report.save(out / "report")
+        report.save(out)
     todo = report.plan(relabel, drop, downweight)
     cleaned = report.apply(relabel, drop, downweight, allow_test=allow_test)
-    files = {
-        "cleaned corpus": out / "cleaned" / f"{split or 'train'}.parquet",
-        "cells to review": _free(out / "review.csv"),
-        "all numbers": out / "report",
-    }
-    if len(rows.unlabelled):
-        files["unlabelled rows"] = out / UNLABELLED
-        rows.unlabelled.to_parquet(str(out / UNLABELLED))
-    _write(cleaned, files["cleaned corpus"], "multi" if report.multi else "single", report.label_names)
-    report.review_queue(budget).to_csv(files["cells to review"])
+    written = None if rows.table is None else rows.table.written
+    suffix = ".parquet" if written is None else ".jsonl" if "json" in written.suffix else written.suffix
+    files = {"cleaned corpus": out / f"{split or 'train'}{suffix}"}
+    if len(rows.unlabeled):
+        files["unlabeled rows"] = out / f"unlabeled{suffix}"
+        write_table(rows.unlabeled, files["unlabeled rows"], like=written)
+    info = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
+    info |= {"label_format": rows.label_format.described() | {"unlabeled_values": []}}
+    write_json(out / "info.json", info)
+    write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)
+    files["cells to review"] = _write_queue(report.review_queue(budget), out / "review.csv")
     rates = report.noise_rates()
-    said = json.loads((out / "report" / INPUTS).read_text(encoding="utf-8"))["settings"]
-    said |= {"split": split, "delimiter": delimiter, "merge_variants": merge_variants or None, "review": review}
+    said = _read_inputs(out)["settings"] | {"split": split, "review": review}
+    said |= {"label_names": label_names, **vars(label_format or LabelFormat())}
     said |= {"relabel": relabel, "drop": drop, "downweight": downweight}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
     settings = {name: value for name, value in settings.items() if value is not None}
-    files["what was done"] = write_record(out, report, todo, rates, data, text, labels, settings)
+    files["what was done"] = write_record(out, report, todo, rates, data, text, labels, settings, rows.notes)
     return Cleaned(report, todo, rates, files)
 
 
 def _examined(
-    rows: Labelled,
+    rows: LabeledRows,
     out: Path,
+    called: str,
     test: str | None,
     pred_probs: Path | None,
     settings: dict[str, Any],
@@ -155,55 +167,83 @@ def _examined(
     """The report in `out` if it is of these rows, else a new one."""
     said = {**settings, **({} if test is None else {"test": test})}
     names = rows.label_names
+    dataset = from_text(rows.dataset, rows.label_column, rows.label_format)
     if settings.get("encoder") == "none":
         settings["encoder"] = None
     if pred_probs is not None:
-        size = len(rows.given) + len(rows.unlabelled)
-        p, names = read_probabilities(pred_probs, names, size)
-        settings["pred_probs"] = p[rows.rows] if len(p) == size else p
+        settings["pred_probs"], names = _probabilities(pred_probs, rows)
         said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
-    folder = out / "report"
-    if (folder / INPUTS).exists():
-        known = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+    if (out / INPUTS).exists():
+        known = _read_inputs(out)
         if known["data"] != rows.fingerprint():
             problem = "is about other texts or labels"
         elif other := [name for name, value in said.items() if known["settings"].get(name) != value]:
             problem = f"was made with another {', '.join(other)}"
         else:
-            say(f"Using the report in {folder}; nothing is computed anew.")
-            return LabelReport.load(folder, rows.dataset)
-        raise FileExistsError(f"the report in {folder} {problem}: choose another --out, or the same settings.")
-    if out.exists() and (others := sorted({path.name for path in out.iterdir()} - {"report"})):
+            say(f"Using the report in {out}; nothing is computed anew.")
+            return LabelReport.load(out, dataset)
+        raise FileExistsError(f"the report in {out} {problem}: choose another --out, or the same settings.")
+    if out.exists() and (others := sorted({path.name for path in out.iterdir()} - {ARRAYS, TOLD})):
         raise FileExistsError(f"{out} is not empty ({', '.join(others[:5])}): choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     if test is not None:
         held = open_source(test).splits
         settings["test"] = held.get("test", held["train"])
     report = find_label_issues(
-        rows.dataset, text_column=rows.text_column, label_column=rows.label_column, label_names=list(names), **settings
+        dataset,
+        text_column=rows.text_column,
+        label_column=rows.label_column,
+        label_names=list(names),
+        label_format=LabelFormat(delimiter="", unlabeled_values=(), empty="none", merge_variants=False),
+        **settings,
     )
-    report.split = rows.split
-    if len(rows.unlabelled):
-        report.about[LEFT_OUT] = len(rows.unlabelled)
-    report.save(folder)
-    told = {"data": rows.fingerprint(), "settings": said}
-    (folder / INPUTS).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    report.split = called
+    if len(rows.unlabeled):
+        report.about[LEFT_OUT] = len(rows.unlabeled)
+    if rows.notes:
+        report.about["notes"] = list(rows.notes)
+    report.save(out)
+    write_json(out / INPUTS, {"data": rows.fingerprint(), "settings": said})
     return report
 
 
-def _write(dataset: Dataset, path: Path, task: str, names: Sequence[str]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    info = {"task": task, "label_names": list(names)}
-    (path.parent / "info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial = path.with_name(path.name + ".partial")
-    dataset.to_parquet(str(partial))
-    os.replace(partial, path)
+def _probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Probabilities of the labeled rows in the order of the labels, and the names of all labels in that order."""
+    names, size = rows.label_names, len(rows.given) + len(rows.unlabeled)
+    p, headings = read_probability_file(file, names)
+    if headings is not None:
+        p = pd.DataFrame(p, columns=list(headings))
+    declared = names if rows.coding.declared and headings is None else None
+    p, names = match_probabilities(p, names, declared, ids=rows.coding.form in ("id", "ids", "multi_hot"))
+    return (p[rows.rows] if len(p) == size else p), names
 
 
-def _free(path: Path) -> Path:
-    """`path`, or the first of -2, -3, ... that is not there: a queue may hold somebody's decisions."""
+def _read_inputs(out: Path) -> dict[str, Any]:
+    try:
+        known = json.loads((out / INPUTS).read_text(encoding="utf-8"))
+        if {"data", "settings"} <= set(known):
+            return known
+    except ValueError:
+        pass
+    raise ValueError(f"{out / INPUTS} is broken: remove {out}, or choose another --out.")
+
+
+def _write_queue(queue: ReviewQueue, path: Path) -> Path:
+    """Write a review queue beside those that are there, which may hold somebody's decisions; not if it is there."""
+    cells = list(zip(queue.rows.tolist(), queue.label_names(), strict=True))
     number, found = 1, path
     while found.exists():
+        if _cells(found) == cells:
+            return found
         number += 1
         found = path.with_stem(f"{path.stem}-{number}")
+    queue.to_csv(found)
     return found
+
+
+def _cells(path: Path) -> list[tuple[int, str]] | None:
+    try:
+        there = read_table(path).dataset
+        return list(zip(map(int, there["row"][:]), map(str, there["label"][:]), strict=True))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -12,7 +12,6 @@ from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.confident import detect_confident
 from textpl.cleaning.duplicates import near_duplicates
 from textpl.cleaning.evidence import GRAPH_K
-from textpl.cleaning.inputs import check_probabilities
 from textpl.cleaning.noise_model import Noise, check_noise
 from textpl.cleaning.out_of_sample import FOLDS, out_of_sample
 from textpl.cleaning.problems import CorpusProblems, corpus_problems
@@ -22,9 +21,11 @@ from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.mapped import mapped_rows, principal_components
 from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, unit_rows
-from textpl.label_issues.columns import fingerprint
 from textpl.label_issues.inputs import column_texts, given_labels
 from textpl.label_issues.report import LabelReport
+from textpl.reading.label_arrays import check_probabilities
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labeled_rows import text_fingerprint
 
 EVIDENCE_ROWS = 5  # neighbours kept per row, to be shown
 
@@ -39,6 +40,7 @@ def find_label_issues(
     text_column: str = "text",
     label_column: str = "label",
     label_names: list[str] | None = None,
+    label_format: LabelFormat | None = None,
     method: Literal["auto", "confident"] = "auto",
     noise: Noise = "auto",
     context: bool = True,
@@ -58,14 +60,16 @@ def find_label_issues(
         dataset: rows with a text and a label column (ids, names, lists of either, multi-hot).
         labels: instead of the label column: multi-hot (rows, labels), a scipy sparse matrix, lists of ids or names, or
             one id or name per row.
-        pred_probs: (rows, labels), probabilities by a model that did not see the row in training.
+        pred_probs: (rows, labels), probabilities by a model that did not see the row in training; of a DataFrame the
+            headings name the labels, in any order.
         embeddings: (rows, d), instead of encoding the texts.
         encoder: sentence-transformers id, folder or model, "lsa" (needs no download, any language), an object with
             `name` and `encode(texts, *, progress=True)`; None goes without embeddings (needs `pred_probs`).
         text_column: name of the text column.
         label_column: name of the label column.
-        label_names: name of every label, in the order of the ids and of the columns of `pred_probs`; needed with
-            `pred_probs` where labels are names and the column declares no order.
+        label_names: name of every label, in the order of the ids and of the columns of an array `pred_probs`; needed
+            with that where labels are names and the column declares no order.
+        label_format: how labels are written, where that is not to be found out: a delimiter, what stands for no label.
         method: "auto" is ours; "confident" is confident learning as cleanlab has it (`pip install textpl[cleanlab]`).
         noise: multi-label: what is known about the errors: "missing" (labels are missing, none was added), "spurious"
             (some were added, none is missing), "swap" (one was taken for another), or "auto".
@@ -101,7 +105,7 @@ def find_label_issues(
     check_noise(noise)
     if dataset is None and labels is None:
         raise ValueError("Give a dataset with a label column, or labels.")
-    given, names = given_labels(dataset, labels, label_column, label_names, pred_probs)
+    given, names, pred_probs = given_labels(dataset, labels, label_column, label_names, pred_probs, label_format)
     texts = None if dataset is None else column_texts(dataset, text_column)
     p = None if pred_probs is None else check_probabilities(pred_probs, given)
     vectors, name = _vectors(texts, embeddings, encoder, len(given), p is not None, cache_dir, progress)
@@ -123,7 +127,7 @@ def find_label_issues(
     problems = _problems(texts, given, p, vectors, graph, groups, names, test, text_column, known, cache_dir)
     about = {"method": method, "encoder": name, "probabilities": source, "seed": seed}
     if dataset is not None:
-        about["texts"] = fingerprint(dataset, text_column)
+        about["texts"] = text_fingerprint(dataset, text_column)
     return LabelReport(
         found,
         given,

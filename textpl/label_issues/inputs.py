@@ -1,4 +1,4 @@
-"""What `find_label_issues` is given, checked: labels as arrays, texts as strings."""
+"""What `find_label_issues` is given, checked: labels as arrays, probabilities in their order, texts as strings."""
 
 from __future__ import annotations
 
@@ -7,60 +7,64 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, DatasetDict
 
-from textpl.cleaning.inputs import encode_column, read_labels
-from textpl.corpus import check_text, declared_names
-from textpl.labels import arrow_column, refuse_mixed
+from textpl.reading.find_columns import check_text, declared_names
+from textpl.reading.label_arrays import encode_labels, match_probabilities, read_labels
+from textpl.reading.label_cells import LabelFormat
+from textpl.reading.labels import arrow_column
 
 
 def given_labels(
-    dataset: Dataset | None, labels: Any, column: str, names: list[str] | None, pred_probs: Any
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels that were given apart, or those of a column, as an array; and their names.
+    dataset: Dataset | None,
+    labels: Any,
+    column: str,
+    names: list[str] | None,
+    pred_probs: Any,
+    label_format: LabelFormat | None = None,
+) -> tuple[np.ndarray, tuple[str, ...], Any]:
+    """Read labels that were given apart, or those of a column; their names; and the probabilities in that order.
 
     Args:
         dataset: the rows.
         labels: instead of the column.
         column: the label column.
         names: name of every label, in the order of the ids.
-        pred_probs: (rows, labels), which say how many labels there are; their values are not looked at.
+        pred_probs: (rows, labels), an array or a DataFrame.
+        label_format: how labels are written.
 
     Returns:
-        int8 (rows, labels) or int64 (rows,).
+        int8 (rows, labels) or int64 (rows,); names; probabilities, None where there are none.
 
     Raises:
         ValueError: for labels that cannot be read, another number of rows, a column that is not there, and
             probabilities whose columns cannot be told.
     """
-    shape: tuple[int, ...] = () if pred_probs is None else np.shape(pred_probs)
-    count = shape[1] if len(shape) == 2 and not names else None
     if labels is not None:
-        given, names_found = read_labels(labels, num_labels=count, label_names=names)
-        _check_order(names_found, pred_probs, names)
+        size = _columns(pred_probs) if not names and not _named(pred_probs) else None
+        given, found = read_labels(labels, num_labels=size, label_names=names, label_format=label_format)
         if dataset is not None and len(dataset) != len(given):
             raise ValueError(f"The dataset has {len(dataset)} rows and there are {len(given)} labels: they must agree.")
-        return given, names_found
-    assert dataset is not None
-    _check_column(dataset, column, "label_column")
-    where = f"column {column!r}"
-    declared = declared_names({"dataset": dataset}, column, names)
-    values = arrow_column(dataset, column)
-    refuse_mixed(values, where)
-    given, found = encode_column(values, where, declared)
-    _check_order(found, pred_probs, declared)
-    return given, found
-
-
-def _check_order(names: tuple[str, ...], pred_probs: Any, declared: Any) -> None:
-    """Refuse to guess which column of the probabilities is which name."""
-    if pred_probs is not None and not declared and not all(name.isdigit() for name in names):
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise ValueError(
-            f"pred_probs with labels given by name ({shown}): pass label_names in the order of its columns."
-        )
+        declared: Any = names
+        ids = given.ndim == 2 and isinstance(labels, np.ndarray) or all(_is_id(name, k) for k, name in enumerate(found))
+        ids = ids and not _holds_text(labels)
+    else:
+        assert dataset is not None
+        _check_column(dataset, column, "label_column")
+        where = f"column {column!r}"
+        declared = declared_names({"dataset": dataset}, column, names)
+        values = arrow_column(dataset, column)
+        encoded = encode_labels(values, where, label_names=declared, label_format=label_format)
+        given, found = encoded.array, encoded.coding.label_names
+        ids = encoded.coding.form in ("id", "ids", "multi_hot")
+    if pred_probs is None:
+        return given, found, None
+    p, every = match_probabilities(pred_probs, found, declared, ids=ids)
+    if given.ndim == 2 and len(every) > given.shape[1]:
+        given = np.pad(given, ((0, 0), (0, len(every) - given.shape[1])))
+    return given, every, p
 
 
 def column_texts(dataset: Dataset, column: str, name: str = "dataset") -> list[str]:
-    """The texts of a dataset.
+    """Return the texts of a dataset.
 
     Args:
         dataset: the rows.
@@ -73,6 +77,26 @@ def column_texts(dataset: Dataset, column: str, name: str = "dataset") -> list[s
     _check_column(dataset, column, "text_column", name)
     check_text(dataset, column, f"column {column!r}")
     return dataset.with_format(None)[column][:]
+
+
+def _columns(pred_probs: Any) -> int | None:
+    shape = () if pred_probs is None else np.shape(pred_probs)
+    return shape[1] if len(shape) == 2 else None
+
+
+def _named(pred_probs: Any) -> bool:
+    """Whether it has headings that are names: others are the positions 0, 1, ..."""
+    headings = [str(name) for name in getattr(pred_probs, "columns", ())]
+    return headings != [str(k) for k in range(len(headings))]
+
+
+def _is_id(name: str, place: int) -> bool:
+    return name == str(place)
+
+
+def _holds_text(labels: Any) -> bool:
+    flat = (value for row in labels for value in (row if isinstance(row, (list, tuple, set, np.ndarray)) else [row]))
+    return isinstance(next(flat, None), str)
 
 
 def _check_column(dataset: Dataset, column: str, argument: str, name: str = "dataset") -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from textpl.atomic_files import write_json
 from textpl.cleaning.apply import Plan
 from textpl.cleaning.noise_rates import RateEstimate
 from textpl.cleaning.transition import TransitionEstimate
@@ -28,10 +28,12 @@ def write_record(
     text: str,
     labels: str,
     settings: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write `cleaning.json` into a folder.
 
-    Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `method`, `encoder`,
+    Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `notes`, how the labels
+    were understood; `method`, `encoder`,
     `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
     were flagged, relabelled, masked, downweighted and reviewed, and of rows left out as they have no label;
     `expected_errors`, `expected_right_flagged`, the number of flagged cells that are right as given, and
@@ -47,6 +49,7 @@ def write_record(
         text: name of the text column.
         labels: name of the label column, or columns.
         settings: what else was said, plain data.
+        notes: how the rows and labels were understood, and what was assumed.
     """
     cells = {name: int(count["cells"]) for name, count in plan.counts().items()}
     record = {
@@ -54,6 +57,7 @@ def write_record(
         "text": text,
         "labels": labels,
         "settings": dict(settings),
+        "notes": list(notes),
         **{name: report.about.get(name) for name in ("method", "encoder", "probabilities", "seed")},
         "task": "multi" if report.multi else "single",
         "label_names": list(report.label_names),
@@ -72,7 +76,7 @@ def write_record(
         "versions": {name: version(name) for name in PACKAGES},
     }
     path = folder / RECORD
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, record)
     return path
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 
+from textpl.atomic_files import write_json, write_text
 from textpl.label_issues.decisions import Decision
+from textpl.reading.delimited import TextFormat
+from textpl.reading.find_columns import replaced
+from textpl.reading.tables import read_table, read_text
+from textpl.reading.writing import write_table
 
 if TYPE_CHECKING:
     from textpl.label_issues.report import LabelReport
@@ -22,7 +28,8 @@ if TYPE_CHECKING:
 # Argilla refuses an answer without any label, so "none" has to be one.
 NO_LABEL = "(no label)"
 QUESTION = "label"
-YES, NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0")
+YES, NO = ("yes", "y", "true", "1", "1.0"), ("no", "n", "false", "0", "0.0")
+ROW = re.compile(r"([0-9]+)([.,]0+)?")  # spreadsheets make fractions of whole numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,10 @@ class ReviewQueue:
         wrong = f", about {errors:,.0f} of them wrong" if self.report.calibrated else ""
         return f"<ReviewQueue: {len(self):,} {noun}{where}{wrong}; {int(self.lesson.sum()):,} to learn from>"
 
+    def label_names(self) -> list[str]:
+        """Name of the label of each cell."""
+        return [self.report.label_names[k] for k in self.labels.tolist()]
+
     def to_dataset(self) -> Dataset:
         """One row per cell, as `LabelReport.cells`, with `lesson`, the `question` in words and an empty `decision`."""
         table = self.report.table(self.rows, self.labels)
@@ -64,19 +75,17 @@ class ReviewQueue:
         Multi-label: "yes" if the label of the cell is right for the text, "no" if it is not. Single-label: the name of
         the right label. Cells without a decision are left out.
         """
-        with open(path, "w", encoding="utf-8-sig", newline="") as file:  # the mark tells Excel that it is UTF-8
-            table = self.to_dataset()
-            writer = csv.DictWriter(file, fieldnames=table.column_names)
-            writer.writeheader()
-            for line in table.to_list():
-                near = [f"{n['text']} [{', '.join(n['labels'])}]" for n in line["neighbors"]]
-                writer.writerow({**line, "neighbors": "\n".join(near)})
+        table = self.to_dataset()
+        near = [
+            "\n".join(f"{n['text']} [{', '.join(n['labels'])}]" for n in neighbors) for neighbors in table["neighbors"]
+        ]
+        table = replaced(table, "neighbors", pa.array(near, pa.string()))
+        # The mark at the beginning tells Excel that it is UTF-8.
+        write_table(table, Path(path), like=TextFormat(encoding="utf-8-sig"), for_spreadsheets=True)
 
     def to_jsonl(self, path: str | Path) -> None:
         """One JSON object per cell, with the neighbours as lists; `decision` as in `to_csv`."""
-        with open(path, "w", encoding="utf-8") as file:
-            for line in self.to_dataset().to_list():
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        write_table(self.to_dataset(), Path(path))
 
     def to_argilla(self, path: str | Path) -> None:
         """Records for Argilla 2, one per text: `dataset.records.from_json(path)`.
@@ -129,7 +138,7 @@ class ReviewQueue:
         kind = "multiple" if self.report.multi else "single"
         answer = f'<Choices name="{QUESTION}" toName="text" choice="{kind}">{choices}</Choices>'
         view = f'<View><Text name="text" value="$text"/>{answer}</View>\n'
-        Path(path).with_suffix(".xml").write_text(view, encoding="utf-8")
+        write_text(Path(path).with_suffix(".xml"), view)
 
     def _question(self, line: dict[str, Any]) -> str:
         if self.report.multi:
@@ -178,14 +187,12 @@ def read_review(path: str | Path) -> list[Decision]:
         ValueError: for a file in another form and a decision that cannot be read; record and remedy are named.
     """
     path = Path(path)
-    if path.suffix == ".csv":
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
-        return _majority(_from_lines(lines, path))
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".jsonl":
-        return _majority(_from_lines([json.loads(line) for line in text.splitlines() if line.strip()], path))
-    records = json.loads(text)
+    if path.suffix.lower() != ".json":
+        return _majority(_from_lines(read_table(path).dataset.to_list(), path))
+    try:
+        records = json.loads(read_text(path)[0])
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON: {error}.") from error
     if not isinstance(records, list) or not all(
         isinstance(r, dict) and ("fields" in r or "data" in r) for r in records
     ):
@@ -201,11 +208,19 @@ def _from_lines(lines: Iterable[dict[str, Any]], path: Path) -> Iterator[Vote]:
     for number, line in enumerate(lines, start=1):
         missing = {"row", "label", "decision"} - line.keys()
         if missing:
-            raise ValueError(f"{path}, record {number}: no column {sorted(missing)}: keep the columns of the queue.")
-        answer, lesson = str(line["decision"] or "").strip(), str(line.get("lesson", True)).lower() == "true"
+            raise ValueError(
+                f"{path}: no column {', '.join(map(repr, sorted(missing)))}, but {list(line)}: keep the columns of the queue."
+            )
+        answer = "" if line["decision"] is None else str(line["decision"]).strip()
+        lesson = str(line.get("lesson", True)).strip().lower() in YES
         if not answer:
             continue
-        row = int(line["row"])
+        found = ROW.fullmatch(str(line["row"]).strip())
+        if found is None:
+            raise ValueError(
+                f"{path}, record {number}: row {line['row']!r} is no row number: leave that column as it was."
+            )
+        row = int(found[1])
         if "partner" not in line:  # which only multi-label cells have
             yield False, Decision(row, answer, True, lesson)
         elif answer.lower() in YES + NO:
@@ -256,4 +271,4 @@ def _majority(votes: Iterable[Vote]) -> list[Decision]:
 
 
 def _write_json(records: list[dict[str, Any]], path: str | Path) -> None:
-    Path(path).write_text(json.dumps(records, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(path, records)

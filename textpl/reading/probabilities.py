@@ -1,20 +1,24 @@
 """Probabilities that know which label each of their numbers is for, and how they are brought into another order.
 
-A column of probabilities is a struct with one field per label (`{"money": 0.9, "sport": 0.1}`), which parquet, jsonl and
-pandas keep by themselves; in csv it is one column per label, `probabilities_money`, `probabilities_sport`. Plain lists
+A column of probabilities is a struct with one field per label (`{"money": 0.9, "sport": 0.1}`), which parquet, jsonl
+and pandas keep by themselves; in csv it is one column per label, `probabilities_money`, `probabilities_sport`. Plain lists
 have no names: they are taken only where something else says their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List, Value
 
-from textpl.labels import arrow_column
+from textpl.reading.labels import arrow_column, is_list, is_string, whole_number
+from textpl.reading.tables import read_table
+
+IDS = ("id", "idx", "index", "row", "Unnamed: 0")
 
 Features = dict[str, Value]
 
@@ -96,7 +100,7 @@ def in_order(values: np.ndarray, names: Sequence[str], wanted: Sequence[str], wh
 
 def _numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """One column of numbers as float32, NaN where there is none."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if is_string(column.type):
         text = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(text, ""), None, text)
     try:
@@ -106,7 +110,7 @@ def _numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 
 def _lists(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+    if not is_list(column.type):
         raise ValueError(f"Column {name!r} holds {column.type}: one number per label is needed in each row.")
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     odd = np.flatnonzero(lengths != lengths[0])
@@ -121,3 +125,61 @@ def _lists(column: pa.ChunkedArray, name: str) -> np.ndarray:
 def _shown(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more if names else "none"
+
+
+def read_probability_file(path: Path, label_names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Read probabilities and the names of their columns.
+
+    Args:
+        path: .npy; .npz with one array, or one called "pred_probs" and perhaps "label_names"; or a table with the labels'
+            names as headings in any order, or as `probabilities_LABEL` (columns of numbers between 0 and 1 beside those
+            of `label_names` are labels that were never given, the rest is ignored), or with no headings at all.
+        label_names: of the labels given.
+
+    Returns:
+        float32 (rows, labels), and names: None where the file does not tell them.
+
+    Raises:
+        ValueError: for another kind of file, or one that has no such array.
+    """
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False), None
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as stored:
+            others = [name for name in stored.files if name != "label_names"]
+            key = others[0] if len(others) == 1 else "pred_probs"
+            if key not in stored.files:
+                raise ValueError(f"{path} holds the arrays {stored.files}: call one of them pred_probs.")
+            names = tuple(map(str, stored["label_names"])) if "label_names" in stored.files else None
+            return stored[key], names
+    if path.suffix not in (".csv", ".tsv", ".parquet"):
+        raise ValueError(f"{path}: probabilities are read from .npy, .npz, .csv and .parquet files.")
+    dataset = read_table(path).dataset
+    if path.suffix != ".parquet" and all(_is_number(name.partition(" (")[0]) for name in dataset.column_names):
+        return np.loadtxt(path, delimiter="\t" if path.suffix == ".tsv" else ",", dtype=np.float32, ndmin=2), None
+    if has_probabilities(dataset, "probabilities"):
+        return read_probabilities_column(dataset, "probabilities")
+    columns = {}
+    for name in dataset.column_names:
+        try:
+            columns[name] = _numbers(arrow_column(dataset, name), name)
+        except ValueError:
+            continue
+    known = [name for name in label_names if name in columns]
+    if len(known) == len(label_names):
+        known += [n for n, v in columns.items() if n not in known and n not in IDS and ((v >= 0) & (v <= 1)).all()]
+    elif known or any(not whole_number(name) for name in columns):
+        lacking = next(name for name in label_names if name not in columns)
+        raise ValueError(f"{path} has no column of numbers for the label {lacking!r}, but {dataset.column_names}.")
+    else:  # headings are the positions, as pandas writes them
+        known = list(columns)
+        return np.stack([columns[name] for name in known], axis=1), None
+    return np.stack([columns[name] for name in known], axis=1), tuple(known)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

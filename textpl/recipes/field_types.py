@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError, ValidationError
 
+from textpl.reading.columns import nearest as nearest
 from textpl.recipes.references import Located, check_reference
-from textpl.source_columns import nearest as nearest
 
 # Of each pair in a section exactly one is to be set; an override of one takes the other out.
 EXCLUSIVE = {

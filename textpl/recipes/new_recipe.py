@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -21,6 +22,10 @@ from textpl.recipes.schema import Recipe
 from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
+if TYPE_CHECKING:
+    from textpl.reading.label_cells import LabelFormat
+
+CLEANING = "cleaning.json"  # in what textpl clean writes
 EXAMPLE = "bundled:sentiment"
 CHINESE_MODEL = "google-bert/bert-base-chinese"
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
@@ -42,6 +47,7 @@ class _Data:
     has_test: bool = True
     has_pool: bool = False  # a split without labels
     chinese: bool = False
+    label_format: LabelFormat | None = None  # what was said that the copy still needs
     inside: bool = False  # they lie in the recipe's folder already
     notes: tuple[str, ...] = ()  # for the user
 
@@ -55,6 +61,7 @@ def new_recipe(
     task: str | None = None,
     method: str | None = None,
     stages: Sequence[str] | None = None,
+    label_format: LabelFormat | None = None,
 ) -> list[str]:
     """Write recipe.yaml and a schema for editors into a folder.
 
@@ -71,6 +78,7 @@ def new_recipe(
         task: "single" or "multi" label; default: found, single for what is not read.
         method: one of `textpl.METHODS`; default: the recipe's default.
         stages: such as ["clean", "train"]; default: ["label", "train"], with a method ["train"].
+        label_format: how labels are written, where that is not to be found out.
 
     Returns:
         Lines for the user: what was written, and what was found.
@@ -85,7 +93,9 @@ def new_recipe(
     # Nothing is in the folder unless all is well.
     with tempfile.TemporaryDirectory() as place:
         staging = Path(place)
-        found = _look_at(data or EXAMPLE, text, label, task, folder, staging)
+        if data is not None and "clean" in (stages or ()) and (Path(data) / CLEANING).is_file():
+            raise RecipeError(f"{data} is cleaned already ({CLEANING} says how): leave the stage clean out.")
+        found = _look_at(data or EXAMPLE, text, label, task, folder, staging, label_format)
         place_of_data = folder if found.inside else staging
         draft = parse_recipe(_written(folder, found, method, stages, ""), folder=place_of_data)
         written = _written(folder, found, method, stages, headline(draft, found.title, found.labels, found.multi))
@@ -103,7 +113,15 @@ def new_recipe(
     return [str(folder / FILE_NAME), *read, *found.notes, *_told_language(draft, found)]
 
 
-def _look_at(source: str, text: str | None, label: str | None, task: str | None, folder: Path, staging: Path) -> _Data:
+def _look_at(
+    source: str,
+    text: str | None,
+    label: str | None,
+    task: str | None,
+    folder: Path,
+    staging: Path,
+    label_format: LabelFormat | None,
+) -> _Data:
     """Read the data; those that the folder of the recipe needs a copy of are then in `staging`."""
     path, bundled = Path(source).expanduser(), source.startswith("bundled:")
     if not bundled and not path.exists():
@@ -111,40 +129,41 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
         return _Data(source, text, label, task == "multi", source)
     from textpl.corpus import TASKS, read_corpus
-    from textpl.labels import MULTI, label_array
-    from textpl.recipes.own_data import (
-        choose_columns,
-        copy_data,
-        copy_half_labelled,
-        label_delimiter,
-        mostly_chinese,
-        rows_without_label,
-    )
-    from textpl.sources import open_source
+    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.labels import MULTI, label_array
+    from textpl.reading.sources import open_source
+    from textpl.recipes.own_data import choose_columns, copy_data, mostly_chinese, needs_a_copy, read_own
 
     raw = open_source(source)
     if not len(raw.splits["train"]):
         raise ValueError(f"{source} has no rows: name a file with a text and a label in each.")
+    cleaned = not bundled and (path / CLEANING).is_file()
     text, label, notes = choose_columns(raw.splits["train"], text, label)
-    delimiter = None
-    if not bundled and task != "single":
-        delimiter = label_delimiter(raw.splits["train"], label, raw.info.get("label_names") or ())
-    blank = (
-        rows_without_label(raw.splits["train"], label) if path.is_file() and not delimiter and task != "multi" else []
-    )
-    inside = not (bundled or delimiter or blank) and path.resolve().is_relative_to(folder.resolve())
+    if task == "single":
+        label_format = replace(label_format or LabelFormat(), delimiter="")
+    rows = read_own(raw, source, text, label, label_format)
+    notes += rows.notes
+    if len(rows.unlabeled):
+        notes.append(
+            f"{len(rows.dataset):,} rows have a label (train.jsonl), {len(rows.unlabeled):,} have none (unlabeled.jsonl, "
+            "the pool)"
+        )
+    inside = not bundled and not needs_a_copy(raw, rows) and path.resolve().is_relative_to(folder.resolve())
     name, reads = source, source if bundled else str(path)
     if inside:
         name = path.resolve().relative_to(folder.resolve()).as_posix()
     elif not bundled:
-        train = raw.splits["train"]
-        copy = copy_half_labelled(train, staging, label, blank) if blank else copy_data(path, staging, label, delimiter)
+        copy = copy_data(path, staging, raw, rows)
         name, reads = copy.name, str(copy)
-        notes += _told_copy(copy, folder, len(train), len(blank), label if delimiter is not None else None)
-    corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=TASKS[task] if task else None)
+        size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
+        notes.append(f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB")
+    kept = None if label_format is None else LabelFormat(None, label_format.unlabeled_values, label_format.empty)
+    asked = TASKS[task] if task else None
+    corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=asked, label_format=kept)
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
+    notes += _told_cleaned(path, corpus.test is not None) if cleaned else []
     title = path.resolve().stem if path.is_file() else path.resolve().name
     return _Data(
         name,
@@ -159,20 +178,23 @@ def _look_at(source: str, text: str | None, label: str | None, task: str | None,
         has_pool=corpus.unlabeled is not None,
         chinese=mostly_chinese(corpus.train["text"]),
         inside=inside,
+        label_format=label_format,
         notes=tuple(notes),
     )
 
 
-def _told_copy(copy: Path, folder: Path, rows: int, blank: int, split: str | None) -> list[str]:
-    """What was copied, and made of it: of how many rows without a label a pool, of which column lists."""
-    size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
-    told = [f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB"]
-    if blank:
-        told.insert(
-            0, f"{rows - blank:,} rows have a label (train.jsonl), {blank:,} have none (unlabeled.jsonl, the pool)"
+def _told_cleaned(folder: Path, has_test: bool) -> list[str]:
+    """What is to be known of data that `textpl clean` wrote."""
+    counts = json.loads((folder / CLEANING).read_text(encoding="utf-8")).get("counts", {})
+    told = [
+        "the labels are those that textpl clean left, with its weights (label_weight); "
+        f"{counts.get('reviewed', 0):,} decisions of people among them"
+    ]
+    if not has_test:
+        told.append(
+            "there is no test file: the test rows are held out of the cleaned ones, whose labels a model has changed and "
+            "which flatter it; put a test file with labels that you trust beside train"
         )
-    if split is not None:
-        told.append(f"labels in column {split!r} were several in one string; they are lists now")
     return told
 
 
@@ -200,6 +222,7 @@ def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str
         *([_PIN] if data.rows is None else []),
         *([f"  text: {_scalar(data.text)}"] if data.text else []),
         *([f"  label: {_scalar(data.label)}"] if data.label else []),
+        *_label_format(data.label_format),
         *_split(data, stages or ()),
         "model:",
         f"  name: {CHINESE_MODEL}  # the texts are Chinese" if data.chinese else f"  name: {DEFAULT_MODEL}",
@@ -210,6 +233,16 @@ def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str
         "seeds: [0, 1, 2]  # five give an interval that says more",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _label_format(said: LabelFormat | None) -> list[str]:
+    """What the files do not say by themselves: that a word which may mean "no label" is a class, what [] means."""
+    lines = []
+    if said is not None and said.unlabeled_values == ():
+        lines.append("  unlabeled_values: []  # all labels are classes")
+    if said is not None and said.empty == "none":
+        lines.append("  empty: none  # without a label: none applies")
+    return lines
 
 
 def _split(data: _Data, stages: Sequence[str]) -> list[str]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, List, Value
+from datasets import Dataset, concatenate_datasets
 
-from textpl.cleaning.inputs import find_delimiter, split_labels
-from textpl.corpus import find_columns
-from textpl.labels import arrow_column, missing_labels
-from textpl.progress import quiet_datasets
-from textpl.sources import READABLE, SPLIT_ALIASES, open_source
+from textpl.reading.find_columns import as_texts, find_columns, replaced
+from textpl.reading.label_cells import LabelFormat, read_cells
+from textpl.reading.labeled_rows import LabeledRows, read_labeled
+from textpl.reading.labels import arrow_column, is_string
+from textpl.reading.sources import SPLIT_ALIASES, RawSource
+from textpl.reading.tables import READABLE
+from textpl.reading.writing import write_table
 
 INFO = "info.json"
 _AS_THEY_ARE = (".jsonl", ".parquet")
 # A column of names is taken for labels if so few are different, by rows.
 _FEW = 0.2
-_BRACKETS = "["  # in place of a delimiter: lists written as text
 _SAMPLE = 200  # texts, evenly spaced
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")  # Japanese is written with ideographs as well
@@ -49,16 +50,6 @@ def choose_columns(dataset: Dataset, text: str | None, label: str | None) -> tup
     raise ValueError(unclear)
 
 
-def label_delimiter(dataset: Dataset, label: str, names: Sequence[str]) -> str | None:
-    """What stands between labels that are written as one string; None where each string is one label."""
-    values = _strings(dataset, label)
-    if values is None or (names and set(values) <= set(names)):
-        return None
-    if any(value.lstrip().startswith("[") for value in values):
-        return _BRACKETS
-    return find_delimiter(values, names)
-
-
 def mostly_chinese(texts: Sequence[str]) -> bool:
     """Whether most of a sample of 200 texts hold Chinese characters, and no kana."""
     picked = np.linspace(0, len(texts) - 1, min(_SAMPLE, len(texts))).astype(int)
@@ -66,84 +57,86 @@ def mostly_chinese(texts: Sequence[str]) -> bool:
     return 2 * sum(bool(_IDEOGRAPH.search(text)) and not _KANA.search(text) for text in sample) > len(sample)
 
 
-def rows_without_label(dataset: Dataset, label: str) -> list[int]:
-    """Rows whose one label is blank, where others have one; none for lists of labels, of which each may be empty."""
-    column = arrow_column(dataset, label)
-    if pa.types.is_nested(column.type):
-        return []
-    missing = missing_labels(column)
-    return [] if missing.all() else np.flatnonzero(missing).tolist()
+def read_own(raw: RawSource, source: str, text: str, label: str, label_format: LabelFormat | None) -> LabeledRows:
+    """Read the labeled rows of data of one's own; see `read_labeled`."""
+    return read_labeled(
+        raw,
+        source,
+        text,
+        label,
+        label_format=label_format,
+        option="--label",
+        remedy="so there is nothing to learn from",
+    )
 
 
-def copy_half_labelled(rows: Dataset, folder: Path, label: str, blank: Sequence[int]) -> Path:
-    """Write labelled rows as `data/train.jsonl`, and those without a label as `data/unlabeled.jsonl`.
-
-    Args:
-        rows: of one file.
-        folder: of the recipe.
-        label: name of the label column; the rows without a label lose it.
-        blank: what `rows_without_label` found.
-
-    Returns:
-        What the recipe reads, the folder `data`.
-    """
-    target = folder / "data"
-    target.mkdir()
-    with quiet_datasets():
-        rows.select(np.setdiff1d(np.arange(len(rows)), blank)).to_json(target / "train.jsonl", force_ascii=False)
-        rows.select(blank).remove_columns(label).to_json(target / "unlabeled.jsonl", force_ascii=False)
-    return target
+def needs_a_copy(raw: RawSource, rows: LabeledRows) -> bool:
+    """Whether the files are not in the form that recipes share, or rows of train are without a label."""
+    kinds = {table.written.suffix if table.written is not None else ".parquet" for table in raw.tables.values()}
+    changed = rows.written is None or not rows.written.equals(arrow_column(rows.dataset, rows.label_column))
+    return changed or bool(len(rows.unlabeled)) or not kinds <= set(_AS_THEY_ARE)
 
 
-def copy_data(source: Path, folder: Path, label: str, delimiter: str | None) -> Path:
+def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows) -> Path:
     """Copy a file, or the splits in a folder, into the folder of a recipe.
 
     Args:
         source: where the data lie.
         folder: of the recipe.
-        label: name of the label column.
-        delimiter: between labels of one string; these become lists.
+        raw: what was read there.
+        rows: its labeled rows.
 
     Returns:
-        What the recipe reads: `train.jsonl`, or the folder `data`. Files that are no jsonl or parquet become jsonl.
+        What the recipe reads: one file, or the folder `data`. What is no jsonl or parquet, or has labels that had to be
+        understood first, becomes jsonl with ids, names or lists; rows without a label become `unlabeled.jsonl`.
     """
+    if not needs_a_copy(raw, rows):
+        return _copy_files(source, folder)
+    splits = {"train": rows.dataset, **{name: _alike(raw, name, rows) for name in raw.splits if name != "train"}}
+    if len(rows.unlabeled):
+        bare = rows.unlabeled.remove_columns([n for n in (rows.label_column,) if n in rows.unlabeled.column_names])
+        pool = splits.get("unlabeled")
+        shared = [n for n in bare.column_names if pool is None or n in pool.column_names]
+        parts = [part.select_columns(shared) for part in (pool, bare) if part is not None]
+        splits["unlabeled"] = concatenate_datasets(parts)
+    if len(splits) == 1 and source.is_file():
+        write_table(rows.dataset, folder / "train.jsonl")
+        return folder / "train.jsonl"
+    target = folder / "data"
+    target.mkdir()
+    for name, split in splits.items():
+        write_table(split, target / f"{name}.jsonl")
+    if (source / INFO).is_file():
+        shutil.copyfile(source / INFO, target / INFO)
+    return target
+
+
+def _copy_files(source: Path, folder: Path) -> Path:
     if source.is_file():
-        return _copy(source, folder / "train", label, delimiter)
+        return Path(shutil.copyfile(source, folder / f"train{source.suffix}"))
     target = folder / "data"
     target.mkdir()
     stems = {name for names in SPLIT_ALIASES.values() for name in names}
     for file in sorted(source.iterdir()):
-        if file.name == INFO:
-            shutil.copyfile(file, target / INFO)
-        elif file.stem in stems and file.suffix in READABLE:
-            _copy(file, target / file.stem, label, delimiter)
+        if file.name == INFO or (file.stem in stems and file.suffix in READABLE):
+            shutil.copyfile(file, target / file.name)
     return target
 
 
-def _copy(file: Path, stem: Path, label: str, delimiter: str | None) -> Path:
-    if file.suffix in _AS_THEY_ARE and delimiter is None:
-        target = stem.with_name(stem.name + file.suffix)
-        shutil.copyfile(file, target)
-        return target
-    target = stem.with_name(f"{stem.name}.jsonl")
-    rows = open_source(file).splits["train"]
-    if delimiter is not None and label in rows.column_names:
-        rows = _with_lists(rows, label, delimiter)
-    with quiet_datasets():
-        rows.to_json(target, force_ascii=False)
-    return target
-
-
-def _with_lists(rows: Dataset, label: str, delimiter: str) -> Dataset:
-    """Labels as lists in place of strings; of several columns the order stays."""
-    values = _strings(rows, label)
-    if values is None:
-        return rows
-    lists = split_labels(values, None if delimiter == _BRACKETS else delimiter)
-    made = rows.remove_columns(label).add_column(
-        label, pa.array(lists, pa.list_(pa.string())), feature=List(Value("string"))
+def _alike(raw: RawSource, name: str, rows: LabeledRows) -> Dataset:
+    """Another split with labels written as those of train are now."""
+    split, column = raw.splits[name], rows.label_column
+    if rows.text_column in split.column_names:
+        split = as_texts(split, rows.text_column, raw.untyped(name))
+    if column not in split.column_names:
+        return split
+    settled = replace(
+        rows.label_format, delimiter=rows.label_format.delimiter or "", empty=rows.label_format.empty or "none"
     )
-    return made.select_columns(rows.column_names)
+    cells = read_cells(arrow_column(split, column), f"{name}, column {column!r}", settled, rows.label_names)
+    if len(cells.rows) == len(split):
+        return replaced(split, column, cells.named() if rows.coding.form in ("name", "names") else cells.values)
+    return split.remove_columns(column) if name == "unlabeled" else split
 
 
 def _guess(dataset: Dataset, text: str | None) -> tuple[str, str] | None:
@@ -175,6 +168,6 @@ def _few_names(dataset: Dataset, column: str) -> bool:
 def _strings(dataset: Dataset, column: str) -> list[str] | None:
     """The values of a column of strings, missing ones as ""; None for other columns."""
     values = arrow_column(dataset, column)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not is_string(values.type):
         return None
     return pc.fill_null(values, "").to_pylist()

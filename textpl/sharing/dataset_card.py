@@ -231,8 +231,13 @@ def _clean_command(told: Cleaning) -> str:
         return told.command
     words = ["textpl", "clean", told.source, "--out", "cleaned-corpus"]
     for name, value in {"text": told.text or None, "labels": told.labels or None, **told.settings}.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
+        option = (
+            f"--{name.replace('_', '-').removesuffix('s') if name == 'unlabeled_values' else name.replace('_', '-')}"
+        )
+        if isinstance(value, list):
+            joined = [",".join(map(str, value))] if name == "label_names" else [str(v) for v in value] or [""]
+            words += [word for part in joined for word in (option, part)]
+        elif value is True:
             words.append(option)
         elif isinstance(value, (str, int, float)) and value is not False:
             words += [option, str(value)]

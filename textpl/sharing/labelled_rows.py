@@ -9,20 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textpl.cleaning.apply import SOURCES
-from textpl.label_issues.columns import SOURCE
-from textpl.labels import arrow_column
+from textpl.label_issues.columns import SOURCE, from_text
+from textpl.reading.find_columns import replaced
+from textpl.reading.label_cells import LabelFormat, read_cells
+from textpl.reading.labels import arrow_column, is_string
+from textpl.reading.tables import READABLE, read_table
 from textpl.recipes.data_beside import regular_file
 from textpl.recipes.hub.files import published_json, secrets_pattern
 from textpl.recipes.parsing import RecipeError
 from textpl.recipes.results import Number, Word
 
-CLEANED, CLEANING, REPORT = "cleaned", "cleaning.json", ".report.json"
+CLEANING, REPORT = "cleaning.json", ".report.json"
 DATA_BYTES = 50 * 2**30
 _TOLD_BYTES = 2**24
 _SPLIT = re.compile(r"\w+(\.\w+)*")
@@ -130,7 +132,7 @@ class LabelledRows:
 
 def is_cleaned(path: Path) -> bool:
     """Whether a folder looks like one that `textpl clean` wrote."""
-    return (path / CLEANED).is_dir()
+    return (path / CLEANING).is_file()
 
 
 def is_labelled(path: Path) -> bool:
@@ -144,26 +146,37 @@ def read_cleaned(folder: Path) -> LabelledRows:
     Raises:
         RecipeError: for a folder that holds no or several cleaned splits, or columns that are not from there.
     """
-    found = sorted((folder / CLEANED).glob("*.parquet"))
+    found = sorted(p for p in folder.iterdir() if p.suffix in READABLE and p.suffix != ".json" and not _is_beside(p))
     if len(found) != 1:
-        others = ", ".join(path.name for path in found) or "no .parquet"
-        raise RecipeError(f"{folder / CLEANED} holds {others}: exactly one cleaned split can be shared.")
+        others = ", ".join(path.name for path in found) or "no table"
+        raise RecipeError(f"{folder} holds {others}: exactly one cleaned split can be shared.")
     if not _SPLIT.fullmatch(found[0].stem):
         raise RecipeError(f"{found[0]}: the Hub takes no split of that name: letters, digits, _ and . between them.")
+    content = published_json(CLEANING, regular_file(folder / CLEANING, _TOLD_BYTES).read_bytes())
+    told = _parsed(Cleaning, CLEANING, content)
     dataset = _rows(found[0])
     named = [name for name in dataset.column_names if f"given_{name}" in dataset.column_names]
     if len(named) != 1 or SOURCE not in dataset.column_names:
         raise RecipeError(f"{found[0]} has not the columns that textpl clean writes; columns: {dataset.column_names}.")
-    content, told = b"", Cleaning()
-    if (folder / CLEANING).is_file():
-        content = published_json(CLEANING, regular_file(folder / CLEANING, _TOLD_BYTES).read_bytes())
-        told = _parsed(Cleaning, CLEANING, content)
-    multi = pa.types.is_list(kind := arrow_column(dataset, SOURCE).type) or pa.types.is_fixed_size_list(kind)
-    info = folder / CLEANED / "info.json"
-    known = json.loads(info.read_text(encoding="utf-8")).get("label_names") if info.is_file() else None
-    names = tuple(map(str, known or ()))
-    files = {CLEANING: content} if content else {}
-    return LabelledRows(dataset, found[0].stem, named[0], names, told, _sources(dataset), multi, files)
+    info = folder / "info.json"
+    known = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    names, multi = tuple(map(str, known.get("label_names") or ())), known.get("task") == "multi"
+    if multi and is_string(arrow_column(dataset, named[0]).type):
+        delimiter = told.settings.get("delimiter")
+        cells = read_cells(
+            arrow_column(dataset, named[0]),
+            f"column {named[0]!r}",
+            LabelFormat(delimiter, unlabeled_values=(), empty="none"),
+            names,
+        )
+        dataset = replaced(dataset, named[0], cells.values)
+        dataset = from_text(dataset, named[0], cells.written)
+    return LabelledRows(dataset, found[0].stem, named[0], names, told, _sources(dataset), multi, {CLEANING: content})
+
+
+def _is_beside(path: Path) -> bool:
+    """Whether a table of a cleaned folder is not the corpus."""
+    return path.stem == "unlabeled" or re.fullmatch(r"review(-[0-9]+)?", path.stem) is not None
 
 
 def read_labelled(file: Path) -> LabelledRows:
@@ -182,7 +195,7 @@ def read_labelled(file: Path) -> LabelledRows:
         raise RecipeError(f"{file} has no column {', '.join(sorted(missing))}, which textpl label writes.")
     feature = dataset.features["label"]
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(json.loads(content)["label_names"])
-    multi = not isinstance(feature, ClassLabel) and feature.dtype not in ("string", "large_string", "int64")
+    multi = isinstance(feature, List)
     return LabelledRows(
         dataset, "train", "label", names, told, _sources(dataset), multi, {"labels.report.json": content}
     )
@@ -193,7 +206,7 @@ def refuse_secret_texts(dataset: Dataset, token: str | None) -> None:
     pattern = secrets_pattern(token)
     for name in dataset.column_names:
         values = arrow_column(dataset, name)
-        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        if not is_string(values.type):
             continue
         row = pc.index(pc.match_substring_regex(values, pattern), True).as_py()
         if row >= 0:
@@ -203,14 +216,12 @@ def refuse_secret_texts(dataset: Dataset, token: str | None) -> None:
 
 
 def _rows(path: Path) -> Dataset:
-    regular_file(path, DATA_BYTES)
-    read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
-    return read(str(path))
+    return read_table(regular_file(path, DATA_BYTES)).dataset
 
 
 def _sources(dataset: Dataset) -> dict[str, int]:
     values = arrow_column(dataset, SOURCE)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not is_string(values.type):
         values = pc.list_flatten(values)
     counts = {str(item["values"]): item["counts"] for item in pc.value_counts(values).to_pylist()}
     order = {name: i for i, name in enumerate(SOURCES)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textpl.models import resolve_model
 from textpl.progress import quiet_datasets
+from textpl.reading.sources import BUNDLED
 from textpl.recipes.hub.downloads import Download, of_dataset, of_model, of_recipe
 from textpl.recipes.hub.push_pull import is_stand_in
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
@@ -17,7 +18,6 @@ from textpl.recipes.running.noisy_corpus import with_truth
 from textpl.recipes.running.reading import draw_split, read_data
 from textpl.recipes.running.step_time import seconds_per_batch
 from textpl.recipes.schema import Recipe
-from textpl.sources import BUNDLED
 from textpl.splits import Split
 
 

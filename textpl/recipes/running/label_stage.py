@@ -12,8 +12,8 @@ from datasets import Dataset
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.labeling import label
-from textpl.labels import label_array
 from textpl.pseudo_labels import PseudoLabels
+from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split

@@ -12,7 +12,7 @@ from textpl.corpus import Corpus
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import get_encoder
 from textpl.embeddings.neighbors import unit_rows
-from textpl.labels import arrow_column, infer_coding, label_array
+from textpl.reading.labels import arrow_column, infer_coding, label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textpl.corpus import ColumnError, Corpus, read_corpus
+from textpl.corpus import Corpus, read_corpus
+from textpl.reading.find_columns import ColumnError
+from textpl.reading.label_cells import LabelFormat
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.schema import Recipe
@@ -29,6 +31,7 @@ def read_data(loaded: LoadedRecipe, data: Path | None) -> Corpus:
             revision=wanted.revision if data is None else None,
             text_column=wanted.text,
             label_column=wanted.label,
+            label_format=LabelFormat(wanted.delimiter, wanted.unlabeled_values, wanted.empty),
             keep=() if wanted.truth is None else (wanted.truth,),
         )
     except ColumnError as error:

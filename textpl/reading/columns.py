@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}  # of files called .csv
-
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest name, or nothing."""
@@ -19,7 +17,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 
 def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str]]) -> None:
-    """Refuse a source that lacks a column.
+    """Refuse a source that lacks a column, or has two of that name.
 
     Args:
         source: what it is called, for the error.
@@ -31,14 +29,16 @@ def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str
     """
     there = dataset.column_names
     missing = [(option, name) for option, name in wanted if name not in there]
-    if not there or not missing:  # a file without rows has no columns
+    if not there:  # a file without rows has no columns
         return
-    problem = f"{source} has no column {', '.join(repr(name) for _, name in missing)}, but {there}"
-    meant = nearest(missing[0][1], there) if len(missing) == 1 else ""
-    mark = next((mark for mark in SEPARATORS if len(there) == 1 and mark in there[0]), None)
-    if mark is not None:
-        remedy = f"It seems to be separated by {SEPARATORS[mark]}: "
-        remedy += "call it .tsv" if mark == "\t" else "save it with commas, or with tabs as .tsv"
-    else:
+    if missing:
+        problem = f"{source} has no column {', '.join(repr(name) for _, name in missing)}, but {there}"
+        meant = nearest(missing[0][1], there) if len(missing) == 1 else ""
         remedy = f"Say {' and '.join(f'{option} COLUMN' for option in dict(missing))}"
-    raise ValueError(f"{problem}{meant or '.'} {remedy}.")
+        raise ValueError(f"{problem}{meant or '.'} {remedy}.")
+    for option, name in wanted:
+        if (second := f"{name} (2)") in there and dataset.data.column(name) != dataset.data.column(second):
+            raise ValueError(
+                f"{source} has two columns {name!r} that differ: rename one of the headings ({option} names the column that is "
+                "read)."
+            )

@@ -1,0 +1,194 @@
+"""Tables of delimited text: what separates the fields, and the fields as they stand there, not one changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+SAMPLE = 1_000  # rows by which the delimiter is chosen
+CHUNK = 50_000  # rows that are Python objects at a time
+INTEGERS, DECIMALS = r"^(0|-?[1-9][0-9]{0,17})$", r"^-?(0|[1-9][0-9]*)\.[0-9]+$"
+INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
+# Columns of what textpl writes for spreadsheets, whose cells are marked so that none is taken for a formula.
+MARKED = ({"label_source", "evidence"}, {"decision", "question"})
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a file of text is written, to write another one alike.
+
+    Attributes:
+        suffix: of the file.
+        encoding: a codec.
+        delimiter: between fields, of csv.
+        quoting: whether double quotes hold fields together; False: they are part of the text.
+    """
+
+    suffix: str = ".csv"
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    quoting: bool = True
+
+    def told(self) -> list[str]:
+        """Say what is not as the suffix lets expect."""
+        expected = "\t" if self.suffix == ".tsv" else ","
+        told = [] if self.encoding in ("utf-8", "utf-8-sig") else [f"read as {self.encoding.upper()}"]
+        if self.suffix in (".csv", ".tsv") and self.delimiter != expected:
+            told.append(f"separated by {DELIMITERS[self.delimiter]}")
+        return told if self.quoting else [*told, 'each " is part of the text']
+
+
+def read_delimited(text: str, written: TextFormat, name: str) -> tuple[dict[str, pa.ChunkedArray], TextFormat]:
+    """Read a csv file: columns of strings, or of numbers where these are written in the one way they can be.
+
+    A column is of int64 or float64 only if every cell that is not empty reads as its number is written (`7` or `0.5`,
+    but neither `007` nor `0.50` nor `1e3`); its empty cells are None. So nothing is lost: all else stays text.
+
+    Args:
+        text: of the whole file.
+        written: its suffix and encoding.
+        name: of the file, for errors.
+
+    Returns:
+        columns by heading (`Unnamed: 2` for one without, `NAME (2)` for the second one of a name), and how the file is
+        written. Lines without anything are left out.
+
+    Raises:
+        ValueError: for rows with more or fewer fields than there are headings, and quotes that are not closed; file,
+            row, line and remedy are named.
+    """
+    csv.field_size_limit(2**31 - 1)
+    first, _, rest = text.partition("\n")
+    if (said := first.strip().lower()).startswith("sep=") and len(said) == 5:  # Excel's own word on the delimiter
+        text, written = rest, replace(written, delimiter=said[4])
+    else:
+        written = replace(written, delimiter=_delimiter(text, written))
+    try:
+        return _columns(text, written, name), written
+    except _QuoteError as problem:
+        # In tables of tabs a quote often is a character as any other.
+        plain = replace(written, quoting=False)
+        if written.delimiter == "\t":
+            try:
+                return _columns(text, plain, name), plain
+            except ValueError:
+                pass
+        raise ValueError(str(problem)) from None
+
+
+def escaped(cell: str) -> str:
+    """Mark a cell that a spreadsheet would take for a formula with a leading apostrophe; numbers stay."""
+    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.match(cell) else cell
+
+
+def unescaped(cell: str) -> str:
+    """Take the mark away."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+class _QuoteError(ValueError):
+    pass
+
+
+def _delimiter(text: str, written: TextFormat) -> str:
+    """The delimiter by which all rows of a sample have as many fields as the headings, two at least."""
+    usual = "\t" if written.suffix == ".tsv" else ","
+    wide, even = [], []
+    for delimiter in sorted(DELIMITERS, key=lambda mark: mark != usual):
+        try:
+            rows = list(itertools.islice(_rows(text, replace(written, delimiter=delimiter)), SAMPLE))
+        except csv.Error:
+            rows = list(itertools.islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1))
+        if not rows or len(rows[0]) < 2:
+            continue
+        wide.append(delimiter)
+        if len({len(row) for row in rows if row}) == 1:
+            even.append(delimiter)
+    # Of several the one that the suffix says, or the one that parts the headings most.
+    return (even or wide or [usual])[0]
+
+
+def _rows(text: str, written: TextFormat) -> Iterator[list[str]]:
+    quoting = csv.QUOTE_MINIMAL if written.quoting else csv.QUOTE_NONE
+    return csv.reader(io.StringIO(text, newline=""), delimiter=written.delimiter, quoting=quoting, strict=True)  # type: ignore[return-value]
+
+
+def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedArray]:
+    reader = _rows(text, written)
+    chunks: list[list[pa.Array]] = []
+    bad: list[str] = []
+    more = count = 0
+    try:
+        headings = _headings(next((row for row in reader if row), []))
+        while lines := list(itertools.islice(reader, CHUNK)):
+            rows = [row for row in lines if row]
+            odd = [i for i, row in enumerate(rows) if len(row) != len(headings)]
+            if odd and not bad:
+                bad = [f"row {count + i} has {len(rows[i])} field{'s' * (len(rows[i]) != 1)}" for i in odd[:3]]
+            more += len(odd)
+            if not bad:
+                chunks.append([pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)])
+            count += len(rows)
+    except csv.Error as error:
+        raise _QuoteError(
+            f"{name}, line {reader.line_num}: {error}: a text with quotes must be in double quotes itself, "  # type: ignore[attr-defined]
+            'each quote in it doubled ("He said ""no"""), as spreadsheets and csv libraries write it.'
+        ) from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: holds half of a character (a lone surrogate): {error}.") from error
+    if bad:
+        shown = ", ".join(bad) + (f", and {more - len(bad):,} more rows" if more > len(bad) else "")
+        raise ValueError(
+            f"{name}: {len(headings)} heading{'s' * (len(headings) != 1)}, but {shown} (counted from 0): a text that "
+            f"holds {DELIMITERS.get(written.delimiter, written.delimiter)} must be in double quotes, and every row needs "
+            "as many fields as there are headings."
+        )
+    columns = {
+        heading: pa.chunked_array([chunk[k] for chunk in chunks if chunk], pa.string())
+        for k, heading in enumerate(headings)
+    }
+    if any(marks <= set(headings) for marks in MARKED):
+        columns = {heading: _unmarked(column) for heading, column in columns.items()}
+    return {heading: _numbers(column) for heading, column in columns.items()}
+
+
+def _headings(row: list[str]) -> list[str]:
+    names = [INVISIBLE.sub("", heading).strip() or f"Unnamed: {k}" for k, heading in enumerate(row)]
+    seen: Counter[str] = Counter()
+    headings = []
+    for heading in names:
+        seen[heading] += 1
+        headings.append(heading if seen[heading] == 1 else f"{heading} ({seen[heading]})")
+    return headings
+
+
+def _unmarked(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array(
+        [pa.array([unescaped(cell) for cell in chunk.to_pylist()]) for chunk in column.chunks], pa.string()
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers where all cells are written as such, else the column as it is."""
+    empty = pc.equal(column, "")
+    if not len(column) or pc.all(empty).as_py():
+        return column
+    for pattern, kind in ((INTEGERS, pa.int64()), (DECIMALS, pa.float64())):
+        if pc.all(pc.or_(empty, pc.match_substring_regex(column, pattern))).as_py():
+            cells = pc.if_else(empty, None, column)
+            if kind == pa.int64() or all(
+                repr(float(cell)) == cell for cell in pc.unique(cells.drop_null()).to_pylist()
+            ):
+                return cells.cast(kind)
+    return column
