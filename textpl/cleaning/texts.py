@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 import re
 import unicodedata
@@ -17,7 +18,7 @@ MISREAD_SHARE = 0.8  # of their bytes
 TAG = re.compile(
     r"<script.*?(?:</script>|$)|</?[a-z][a-z0-9]*(?:\s+[a-z-]+\s*=[^<>]*|\s*/?)>", re.IGNORECASE | re.DOTALL
 )
-LINK = re.compile(r"\w+://\S+")
+LINK = re.compile(r"(?<!\w)\w++://\S+")  # begins at a word: from within one, long words take forever
 ENCODED = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 # What UTF-8 becomes when it is read as Latin-1 or Windows-1252: a lead byte and its continuation bytes. Only leads that
 # begin common characters, for "FPÖ“" is German.
@@ -112,12 +113,14 @@ def _no_language(text: str) -> str | None:
 def _without_encoded(text: str) -> str:
     """The text without long strings that look like bytes: mixed cases and digits, or hexadecimal; links stay."""
     links = [match.span() for match in LINK.finditer(text)]
+    starts = [start for start, _ in links]
 
     def replace(match: re.Match[str]) -> str:
         run = match[0]
         mixed = all(any(test(c) for c in run) for test in (str.isupper, str.islower, str.isdigit))
         hexadecimal = set(run.lower()) <= set("0123456789abcdef") and len(set(run)) > 8
-        linked = any(start <= match.start() < stop for start, stop in links)
+        before = bisect.bisect_right(starts, match.start()) - 1
+        linked = before >= 0 and match.start() < links[before][1]
         return " " if (mixed or hexadecimal) and not linked else run
 
     return ENCODED.sub(replace, text)

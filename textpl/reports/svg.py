@@ -17,6 +17,7 @@ from matplotlib.text import Text
 
 INK = "#010203"  # stands for the colour of the page's text, which is another one in dark mode
 BLACK = "#000000"  # matplotlib's own
+STYLE = re.compile(r'style="([^"]*)"')
 
 
 def inline_svg(figure: Figure, what: str) -> Markup:
@@ -42,7 +43,7 @@ def inline_svg(figure: Figure, what: str) -> Markup:
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
     drawn = out.getvalue()
-    drawn = re.sub(r'(style="[^"]*?)font-family: [^;"]*; ?', r"\1", drawn[drawn.index("<svg ") :])
+    drawn = STYLE.sub(_without_font, drawn[drawn.index("<svg ") :])
     drawn = drawn.replace(INK, "currentColor")
     # On a narrow screen it shrinks as far as its text stays readable, then it scrolls.
     size = f"max-width: 100%; min-width: {54 * figure.get_figwidth():.0f}pt"
@@ -51,10 +52,15 @@ def inline_svg(figure: Figure, what: str) -> Markup:
 
 def short(name: str, most: int = 22) -> str:
     """Shortened to the width of `most` Latin letters, on one line."""
-    name = " ".join(name.split())
+    name = " ".join(name.split())[: 16 * most]  # what is far too long is not measured again and again
     while width(name) > most:
         name = name[:-2].rstrip() + "\u2026"
     return name
+
+
+def _without_font(style: re.Match[str]) -> str:
+    kept = [part for part in style[1].split(";") if not part.strip().startswith("font-family:")]
+    return f'style="{";".join(kept).strip()}"'
 
 
 def width(name: str) -> int:
