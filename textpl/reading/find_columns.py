@@ -52,6 +52,10 @@ def find_columns(dataset: Dataset, text: str | None = None, label: str | None = 
         named = [c for c in ("label", "labels") if c in columns and c != text]
         others = [c for c in columns if c != text and not _is_id(c) and _is_label(dataset.features[c])]
         label = _only_candidate("label", named or others, columns)
+    for name, role in ((text, "text"), (label, "label")):
+        if (second := f"{name} (2)") in columns and dataset.data.column(name) != dataset.data.column(second):
+            twice = f"there are two columns {name!r} that differ: rename one of the headings"
+            raise ColumnError(role, f"{twice}.", f"{twice}, or pass {role}_column=... (in a recipe `data.{role}`).")
     if text == label:
         raise ValueError(f"column {text!r} cannot be both text and label.")
     return text, label

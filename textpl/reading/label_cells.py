@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from textpl.reading.delimited import NUMBER
 from textpl.reading.json_rows import choices
-from textpl.reading.labels import in_order, is_list, is_string, missing_labels, refuse, refuse_mixed
+from textpl.reading.labels import in_order, is_list, is_string, label_kind, missing_labels, refuse
 from textpl.reading.names import find_delimiter, label_studio, name_variants, no_class, split_labels
 
 SHOWN = 5
@@ -130,7 +130,9 @@ def read_cells(
     """
     notes: list[str] = []
     column = _without_choices(column)
-    refuse_mixed(column, where)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    label_kind(column, where)
     rows = np.flatnonzero(~missing_labels(column))
     blank = _blank(column)
     column, written = _lists(column, rows, where, written, names, notes)

@@ -71,7 +71,7 @@ class LabelCoding:
             ValueError: for a label that is missing, out of range, unknown or written in another form.
         """
         refuse_missing(column, where)
-        if _kind(column, where) != ("name" if self.form in ("name", "names") else "id", self.problem_type == MULTI):
+        if label_kind(column, where) != ("name" if self.form in ("name", "names") else "id", self.problem_type == MULTI):
             problem = f"label {column[0].as_py()!r} is not written as the labels of train ({self.form})"
             refuse(where, np.arange(1), problem, "Write the labels of every split the same way")
         if self.problem_type == SINGLE:
@@ -135,7 +135,7 @@ def infer_coding(
             given.
     """
     refuse_missing(column, where)
-    kind, listed = _kind(column, where)
+    kind, listed = label_kind(column, where)
     found: ProblemType = MULTI if listed else SINGLE
     if problem_type not in (None, found):
         value = column[0].as_py()
@@ -216,8 +216,12 @@ def whole_number(name: str) -> int | None:
     return int(name) if WHOLE.fullmatch(name) else None
 
 
-def _kind(column: pa.ChunkedArray, where: str) -> tuple[Literal["id", "name"], bool]:
-    """Whether labels are ids or names, and whether each row has a list of them."""
+def label_kind(column: pa.ChunkedArray, where: str) -> tuple[Literal["id", "name"], bool]:
+    """Tell whether labels are ids or names, and whether each row has a list of them.
+
+    Raises:
+        ValueError: for labels of other types, or of several.
+    """
     listed = is_list(column.type)
     inner = column.type.value_type if listed else column.type
     if is_string(inner):

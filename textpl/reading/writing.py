@@ -121,6 +121,8 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(dataset), ROWS):
-        columns = dataset[start : start + ROWS]
-        yield from (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    table = dataset.with_format("arrow")[:]
+    parsed = [field.name for field in table.schema if isinstance(field.type, pa.BaseExtensionType)]
+    for start in range(0, table.num_rows, ROWS):
+        for row in table.slice(start, ROWS).to_pylist():
+            yield {**row, **{name: row[name] and json.loads(row[name]) for name in parsed}} if parsed else row

@@ -157,7 +157,9 @@ def _look_at(
         name, reads = copy.name, str(copy)
         size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
         notes.append(f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB")
-    kept = None if label_format is None else LabelFormat(None, label_format.unlabeled_values, label_format.empty)
+    said = label_format or LabelFormat()
+    # What was delimited is in lists now.
+    kept = replace(said, delimiter=None if said.delimiter else said.delimiter)
     asked = TASKS[task] if task else None
     corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=asked, label_format=kept)
     multi = corpus.problem_type == MULTI
@@ -238,6 +240,8 @@ def _written(folder: Path, data: _Data, method: str | None, stages: Sequence[str
 def _label_format(said: LabelFormat | None) -> list[str]:
     """What the files do not say by themselves: that a word which may mean "no label" is a class, what [] means."""
     lines = []
+    if said is not None and said.delimiter == "":
+        lines.append("  delimiter: ''  # each string is one label")
     if said is not None and said.unlabeled_values == ():
         lines.append("  unlabeled_values: []  # all labels are classes")
     if said is not None and said.empty == "none":
