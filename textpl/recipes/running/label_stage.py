@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
+from textpl.atomic_files import write_json
 from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.labeling import label
@@ -40,9 +40,7 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
     right = against_gold(found, split)
     known = "".join(f", {value:.1f} % {name.replace('_', ' ')}" for name, value in right.items())
     say(f"seed {split.seed}: {found.selected.sum():,} of {len(found):,} pool rows labelled by {found.method}{known}")
-    partial = report.with_suffix(".partial")
-    partial.write_text(json.dumps(found.to_dict() | right, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(report)
+    write_json(report, found.to_dict() | right)
     return found.to_dataset()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import Trainer
 
+from textpl.atomic_files import replacing
 from textpl.comparison import Comparison
 
 FOLDER = "right_labels"
@@ -31,7 +32,8 @@ def compare_with_right_labels(
     own = folder / FOLDER
     own.mkdir(exist_ok=True)
     for seed in seeds:
-        shutil.copyfile(folder / f"{seed}-baseline.npz", own / f"{seed}-baseline.npz")
+        with replacing(own / f"{seed}-baseline.npz") as partial:
+            shutil.copyfile(folder / f"{seed}-baseline.npz", partial)
     return compare(
         make_trainer, None, seeds, method_trainer=make_trainer, name="right labels", match="steps", folder=own
     )

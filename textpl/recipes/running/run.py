@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transformers import Trainer
 
+from textpl.atomic_files import check_writable, replace_folder
 from textpl.comparison import Comparison, compare
+from textpl.models import saved_problem
 from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import NOT_COMPARED
 from textpl.recipes.agreement import judge as judge_expected
@@ -17,6 +20,7 @@ from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.references import Located
 from textpl.recipes.results import Results
 from textpl.recipes.running.claim import check_claim, check_data, claim
+from textpl.recipes.running.kept import MODEL, SEEDS, check_kept, train_lost_model_again
 from textpl.recipes.running.noisy_corpus import with_truth
 from textpl.recipes.running.pins import pinned
 from textpl.recipes.running.reading import read_data
@@ -55,9 +59,24 @@ def run_recipe(
         Comparison: labels-only against the method.
 
     Raises:
-        RecipeError: if `out` already holds a run, or when resuming one with other settings or data.
+        RecipeError: if `out` already holds a run, or when resuming one with other settings or data, or broken files.
+        OSError: if `out` cannot be written to.
     """
     loaded = check_claim(out, loaded, data, resume)
+    check_kept(out)
+    with _tidied(out):
+        check_writable(out)
+        return _run(loaded, out, data, seeds, command, say)
+
+
+def _run(
+    loaded: LoadedRecipe,
+    out: Path,
+    data: Path | None,
+    seeds: list[int] | None,
+    command: str,
+    say: Callable[[str], None],
+) -> Comparison:
     with quiet_datasets():  # no bar per file read: the one that matters is the pool's tokenisation
         corpus = read_data(loaded, data)
         check_data(out, corpus)
@@ -67,6 +86,7 @@ def run_recipe(
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
     claim(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus)
+    train_lost_model_again(out, chosen[0], say)
     say(
         f"{loaded.name}: {recipe.tried} on {data or _shown(recipe.data.source)}, {sides.task.num_labels} labels, model "
         f"{sides.trainers.model}, {'bfloat16 autocast' if sides.trainers.bf16 else 'full precision'}"
@@ -85,12 +105,12 @@ def run_recipe(
         method_trainer=sides.method_trainer,
         name=recipe.tried,
         match="steps" if sides.method is None else recipe.compare.match,
-        folder=out / "seeds",
+        folder=out / SEEDS,
         on_model=functools.partial(_keep_model, out),
     )
     results = collect_results(comparison, loaded, corpus, sides, command)
     if sides.knows_right_labels:
-        reference = compare_with_right_labels(judge, sides.on_right_labels, chosen, out / "seeds")
+        reference = compare_with_right_labels(judge, sides.on_right_labels, chosen, out / SEEDS)
         results["right_labels"] = told(reference)
         say(f"For reference, on the right labels: {reference}")
     measured = Results.model_validate(results)
@@ -103,8 +123,20 @@ def run_recipe(
         results["expected"] = agreement.to_dict()
         say(str(agreement))
     write_run(out, comparison, results, loaded, corpus, sides)
-    shutil.rmtree(out / "work", ignore_errors=True)
     return comparison
+
+
+@contextlib.contextmanager
+def _tidied(out: Path) -> Iterator[None]:
+    """Leave no folder of a Trainer behind however the run ends, and none for a run that did not begin."""
+    fresh = not out.exists()
+    try:
+        yield
+    finally:
+        shutil.rmtree(out / "work", ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds something
+            if fresh:
+                out.rmdir()
 
 
 def _shown(source: str) -> str:
@@ -113,8 +145,8 @@ def _shown(source: str) -> str:
 
 
 def _keep_model(out: Path, seed: int, trainer: Trainer) -> None:
-    """The first one trained."""
-    if not (out / "model").exists():
-        trainer.model.save_pretrained(out / "work" / "model")
-        trainer.processing_class.save_pretrained(out / "work" / "model")
-        (out / "work" / "model").rename(out / "model")
+    """Keep the classifier that is trained first, whole or not at all."""
+    if saved_problem(out / MODEL) is not None:
+        trainer.model.save_pretrained(out / "work" / MODEL)
+        trainer.processing_class.save_pretrained(out / "work" / MODEL)
+        replace_folder(out / "work" / MODEL, out / MODEL)

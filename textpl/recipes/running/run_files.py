@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Any
 
 import torch
 
+from textpl.atomic_files import replacing, write_json, write_text
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.describing import told_model
 from textpl.recipes.finding import address
 from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
+from textpl.recipes.running.kept import read_kept
 from textpl.recipes.running.sides import Sides
 from textpl.recipes.running.trainers import Trainers
 from textpl.reports.figures import comparison_figure
@@ -42,7 +43,7 @@ def collect_results(
         "versions": _versions(sides.trainers),
         "data": {"source": corpus.source, "revision": corpus.revision, "splits": splits},
         **{
-            STAGE_KEYS[stage]: [json.loads(sides.stage_file(stage, seed).read_text("utf-8")) for seed in seeds]
+            STAGE_KEYS[stage]: [read_kept(sides.stage_file(stage, seed)) for seed in seeds]
             for stage in loaded.recipe.stages
             if stage in STAGE_KEYS
         },
@@ -59,7 +60,8 @@ def write_run(
 ) -> None:
     """Write picture, report and, last, `results.json`: where that is, the run is complete."""
     recipe = loaded.recipe
-    comparison_figure(comparison).savefig(out / "comparison.png", dpi=150)
+    with replacing(out / "comparison.png") as partial:
+        comparison_figure(comparison).savefig(partial, format="png", dpi=150)
     facts = RunFacts(
         question=recipe.question,
         description=recipe.description,
@@ -68,14 +70,8 @@ def write_run(
         test_texts=sides.split(comparison.method[0].seed).test["text"][:],
         recipe=to_yaml(recipe),
     )
-    _write(out / "report.html", run_page(comparison, results, facts))
-    _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-
-
-def _write(file: Path, text: str) -> None:
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    write_text(out / "report.html", run_page(comparison, results, facts))
+    write_json(out / "results.json", results)
 
 
 def _versions(trainers: Trainers) -> dict[str, Any]:
