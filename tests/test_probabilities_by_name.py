@@ -1,152 +1,120 @@
-"""Stored probabilities reach the right outputs of a model, whatever the order of the columns they came in."""
+"""Probabilities go to the label they are for, however their columns are ordered; where nothing tells, it is asked."""
 
 from __future__ import annotations
 
-import datasets
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from conftest import make_data, make_model, make_texts, make_trainer
+from datasets import ClassLabel, Dataset, Features, Value
 
 import textpl
-from textpl.callbacks.semi_supervised import SemiSupervised
-from textpl.components.sharpen import keep
-from textpl.components.teachers import ColumnTeacher
-from textpl.reading.probabilities import named_array
+from textpl.reading.probabilities import in_order, read_probabilities_column, read_probability_file
+from textpl.reading.tables import read_table
+from textpl.reading.writing import write_table
 
-MODEL = {0: "sport", 1: "money"}  # the file below has them in alphabetical order
-
-
-def named_model(names=MODEL, task="single"):
-    model = make_model(task, labels=len(names))
-    model.config.id2label, model.config.label2id = dict(names), {name: i for i, name in names.items()}
-    return model
+TWELVE = [str(i) for i in range(12)]
 
 
-def stored(rows=20, form="struct", names=("money", "sport"), blank=(), seed=0):
-    """A pool whose rows with "good" are about sport, and the probability of sport in each row that is kept."""
-    texts = make_texts(rows, seed=seed)[0]
-    for row in blank:
-        texts[row] = " "
-    sport = np.array([0.9 if "good" in text else 0.2 for text in texts], dtype=np.float32)
-    values = np.stack([sport if name == "sport" else 1 - sport for name in names], 1)
-    pool = datasets.Dataset.from_dict({"text": texts})
-    if form == "struct":
-        pool = pool.add_column("p", named_array(values, names))
-    elif form == "columns":
-        for name, column in zip(names, values.T, strict=True):
-            pool = pool.add_column(f"p_{name}", column)
-    elif form == "csv":
-        for name, column in zip(names, values.T, strict=True):
-            pool = pool.add_column(f"p_{name}", [f"{value:.6f}" for value in column])
-    elif form == "classlabel":
-        pool = pool.add_column("p", values.tolist()).add_column("label", [0] * rows)
-        pool = pool.cast_column("label", datasets.ClassLabel(names=list(names)))
-    else:
-        pool = pool.add_column("p", values.tolist())
-    return pool, np.delete(sport, list(blank))
+def made(names, rows=360, wrong=3, seed=0):
+    """Labels by name, a few of them wrong, and probabilities that know better: columns in the order of `names`."""
+    rng = np.random.default_rng(seed)
+    ids = np.arange(rows) % len(names)
+    p = np.full((rows, len(names)), 0.02 / (len(names) - 1))
+    p[np.arange(rows), ids] = 0.98
+    given = ids.copy()
+    given[:wrong] = (ids[:wrong] + 1) % len(names)
+    p += rng.random(p.shape) * 1e-3
+    return [names[i] for i in given], p / p.sum(1, keepdims=True)
 
 
-def targets(folder, tokenizer, pool, model=None, **settings):
-    """What the model is taught in one step, and the rows it was taught on."""
-    callback = SemiSupervised(pool, teacher=ColumnTeacher("p", **settings), sharpen=keep, ratio=3)
-    model = named_model() if model is None else model
-    data = make_data(tokenizer, labels=model.config.num_labels, task=model.config.problem_type.split("_")[0])
-    trainer = make_trainer(folder, tokenizer, model=model, data=data, max_steps=1)
-    textpl.attach(trainer, callback).train()
-    return callback.teacher(callback.step)[0].numpy(), callback.step.rows.numpy()
+def issues(labels=None, **settings):
+    return textpl.find_label_issues(labels=labels, encoder=None, progress=False, **settings)
 
 
-@pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("form", ["struct", "columns", "csv", "classlabel"])
-@pytest.mark.parametrize("blank", [(), (0, 7)])
-def test_named_numbers_go_to_the_output_of_their_name(tmp_path, tokenizer, form, task, blank):
-    pool, sport = stored(form=form, blank=blank)
-    p, rows = targets(tmp_path, tokenizer, pool, named_model(task=task))
-    np.testing.assert_allclose(p[:, 0], sport[rows], atol=1e-6)
-    np.testing.assert_allclose(p[:, 1], 1 - sport[rows], atol=1e-6)
+def flagged(report, number=3):
+    """The rows that are most probably wrong."""
+    assert np.flatnonzero(report.flagged).max(initial=0) < number
+    return sorted(np.argsort(-report.p_error, kind="stable")[:number].tolist())
 
 
-def test_plain_lists_need_names_where_the_model_has_some(tmp_path, tokenizer):
-    pool, sport = stored(form="list")
-    with pytest.raises(
-        ValueError, match=r"'p' does not say which of its 2 numbers.*\['sport', 'money'\].*label_names="
-    ):
-        targets(tmp_path, tokenizer, pool)
-    p, rows = targets(tmp_path, tokenizer, pool, label_names=["money", "sport"])
-    np.testing.assert_allclose(p[:, 0], sport[rows], atol=1e-6)
-    p, rows = targets(tmp_path, tokenizer, pool, make_model(labels=2))
-    np.testing.assert_allclose(p[:, 1], sport[rows], atol=1e-6)
+def test_numbers_as_strings_have_two_orders():
+    labels, p = made(TWELVE)
+    with pytest.raises(ValueError, match=r"which column is which\? Pass label_names"):
+        issues(labels, pred_probs=p)
+    assert flagged(issues(labels, pred_probs=p, label_names=TWELVE)) == [0, 1, 2]
+    assert flagged(issues(labels, pred_probs=p[:, np.argsort(TWELVE)], label_names=sorted(TWELVE))) == [0, 1, 2]
+    few, q = made(TWELVE[:10])
+    assert flagged(issues(few, pred_probs=q)) == [0, 1, 2], "0 to 9 have one order only"
+    assert flagged(issues([int(name) for name in labels], pred_probs=p)) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("form", ["struct", "columns", "classlabel"])
-def test_names_cannot_be_matched_with_default_ones(tmp_path, tokenizer, form):
-    with pytest.raises(ValueError, match=r"labels \['money', 'sport'\].*default names.*id2label.*label2id"):
-        targets(tmp_path, tokenizer, stored(form=form)[0], make_model(labels=2))
-    with pytest.raises(ValueError, match=r"default names.*id2label"):
-        targets(tmp_path, tokenizer, stored(form="list")[0], make_model(labels=2), label_names=["money", "sport"])
+@pytest.mark.parametrize("names", [TWELVE, ["war", "sport", "money"]])
+def test_headings_of_a_table_are_names(names):
+    labels, p = made(names)
+    for order in (names, sorted(names), names[::-1]):
+        table = pd.DataFrame(p, columns=names)[list(order)]
+        report = issues(labels, pred_probs=table)
+        assert flagged(report) == [0, 1, 2] and set(report.label_names) == set(names)
+        assert flagged(issues(labels, pred_probs=table, label_names=names)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="no column for the label"):
+        issues(labels, pred_probs=pd.DataFrame(p, columns=[f"p{i}" for i in range(len(names))]))
+    with pytest.raises(ValueError, match=r"missing: 'x'"):
+        issues(labels, pred_probs=pd.DataFrame(p, columns=names), label_names=[*names, "x"])
 
 
-def test_numbers_as_names_match_default_ones(tmp_path, tokenizer):
-    pool, sport = stored(names=("1", "sport"))
-    pool = pool.add_column("p_1", [1 - s for s in sport]).add_column("p_0", list(sport)).remove_columns("p")
-    p, rows = targets(tmp_path, tokenizer, pool, make_model(labels=2))
-    np.testing.assert_allclose(p[:, 0], sport[rows], atol=1e-6)
+def test_headings_win_over_the_order_of_a_class_label():
+    names = ["war", "sport", "money"]
+    labels, p = made(names)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    rows = {"text": [f"text {i}" for i in range(len(labels))], "label": [names.index(name) for name in labels]}
+    data = Dataset.from_dict(rows, features=features)
+    table = pd.DataFrame(p, columns=names)[sorted(names)]
+    assert flagged(textpl.find_label_issues(data, pred_probs=table, encoder=None, progress=False)) == [0, 1, 2]
+    assert flagged(textpl.find_label_issues(data, pred_probs=p, encoder=None, progress=False)) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (("money", "sports"), r"without a counterpart here: 'sports'; missing: 'sport'"),
-        (("money", "sport", "art"), r"'art'"),
-        (("money",), r"missing: 'sport'"),
-    ],
-)
-def test_other_names_are_shown(tmp_path, tokenizer, names, message):
-    with pytest.raises(ValueError, match=message):
-        targets(tmp_path, tokenizer, stored(names=names)[0])
+def test_several_labels_by_name():
+    rng = np.random.default_rng(0)
+    names = ["war", "sport", "money"]
+    right = rng.random((400, 3)) < 0.4
+    given, p = right.copy(), np.where(right, 0.98, 0.02)
+    given[:5, 0] = ~given[:5, 0]
+    lists = [[names[k] for k in np.flatnonzero(row)] for row in given]
+    report = issues(lists, pred_probs=pd.DataFrame(p, columns=names)[["money", "war", "sport"]])
+    worst = np.argsort(-report.p_error, axis=None, kind="stable")[:5]
+    cells = {(row, report.label_names[k]) for row, k in zip(*np.divmod(worst, 3), strict=True)}
+    assert cells == {(i, "war") for i in range(5)}
 
 
-def test_label_names_must_agree_with_what_the_column_says(tmp_path, tokenizer):
-    with pytest.raises(ValueError, match="leave label_names out"):
-        targets(tmp_path, tokenizer, stored()[0], label_names=["sport", "money"])
-    with pytest.raises(ValueError, match=r"shape \(20, 2\); 3 numbers per row"):
-        targets(tmp_path, tokenizer, stored(form="list")[0], label_names=["sport", "money", "art"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+@pytest.mark.parametrize("multi", [False, True])
+def test_what_label_finds_keeps_its_names_in_every_kind_of_file(tmp_path, suffix, multi):
+    words = {"sport": "match goal team", "money": "bank coin price"}
+    texts = [f"{text} {i}" for i, text in enumerate(list(words.values()) * 6)]
+    labels = [[name] if multi else name for name in list(words) * 6]
+    known = Dataset.from_dict({"text": texts, "label": labels})
+    pool = Dataset.from_dict({"text": ["goal team", "coin price", "a bank"]})
+    found = textpl.label(known, pool, encoder="lsa", method="linear", progress=False)
+    rows = found.to_dataset()
+    values, names = read_probabilities_column(rows, "probabilities")
+    assert names == found.label_names == ("money", "sport")
+    np.testing.assert_array_equal(values, found.probabilities)
+    write_table(rows, tmp_path / f"x{suffix}")
+    again, named = read_probabilities_column(read_table(tmp_path / f"x{suffix}").dataset, "probabilities")
+    np.testing.assert_allclose(in_order(again, named, ("sport", "money"), "x"), found.probabilities[:, ::-1], rtol=1e-6)
+    if suffix == ".parquet":
+        frame = pd.read_parquet(tmp_path / "x.parquet")
+        assert set(frame.probabilities[0]) == {"money", "sport"}
+        assert multi or frame.label.tolist() == ["sport", "money", "money"]
 
 
-@pytest.mark.parametrize("forms", [("struct", "struct"), ("columns", "struct"), ("list", "struct"), ("list", "list")])
-def test_labeled_rows_join_the_pool_by_name(tmp_path, tokenizer, forms):
-    """Two files whose columns are in another order."""
-    said = ["money", "sport"] if "list" in forms else None
-    pool, sport = stored(form=forms[0])
-    names = ("money", "sport") if forms[1] == "list" else ("sport", "money")
-    labeled, more = stored(form=forms[1], names=names, seed=9)
-    callback = textpl.distillation(
-        pool, column="p", column_kind="probabilities", labeled=labeled, label_names=said, temperature=1, ratio=10
-    )
-    trainer = make_trainer(tmp_path, tokenizer, model=named_model(), data=make_data(tokenizer, labels=2), max_steps=1)
-    textpl.attach(trainer, callback).train()
-    p, rows = callback.teacher(callback.step)[0].numpy(), callback.step.rows.numpy()
-    assert rows.max() >= 20, "both are drawn from"
-    np.testing.assert_allclose(p[:, 0], np.concatenate([sport, more])[rows], atol=1e-6)
-
-
-def test_what_cannot_be_joined_is_refused():
-    pool, labeled = stored(form="list")[0], stored()[0]
-    with pytest.raises(ValueError, match="only one of unlabeled and labeled: say them with label_names"):
-        textpl.distillation(pool, column="p", labeled=labeled)
-    wide = stored(form="list", names=("a", "b", "sport"))[0]
-    with pytest.raises(ValueError, match="2 numbers per row in unlabeled and 3 in labeled"):
-        textpl.distillation(pool, column="p", labeled=wide)
-
-
-def test_a_model_learns_what_the_struct_says(tmp_path, tokenizer):
-    pool, sport = stored(rows=200)
-    callback = textpl.distillation(pool, column="p", column_kind="probabilities", temperature=1, ratio=4, weight=5.0)
-    labeled = make_data(tokenizer, rows=8, labels=2).remove_columns("label").add_column("label", [0, 1] * 4)
-    trainer = make_trainer(tmp_path, tokenizer, model=named_model(), data=labeled, max_steps=60)
-    textpl.attach(trainer, callback).train()
-    with torch.no_grad():
-        inputs = tokenizer(pool["text"][:], return_tensors="pt", padding=True)
-        p = trainer.model.eval()(**inputs).logits.softmax(-1)[:, 0]
-    assert np.corrcoef(p.numpy(), sport)[0, 1] > 0.8
+def test_files_of_probabilities_tell_their_names_or_do_not(tmp_path):
+    _, p = made(["b", "a"], rows=4)
+    np.save(tmp_path / "p.npy", p)
+    np.savez(tmp_path / "p.npz", pred_probs=p, label_names=np.array(["b", "a"]))
+    pd.DataFrame(p).to_csv(tmp_path / "bare.csv", index=False)
+    pd.DataFrame(p, columns=["b", "a"]).to_csv(tmp_path / "named.csv")
+    names = {path: read_probability_file(tmp_path / path, ("a", "b"))[1] for path in ("p.npy", "p.npz", "bare.csv")}
+    assert names == {"p.npy": None, "p.npz": ("b", "a"), "bare.csv": None}
+    values, named = read_probability_file(tmp_path / "named.csv", ("a", "b"))
+    assert named == ("a", "b") and values == pytest.approx(p[:, ::-1])

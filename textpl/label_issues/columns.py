@@ -100,7 +100,7 @@ def as_written(cleaned: Dataset, rows: LabeledRows) -> Dataset:
     ]
     cleaned = replaced(cleaned, column, pa.array(labels, rows.written.type))
     fresh = kept not in rows.dataset.column_names
-    return replaced(cleaned, kept, pa.array(texts, rows.written.type)) if fresh else cleaned
+    return replaced(cleaned, kept, pa.array(texts, rows.written.type) if fresh else arrow_column(rows.dataset, kept))
 
 
 def _in_text(label: object, like: object, rows: LabeledRows) -> object:

@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from textpl.reading.find_columns import check_text, declared_names
-from textpl.reading.label_arrays import encode_labels, match_probabilities, read_labels
+from textpl.reading.label_arrays import encode_labels, has_names, match_probabilities, read_labels
 from textpl.reading.label_cells import LabelFormat
 from textpl.reading.labels import arrow_column
 
@@ -39,7 +39,7 @@ def given_labels(
             probabilities whose columns cannot be told.
     """
     if labels is not None:
-        size = _columns(pred_probs) if not names and not _named(pred_probs) else None
+        size = _columns(pred_probs) if not names and not has_names(pred_probs) else None
         given, found = read_labels(labels, num_labels=size, label_names=names, label_format=label_format)
         if dataset is not None and len(dataset) != len(given):
             raise ValueError(f"The dataset has {len(dataset)} rows and there are {len(given)} labels: they must agree.")
@@ -82,12 +82,6 @@ def column_texts(dataset: Dataset, column: str, name: str = "dataset") -> list[s
 def _columns(pred_probs: Any) -> int | None:
     shape = () if pred_probs is None else np.shape(pred_probs)
     return shape[1] if len(shape) == 2 else None
-
-
-def _named(pred_probs: Any) -> bool:
-    """Whether it has headings that are names: others are the positions 0, 1, ..."""
-    headings = [str(name) for name in getattr(pred_probs, "columns", ())]
-    return headings != [str(k) for k in range(len(headings))]
 
 
 def _is_id(name: str, place: int) -> bool:

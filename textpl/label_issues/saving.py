@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textpl.atomic_files import read_json, replacing_all
 from textpl.cleaning.result import Detection
 from textpl.label_issues.decisions import Decision
 
@@ -16,10 +19,18 @@ if TYPE_CHECKING:
 
 MAIN = ("p_error", "p_true", "flagged", "suggested")
 ARRAYS, TOLD = "arrays.npz", "report.json"
+DIGEST = "arrays_sha256"  # in report.json: of the other file, so that files of two saves are not taken for one
+REMEDY = "Remove the folder and save the report, or run the command, again."
 
 
 def save_report(report: LabelReport, folder: Path) -> None:
-    """Write a report, overwriting one that is there."""
+    """Write a report, overwriting one that is there: both files, or, after an error or a kill, neither.
+
+    The same report gives the same bytes.
+
+    Raises:
+        OSError: as the writing does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = report.found
     arrays = {"given": report.given} | {name: getattr(found, name) for name in MAIN}
@@ -42,8 +53,11 @@ def save_report(report: LabelReport, folder: Path) -> None:
         "info": plain(found.info),
         "problems": plain_problems(report.problems),
     }
-    np.savez(folder / ARRAYS, **arrays)
-    (folder / TOLD).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing_all([folder / ARRAYS, folder / TOLD]) as (numbers, words):
+        with numbers.open("wb") as file:
+            np.savez(file, **arrays)
+        told |= {DIGEST: _digest(numbers)}
+        words.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]:
@@ -51,10 +65,15 @@ def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]
 
     Raises:
         FileNotFoundError: if a file is missing.
+        ValueError: naming the file, if one is half-written or broken, or the two are of different reports.
     """
-    told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
-    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        arrays = dict(stored)
+    told = read_json(folder / TOLD, REMEDY)
+    arrays = _arrays(folder / ARRAYS)
+    absent = [name for name in ("info", "decisions", "cut") if not isinstance(told, dict) or name not in told]
+    if absent:
+        raise ValueError(f"{folder / TOLD} is no report of textpl ({', '.join(absent)} missing). {REMEDY}")
+    if told.pop(DIGEST, None) not in (None, _digest(folder / ARRAYS)):  # an older textpl wrote none
+        raise ValueError(f"{folder / ARRAYS} and {TOLD} beside it are of different reports. {REMEDY}")
     info = told.pop("info")
     for name in sorted(name for name in arrays if name.startswith("info/")):
         _, key, *number = name.split("/")
@@ -77,6 +96,24 @@ def plain(info: dict[str, Any]) -> dict[str, Any]:
 def plain_problems(problems: Any) -> Any:
     """The other problems of a corpus as plain data."""
     return problems.to_dict() if hasattr(problems, "to_dict") else problems
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except FileNotFoundError:
+        raise
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is half-written or broken ({' '.join(str(error).split())}). {REMEDY}") from error
+    if absent := [name for name in (*MAIN, "given") if name not in arrays]:
+        raise ValueError(f"{file} is no report of textpl ({', '.join(absent)} missing). {REMEDY}")
+    return arrays
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _has_arrays(value: Any) -> bool:

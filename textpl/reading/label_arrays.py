@@ -137,13 +137,18 @@ def read_labels(
     return encoded.array, names
 
 
+def has_names(pred_probs: Any) -> bool:
+    """Whether probabilities are a table of pandas whose headings are names, not the numbers 0, 1, ... it makes up."""
+    return any(isinstance(heading, str) for heading in getattr(pred_probs, "columns", ()))
+
+
 def match_probabilities(
     pred_probs: Any, names: Sequence[str], declared: Sequence[str] | None, *, ids: bool
 ) -> tuple[Any, tuple[str, ...]]:
     """Bring the columns of probabilities into the order of the labels, by their names; refuse to guess.
 
     Args:
-        pred_probs: (rows, labels): an array, or a table of pandas, whose headings are names unless they are 0, 1, ...
+        pred_probs: (rows, labels): an array, or a table of pandas, whose headings are names unless they are numbers.
         names: of the labels that were found, in their order.
         declared: names that somebody has put into an order, which then is that of an array's columns.
         ids: whether labels are ids, which are the positions of columns.
@@ -154,9 +159,9 @@ def match_probabilities(
     Raises:
         ValueError: for headings that are no labels, and an order that nobody has said and that is not the only one.
     """
-    headings = None if not hasattr(pred_probs, "columns") else [str(name) for name in pred_probs.columns]
-    values = pred_probs.to_numpy() if headings is not None else pred_probs
-    if headings is not None and headings != [str(k) for k in range(len(headings))]:
+    values = pred_probs.to_numpy() if hasattr(pred_probs, "columns") else pred_probs
+    if has_names(pred_probs):
+        headings = [str(name) for name in pred_probs.columns]
         if declared is not None:
             return columns_in_order(values, headings, declared, "pred_probs"), tuple(declared)
         known = [name for name in names if name in headings]
