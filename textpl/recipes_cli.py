@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textpl.atomic_files import write_text
 from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
 from textpl.terminal import errors_told, plain, say
 
@@ -162,7 +163,7 @@ def schema(
     if out is None:
         return say(schema_text().rstrip())
     with errors_told():
-        out.write_text(schema_text(), encoding="utf-8")
+        write_text(out, schema_text())
     say(str(out))
 
 
