@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textpl.embeddings import cache
 from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.cache_lock import LOCK
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.encoders import ClassifierEncoder
 from textpl.embeddings.lsa import LsaEncoder
@@ -52,6 +55,14 @@ class Counting:
             with open(self.log, "a") as file:
                 file.writelines(json.dumps(text) + "\n" for text in texts)
         return np.array([vector(text) for text in texts])
+
+
+class Stuck(Counting):
+    """Comes as far as two shards."""
+
+    def encode(self, texts, *, progress=True):
+        time.sleep(600 * (len(self.calls) == 2))
+        return super().encode(texts)
 
 
 def expected(texts):
@@ -162,13 +173,12 @@ def test_hashes_tell_texts_apart_whatever_they_hold():
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """The process is killed by the system in the middle of a call; at most one shard is encoded twice."""
     log = tmp_path / "log"
-    process = subprocess.Popen([sys.executable, __file__, "slow", str(tmp_path)], env=_environment())
-    deadline = time.monotonic() + 300
-    while len(list(tmp_path.glob("cache/*/hashes-*.npy"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    process = start("slow", tmp_path, log)
+    wait_until(lambda: len(list(tmp_path.glob("cache/*/hashes-*.npy"))) >= 3)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    before = [json.loads(line) for line in log.read_text().splitlines()]
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = logged(log)
     texts = [f"text {i}" for i in range(100)]
     rest = Counting("slow")
     found = encode_cached(rest, texts, cache_dir=tmp_path / "cache", progress=False)
@@ -182,8 +192,8 @@ def test_half_written_files_are_never_read(tmp_path):
     encode_cached(Counting(), texts, cache_dir=tmp_path, progress=False)
     (folder,) = tmp_path.iterdir()
     # What a kill leaves at each moment: a partial file, and vectors without hashes.
-    (folder / "partial-vectors-x.npy").write_bytes(b"\x93NUMPY")
-    (folder / "partial-hashes-x.npy").write_bytes(b"")
+    (folder / ".vectors-x.npy.1-2.partial").write_bytes(b"\x93NUMPY")
+    (folder / ".hashes-x.npy.1-2.partial").write_bytes(b"")
     (folder / "vectors-x.npy").write_bytes(b"\x93NUMPY")
     sorted(folder.glob("hashes-*.npy"))[0].unlink()
     encode_cached(again := Counting(), texts, cache_dir=tmp_path, progress=False)
@@ -191,30 +201,126 @@ def test_half_written_files_are_never_read(tmp_path):
 
 
 def test_processes_that_encode_the_same_texts_do_no_harm(tmp_path):
-    """While one run is at a shard, another does the whole job: texts are then in two shards."""
+    """Where the file system knows no locks: while one run is at a shard, another does the whole job."""
     texts = [f"text {i}" for i in range(40)]
 
     class Overtaken(Counting):
         def encode(self, shard, *, progress=True):
-            encode_cached(Counting(), texts[:25], cache_dir=tmp_path, progress=False)
+            VectorStore(tmp_path, "one").append(hash_texts(texts[:25]), expected(texts[:25]))
             return super().encode(shard)
 
     found = encode_cached(Overtaken(), texts, cache_dir=tmp_path, progress=False)
     np.testing.assert_array_equal(found, expected(texts))
-    assert len(VectorStore(tmp_path, "one").hashes()) == 65
+    assert len(VectorStore(tmp_path, "one").hashes()) == 165
     found = encode_cached(none := Counting(), texts[::-1], cache_dir=tmp_path, progress=False)
     np.testing.assert_array_equal(found, expected(texts[::-1]))
     assert none.calls == []
 
 
+def test_an_encoder_that_uses_the_cache_itself_does_not_wait_for_itself(tmp_path):
+    class Nested(Counting):
+        def encode(self, texts, *, progress=True):
+            return encode_cached(Counting(), texts, cache_dir=tmp_path, progress=False)
+
+    found = encode_cached(Nested(), ["a", "b"], cache_dir=tmp_path, progress=False)
+    np.testing.assert_array_equal(found, expected(["a", "b"]))
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    found = encode_cached(Counting(), ["a", "b"], cache_dir=tmp_path, progress=False)
+    np.testing.assert_array_equal(found, expected(["a", "b"]))
+
+
+def start(mode, folder, log):
+    command = [sys.executable, __file__, mode, str(folder), str(log)]
+    return subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True)
+
+
+def logged(log):
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_two_runs_at_the_same_time_encode_each_text_once(tmp_path):
+    runs = [start("slow", tmp_path, tmp_path / f"log{i}") for i in range(2)]
+    told = [run.communicate(timeout=300)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert sorted(logged(tmp_path / "log0") + logged(tmp_path / "log1")) == sorted(f"text {i}" for i in range(100))
+    assert sum(text.count("Waiting for another process") for text in told) <= 1
+
+
+def test_a_killed_holder_blocks_nobody(tmp_path):
+    """The one that waits says so in one line, goes on where the other was killed, and removes what was half done."""
+    killed = start("stuck", tmp_path, tmp_path / "log0")
+    wait_until(lambda: len(logged(tmp_path / "log0")) >= 16)
+    (folder,) = (tmp_path / "cache").iterdir()
+    other = start("slow", tmp_path, tmp_path / "log1")
+    assert "Waiting for another process, which encodes texts with counting" in other.stderr.readline()
+    assert not logged(tmp_path / "log1")
+    (folder / ".vectors-x.npy.1-2.partial").write_bytes(b"\x93NUMPY")
+    (folder / "vectors-x.npy").write_bytes(b"\x93NUMPY")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    rest = other.communicate(timeout=300)[1]
+    assert other.returncode == 0 and "Waiting" not in rest, rest
+    before, after = logged(tmp_path / "log0"), logged(tmp_path / "log1")
+    assert set(before) | set(after) == {f"text {i}" for i in range(100)} and len(set(before) & set(after)) <= 8
+    assert {path.name.split("-")[0] for path in folder.iterdir()} == {"vectors", "hashes", LOCK}
+    assert "vectors-x.npy" not in {path.name for path in folder.iterdir()}
+
+
+def test_two_distributed_runs_at_the_same_time(tmp_path):
+    """The ranks of each wait together, and none is left alone in a collective call."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
+    command += ["--rdzv_endpoint", "localhost:0", __file__, "share_slowly", str(tmp_path)]
+    runs = [
+        subprocess.Popen([*command, str(tmp_path / f"log{i}")], stderr=subprocess.PIPE, text=True, env=_environment())
+        for i in range(2)
+    ]
+    told = [run.communicate(timeout=300)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told[0][-2000:] + told[1][-2000:]
+    seen = [text for i in range(2) for rank in range(2) for text in logged(tmp_path / f"log{i}-{rank}")]
+    assert sorted(seen) == sorted(f"text {i}" for i in range(100))
+
+
 def test_two_processes_share_the_work(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
-    command += ["--rdzv_endpoint", "localhost:0", __file__, "share", str(tmp_path)]
+    command += ["--rdzv_endpoint", "localhost:0", __file__, "share", str(tmp_path), str(tmp_path / "log")]
     done = subprocess.run(command, capture_output=True, text=True, env=_environment(), timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    seen = [[json.loads(line) for line in (tmp_path / f"log{rank}").read_text().splitlines()] for rank in range(2)]
+    seen = [logged(tmp_path / f"log-{rank}") for rank in range(2)]
     assert all(seen) and sorted(seen[0] + seen[1]) == sorted(f"text {i}" for i in range(100))
     assert done.stderr.count("encoding with counting:   0%") == 1, "one process shows progress"
+
+
+@pytest.mark.parametrize("kind", ["hashes", "vectors"])
+@pytest.mark.parametrize("size", [0, 60, 150])
+def test_a_broken_file_is_named(tmp_path, kind, size):
+    encode_cached(Counting(), ["a", "b", "c"], cache_dir=tmp_path, progress=False)
+    (file,) = tmp_path.glob(f"*/{kind}-*.npy")
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ValueError, match=rf"{kind}-.*npy is broken .*delete its folder"):
+        encode_cached(Counting(), ["a", "b", "c"], cache_dir=tmp_path, progress=False)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    texts = [f"text {i}" for i in range(16)]
+    encode_cached(Counting(), texts[:8], cache_dir=tmp_path, progress=False)
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(file, array):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(np, "save", full)
+        encode_cached(Counting(), texts, cache_dir=tmp_path, progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
+    encode_cached(rest := Counting(), texts, cache_dir=tmp_path, progress=False)
+    assert sorted(rest.seen) == sorted(texts[8:])
 
 
 def test_a_folder_that_is_not_shared_is_named(tmp_path):
@@ -274,14 +380,26 @@ def _environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def main(mode, folder):
+def wait_until(true):
+    deadline = time.monotonic() + 300
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def main(mode, folder, log):
     """A process of its own: all texts slowly, or this rank's share."""
     cache.SHARD_ROWS = 8
     texts = [f"text {i}" for i in range(100)]
-    if mode == "slow":
-        encode_cached(Counting("slow", folder / "log", 0.02), texts, cache_dir=folder / "cache", progress=False)
+    if mode in ("slow", "stuck"):
+        found = encode_cached(
+            (Stuck if mode == "stuck" else Counting)("slow", log, 0.1),
+            texts,
+            cache_dir=folder / "cache",
+            progress=False,
+        )
+        np.testing.assert_array_equal(found, expected(texts))
         return
-    encoder = Counting(log=folder / f"log{os.environ['RANK']}")
+    encoder = Counting(log=f"{log}-{os.environ['RANK']}", pause=0.1 * (mode == "share_slowly"))
     for _ in range(2):  # the second time there is nothing to do
         found = encode_cached(encoder, texts, cache_dir=folder / "cache")
         np.testing.assert_array_equal(found, expected(texts))
@@ -289,4 +407,4 @@ def main(mode, folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import torch
 
+from textpl.embeddings.cache_lock import agreed, encoding_lock
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
 from textpl.progress import progress_bar
@@ -28,9 +29,10 @@ def encode_cached(
     """Vectors of some texts; those of earlier calls come from disk.
 
     An encoder with a `fingerprint` encodes each distinct new text once, the longest first, and what it has done
-    survives a kill. In a distributed run (`accelerate launch`, `torchrun`) every process must call this with the same
-    texts: each encodes its share, all read everything, and `cache_dir` must be a folder that they share. An encoder
-    without a fingerprint, such as LSA, encodes all texts in one call, in every process.
+    survives a kill. Of several runs at the same time one encodes, the others wait for it (see `encoding_lock`). In a
+    distributed run (`accelerate launch`, `torchrun`) every process must call this with the same texts: each encodes its
+    share, all read everything, and `cache_dir` must be a folder that they share. An encoder without a fingerprint, such
+    as LSA, encodes all texts in one call, in every process.
 
     Args:
         encoder: see `get_encoder`.
@@ -61,14 +63,21 @@ def encode_cached(
     if rank == 0 and (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
         warn_of_unknown(tokenizer, found, f"The encoder {encoder.name}")
     hashes = hash_texts(found)
-    distinct, first = np.unique(hashes, return_index=True)
-    missing = first[~np.isin(distinct, store.hashes())]
-    # By hash, not by position: a process that looks later finds less missing, and shares must not shift.
-    share = missing[hashes[missing].view(np.uint64)[::2] % processes == rank]
-    _encode_into(store, encoder, found, hashes, share, progress and rank == 0)
-    if processes > 1:
-        torch.distributed.barrier()
+    if agreed(len(_missing(store, hashes)) > 0, processes):
+        with encoding_lock(store, encoder.name, rank, processes):
+            missing = _missing(store, hashes)  # who was waited for may have encoded some
+            # By hash, not by position: a process that looks later finds less missing, and shares must not shift.
+            share = missing[hashes[missing].view(np.uint64)[::2] % processes == rank]
+            _encode_into(store, encoder, found, hashes, share, progress and rank == 0)
+            if processes > 1:
+                torch.distributed.barrier()
     return store.read(hashes)
+
+
+def _missing(store: VectorStore, hashes: np.ndarray) -> np.ndarray:
+    """The first row of every distinct text that is not in the store, int64."""
+    distinct, first = np.unique(hashes, return_index=True)
+    return first[~np.isin(distinct, store.hashes())]
 
 
 def _encode_into(

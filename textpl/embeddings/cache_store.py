@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+
+from textpl.atomic_files import replacing
 
 FORMAT = 1
 READ_ROWS = 32_768  # vectors held in memory while a result is put together
@@ -42,16 +44,20 @@ class VectorStore:
         """Add a shard: hashes S16 (rows,), vectors float32 (rows, d)."""
         shard = uuid.uuid4().hex
         for kind, array in (("vectors", vectors), ("hashes", hashes)):
-            partial = self.folder / f"partial-{kind}-{shard}.npy"
-            with partial.open("wb") as file:
+            with replacing(self.folder / f"{kind}-{shard}.npy") as partial, partial.open("wb") as file:
                 np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(self.folder / f"{kind}-{shard}.npy")
+
+    def remove_halves(self) -> None:
+        """Delete what killed processes left; only for who holds the lock, while no other process writes."""
+        for file in self.folder.glob(".*.partial"):
+            file.unlink(missing_ok=True)
+        for file in self.folder.glob("vectors-*.npy"):
+            if not file.with_name(file.name.replace("vectors-", "hashes-")).exists():
+                file.unlink(missing_ok=True)
 
     def hashes(self) -> np.ndarray:
         """Hashes of all texts in the store, S16, some perhaps twice (from processes that ran at the same time)."""
-        return np.concatenate([np.zeros(0, "S16"), *(np.load(file) for file in self._hash_files())])
+        return np.concatenate([np.zeros(0, "S16"), *(_load(file) for file in self._hash_files())])
 
     def dimensions(self) -> int | None:
         """Length of a vector, None while the store is empty.
@@ -59,7 +65,7 @@ class VectorStore:
         Raises:
             ValueError: if there are vectors of different lengths.
         """
-        found = {np.load(self._vectors(file), mmap_mode="r").shape[1] for file in self._hash_files()}
+        found = {_load(self._vectors(file), "r").shape[1] for file in self._hash_files()}
         if len(found) > 1:
             raise ValueError(
                 f"{self.folder} holds vectors of {sorted(found)} numbers: encoders that differ had the same "
@@ -75,10 +81,10 @@ class VectorStore:
 
         Raises:
             RuntimeError: if a text is not in the store.
-            ValueError: if there are vectors of different lengths.
+            ValueError: if there are vectors of different lengths, or a file is broken.
         """
         files = self._hash_files()
-        stored = [np.load(file) for file in files]
+        stored = [_load(file) for file in files]
         sizes = [len(part) for part in stored]
         known = np.concatenate([np.zeros(0, "S16"), *stored])
         order = np.argsort(known, kind="stable")
@@ -90,17 +96,19 @@ class VectorStore:
                 "empties meanwhile."
             )
         starts = np.cumsum([0, *sizes])
-        shards = np.searchsorted(starts, position, side="right") - 1
         dimensions = self.dimensions() or 0
         # Written, not filled through the map: a full disk is then an error and not the death of the process.
         with tempfile.TemporaryFile(dir=self.folder) as file:
             for start in range(0, len(wanted), READ_ROWS):
-                rows = slice(start, start + READ_ROWS)
-                block = np.empty((len(wanted[rows]), dimensions), np.float32)
-                for shard in np.unique(shards[rows]):
-                    inside = shards[rows] == shard
-                    vectors = np.load(self._vectors(files[shard]), mmap_mode="r")
-                    block[inside] = vectors[position[rows][inside] - starts[shard]]
+                places = position[start : start + READ_ROWS]
+                block = np.empty((len(places), dimensions), np.float32)
+                # Sorted, the rows of one shard lie together: the cost does not grow with rows times shards.
+                rows = np.argsort(places, kind="stable")
+                shards = np.searchsorted(starts, places[rows], side="right") - 1
+                ends = np.flatnonzero(np.diff(shards)) + 1
+                for shard, inside in zip(shards[[0, *ends]], np.split(rows, ends), strict=True):
+                    vectors = _load(self._vectors(files[shard]), "r")
+                    block[inside] = vectors[places[inside] - starts[shard]]
                 file.write(block.tobytes())
             file.flush()
             return np.memmap(file, dtype=np.float32, mode="r", shape=(len(wanted), dimensions))
@@ -111,3 +119,10 @@ class VectorStore:
     @staticmethod
     def _vectors(hash_file: Path) -> Path:
         return hash_file.with_name(hash_file.name.replace("hashes-", "vectors-"))
+
+
+def _load(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode=mmap_mode)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} is broken ({error}): delete its folder, and the texts are encoded anew.") from error
