@@ -11,8 +11,9 @@ from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
 
 from textpl.cleaning.apply import check_thresholds, row_errors
 from textpl.cleaning.result import Detection
-from textpl.label_issues.columns import fingerprint, undo
+from textpl.label_issues.columns import undo
 from textpl.label_issues.report import Decision, LabelReport
+from textpl.reading.labeled_rows import text_fingerprint
 
 NAMES = ("anger", "joy", "love")
 GIVEN = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]], np.int8)
@@ -332,7 +333,7 @@ def test_saved_reports_come_back(make, tmp_path):
 
 def test_a_report_is_loaded_with_its_own_dataset_only(tmp_path):
     report = multi("names")
-    texts = fingerprint(report.dataset, "text")
+    texts = text_fingerprint(report.dataset, "text")
     report = LabelReport(
         report.found, report.given, NAMES, report.dataset, "text", "emotions", about={"texts": texts}
     )  # fmt: skip
