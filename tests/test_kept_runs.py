@@ -141,3 +141,21 @@ def test_a_run_that_does_not_begin_leaves_no_folder(folder):
     with pytest.raises((RecipeError, ValueError), match="class"):
         run_recipe(load_recipe(folder, overrides=["split.labels_per_class=500"]), out=folder / "mine")
     assert list((folder / "mine").iterdir()) == []
+
+
+def test_broken_results_beside_a_recipe_are_named(folder):
+    halve(folder / "out" / "results.json")
+    done = CliRunner().invoke(app, ["recipes", "show", str(folder / "out")])
+    assert done.exit_code == 1 and done.output.count("\n") == 1
+    assert done.output.startswith(f"Error: {folder / 'out' / 'results.json'}: ") and "Remove it" in done.output
+
+
+def test_validating_goes_on_after_an_error_of_any_class(folder, monkeypatch):
+    def fail(source):
+        raise KeyError(source)
+
+    monkeypatch.setattr("textpl.recipes.data_beside.load_to_show", fail)
+    done = CliRunner().invoke(app, ["recipes", "validate", "one", "two"])
+    assert (
+        done.exit_code == 1 and "one: not valid\nKeyError: 'one'. " in done.output and "KeyError: 'two'" in done.output
+    )

@@ -9,7 +9,7 @@ import typer
 
 from textpl.atomic_files import write_text
 from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
-from textpl.terminal import errors_told, plain, say
+from textpl.terminal import errors_told, say, told_error
 
 if TYPE_CHECKING:
     from textpl.recipes.parsing import LoadedRecipe
@@ -82,9 +82,9 @@ def validate(
     for source in sources:
         try:
             load_to_show(source)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # as in errors_told: the other sources are checked too
             wrong = True
-            typer.echo(f"{source}: not valid\n{plain(str(error))}", err=True)
+            typer.echo(f"{source}: not valid\n{told_error(error)}", err=True)
         else:
             say(f"{source}: valid")
     if wrong:
@@ -170,13 +170,17 @@ def schema(
 def _results(loaded: LoadedRecipe) -> tuple[Results | None, str]:
     """Those beside a recipe of which it is the recipe.yaml, if there are any; or why they are not its own."""
     from textpl.recipes.hub.cards import check_same
+    from textpl.recipes.hub.files import RESULTS
     from textpl.recipes.parsing import FILE_NAME, RecipeError
     from textpl.recipes.results import read_results
 
     file = loaded.folder / FILE_NAME
     if not file.is_file() or file.read_text(encoding="utf-8-sig") != loaded.text:
         return None, ""
-    results = read_results(loaded.folder)
+    try:
+        results = read_results(loaded.folder)
+    except RecipeError as error:
+        raise RecipeError(f"{loaded.folder / RESULTS}: {error} Remove it, or run the recipe again.") from error
     try:
         if results is not None:
             check_same(loaded.recipe, results)
