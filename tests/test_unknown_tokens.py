@@ -14,7 +14,7 @@ from textpl.corpus import read_corpus
 from textpl.embeddings.encoders import DEFAULT_ENCODER, SentenceEncoder, get_encoder
 from textpl.models import resolve_model
 from textpl.pool import Pool
-from textpl.unknown_tokens import unknown_share, warn_of_unknown
+from textpl.unknown_tokens import unknown_share, warn_of_unknown, without_pictures
 
 NOT_THEIRS = "it was made for another language"
 
@@ -42,6 +42,19 @@ def test_only_many_unknown_ones_are_told_and_from_all_over_the_texts(caplog):
     assert not caplog.records
     warn_of_unknown(tokenizer, ["the film"] * 500 + ["zzz zzz zzz"] * 500, "X")
     assert "X does not know 60 % of the tokens" in caplog.text and 'encoder="lsa"' in caplog.text
+
+
+@pytest.mark.parametrize(
+    "pictures", ["😀😀😀", "👩🏽‍💻 👨‍👩‍👧", "❤️ ☺️ ✨", "🇫🇷🇩🇪", "1️⃣", "→ ★ ♫ ™", "\U0001faea\U0001fae9"]
+)
+def test_emoji_are_no_other_language(caplog, pictures):
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(DEFAULT_ENCODER))
+    texts = [f"good {pictures}", pictures, "nice film"]
+    assert unknown_share(tokenizer, texts) == 0
+    warn_of_unknown(tokenizer, texts, "X")
+    assert not caplog.records
+    assert unknown_share(tokenizer, [f"电影 {pictures}"]) > 0.5
+    assert without_pictures("5 € ± 2 ^ ` नमस्ते क्षि\u200d") == "5 € ± 2 ^ ` नमस्ते क्षि ", "what is written stays"
 
 
 def test_english_and_chinese_for_an_english_encoder(caplog, tmp_path):
