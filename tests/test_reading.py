@@ -1,4 +1,4 @@
-"""Files as people have them, each through every command that reads: the right values, or one line that says what is wrong.
+"""Files as people have them, through every command that reads: the right values, or one line that says what is wrong.
 
 No file is stored: a kind of table and a kind of labels make one. What a command would work on is caught as it begins.
 """
@@ -32,7 +32,6 @@ from textpl.reading.labels import arrow_column
 
 ROWS = 12
 TEXTS = [f"text {i}, with a comma; “quotes” and, é" if i % 2 else f'plain "text" {i}' for i in range(ROWS)]
-ONLY_CP1252 = TEXTS
 CHINESE = [f"这本书很好看第{i}本" for i in range(ROWS)]
 
 
@@ -137,12 +136,20 @@ LABELS = {
     "commas": each("joy", "joy,fear", "love", "fear,love", meaning=SETS),
     "python lists": each("['joy']", "['joy', 'fear']", "['love']", "['fear', 'love']", meaning=SETS),
     "json lists": each('["joy"]', '["joy", "fear"]', '["love"]', '["fear", "love"]', meaning=SETS),
-    "empty lists as text": each("['joy']", "['joy', 'fear']", "[]", "['fear', 'love']", meaning=[*SETS[:2], set(), SETS[3]]),
+    "empty lists as text": each(
+        "['joy']", "['joy', 'fear']", "[]", "['fear', 'love']", meaning=[*SETS[:2], set(), SETS[3]]
+    ),
     "Label Studio": each(
         "joy", '{"choices": ["joy", "fear"]}', "love", '{"choices": ["fear", "love"]}', meaning=SETS
     ),
-    "half labeled": each("fear;love", "love", "", "", meaning=[SETS[3], SETS[2], None, None], arguments=("--empty", "unlabeled")),
-    "none applies": each("fear;love", "love", "", "", meaning=[SETS[3], SETS[2], set(), set()], arguments=("--empty", "none")),
+    "half labeled": each(
+        "fear;love", "love", "", "",
+        meaning=[SETS[3], SETS[2], None, None], arguments=("--empty", "unlabeled"),
+    ),
+    "none applies": each(
+        "fear;love", "love", "", "",
+        meaning=[SETS[3], SETS[2], set(), set()], arguments=("--empty", "none"),
+    ),
     "one each": each("a, b", "a", "b", arguments=("--delimiter", "")),
     "Chinese": each("体育", "财经"),
 }  # fmt: skip
@@ -224,8 +231,8 @@ def command(tmp_path, monkeypatch):
         options = list(labels.arguments)
         if name == "run":
             keys = {"--unlabeled-value": "unlabeled_values", "--empty": "empty", "--delimiter": "delimiter"}
-            said = [f"{keys[k]}: {v if k == '--empty' else [v] if v and 'value' in k else [] if 'value' in k else json.dumps(v)}"
-                    for k, v in zip(options[::2], options[1::2], strict=True)]  # fmt: skip
+            shown = {"--unlabeled-value": lambda v: [v] if v else [], "--empty": str, "--delimiter": json.dumps}
+            said = [f"{keys[k]}: {shown[k](v)}" for k, v in zip(options[::2], options[1::2], strict=True)]
             data = ", ".join([f"source: {file.name}", "text: text", "label: label", *said])
             Path("recipe.yaml").write_text(f"schema: 1\ndata: {{{data}}}\nsplit: {{labels_per_class: 1}}\n")
             arguments = ["run", "recipe.yaml", "--dry-run"]

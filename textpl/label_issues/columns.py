@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -103,10 +104,10 @@ def as_written(cleaned: Dataset, rows: LabeledRows) -> Dataset:
     return replaced(cleaned, kept, pa.array(texts, rows.written.type) if fresh else arrow_column(rows.dataset, kept))
 
 
-def _in_text(label: object, like: object, rows: LabeledRows) -> object:
+def _in_text(label: Any, like: Any, rows: LabeledRows) -> Any:
     """Changed labels of a row in the form of the given ones."""
     if not isinstance(label, list):
-        return int(label) if isinstance(like, int) else float(label) if isinstance(like, float) else label  # type: ignore[call-overload]
+        return int(label) if isinstance(like, int) else float(label) if isinstance(like, float) else label
     if isinstance(like, list):
         return [type(like[0])(name) for name in label] if like else label
     delimiter = rows.label_format.delimiter or ""

@@ -140,7 +140,7 @@ def clean_files(
     if len(rows.unlabeled):
         files["unlabeled rows"] = out / f"unlabeled{suffix}"
         write_table(rows.unlabeled, files["unlabeled rows"], like=written)
-    info = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
+    info: dict[str, Any] = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
     info |= {"label_format": rows.label_format.described() | {"unlabeled_values": []}}
     write_json(out / "info.json", info)
     write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)

@@ -80,8 +80,7 @@ def column_texts(dataset: Dataset, column: str, name: str = "dataset") -> list[s
 
 
 def _columns(pred_probs: Any) -> int | None:
-    shape = () if pred_probs is None else np.shape(pred_probs)
-    return shape[1] if len(shape) == 2 else None
+    return np.shape(pred_probs)[1] if pred_probs is not None and np.ndim(pred_probs) == 2 else None
 
 
 def _is_id(name: str, place: int) -> bool:

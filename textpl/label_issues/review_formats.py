@@ -209,7 +209,8 @@ def _from_lines(lines: Iterable[dict[str, Any]], path: Path) -> Iterator[Vote]:
         missing = {"row", "label", "decision"} - line.keys()
         if missing:
             raise ValueError(
-                f"{path}: no column {', '.join(map(repr, sorted(missing)))}, but {list(line)}: keep the columns of the queue."
+                f"{path}: no column {', '.join(map(repr, sorted(missing)))}, but {list(line)}: keep the columns of the "
+                "queue."
             )
         answer = "" if line["decision"] is None else str(line["decision"]).strip()
         lesson = str(line.get("lesson", True)).strip().lower() in YES

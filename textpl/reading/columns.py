@@ -39,6 +39,6 @@ def check_columns(source: str, dataset: Dataset, wanted: Sequence[tuple[str, str
     for option, name in wanted:
         if (second := f"{name} (2)") in there and dataset.data.column(name) != dataset.data.column(second):
             raise ValueError(
-                f"{source} has two columns {name!r} that differ: rename one of the headings ({option} names the column that is "
+                f"{source} has two columns {name!r} that differ: rename one of the headings ({option} names the one to "
                 "read)."
             )

@@ -7,8 +7,8 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -119,9 +119,11 @@ def _delimiter(text: str, written: TextFormat) -> str:
     return (even or wide or [usual])[0]
 
 
-def _rows(text: str, written: TextFormat) -> Iterator[list[str]]:
+def _rows(text: str, written: TextFormat) -> Any:
+    """A `csv.reader`."""
     quoting = csv.QUOTE_MINIMAL if written.quoting else csv.QUOTE_NONE
-    return csv.reader(io.StringIO(text, newline=""), delimiter=written.delimiter, quoting=quoting, strict=True)  # type: ignore[return-value]
+    file = io.StringIO(text, newline="")
+    return csv.reader(file, delimiter=written.delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
 
 
 def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedArray]:
@@ -142,7 +144,7 @@ def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedA
             count += len(rows)
     except csv.Error as error:
         raise _QuoteError(
-            f"{name}, line {reader.line_num}: {error}: a text with quotes must be in double quotes itself, "  # type: ignore[attr-defined]
+            f"{name}, line {reader.line_num}: {error}: a text with quotes must be in double quotes itself, "
             'each quote in it doubled ("He said ""no"""), as spreadsheets and csv libraries write it.'
         ) from None
     except UnicodeEncodeError as error:
@@ -151,8 +153,8 @@ def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedA
         shown = ", ".join(bad) + (f", and {more - len(bad):,} more rows" if more > len(bad) else "")
         raise ValueError(
             f"{name}: {len(headings)} heading{'s' * (len(headings) != 1)}, but {shown} (counted from 0): a text that "
-            f"holds {DELIMITERS.get(written.delimiter, written.delimiter)} must be in double quotes, and every row needs "
-            "as many fields as there are headings."
+            f"holds {DELIMITERS.get(written.delimiter, written.delimiter)} must be in double quotes, and every row "
+            "needs as many fields as there are headings."
         )
     columns = {
         heading: pa.chunked_array([chunk[k] for chunk in chunks if chunk], pa.string())

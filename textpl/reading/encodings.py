@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
 
 UTF8 = "utf-8"
 MARKS = (  # the longer ones first: that of UTF-32 begins as that of UTF-16
@@ -77,7 +78,7 @@ def _checked(data: bytes, encoding: str, name: str) -> str:
     return encoding
 
 
-def _fits(data: bytes, encoding: str, usual: object) -> bool:
+def _fits(data: bytes, encoding: str, usual: Callable[[str], bool]) -> bool:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
@@ -87,7 +88,7 @@ def _fits(data: bytes, encoding: str, usual: object) -> bool:
     if encoding == "cp1252" and sum(size for size in runs if size > 3) > (1 - ENOUGH) * sum(runs):
         return False
     beyond = [character for character in text if character > "\x7f"]
-    return sum(map(usual, beyond)) >= ENOUGH * len(beyond)  # type: ignore[arg-type]
+    return sum(map(usual, beyond)) >= ENOUGH * len(beyond)
 
 
 def _common_chinese(character: str) -> bool:

@@ -154,7 +154,8 @@ def option(name: str, value: str) -> str:
     """Say how to state a `LabelFormat` setting, on the command line and in Python."""
     shown = [value] if name == "unlabeled_values" else value
     flag = {"unlabeled_values": f"--unlabeled-value {value or repr('')}", "empty": f"--empty {value}"}[name]
-    return f"{flag} (in Python label_format=textpl.LabelFormat({name}={shown if value else []!r}), in a recipe data.{name})"
+    said = f"{name}={shown if value else []!r}"
+    return f"{flag} (in Python label_format=textpl.LabelFormat({said}), in a recipe data.{name})"
 
 
 def without_label(cells: LabelCells, size: int) -> list[str]:
@@ -269,7 +270,7 @@ def _with_empty(
             )
         if count > answers:  # an empty list is an answer that somebody wrote
             notes.append(
-                f"{cells}: taken as rows to which none of the labels applies (--empty unlabeled if nobody labeled them)."
+                f"{cells}: taken as rows to which no label applies (--empty unlabeled if nobody labeled them)."
             )
     elif written.empty == "none":
         notes.append(f"{cells}: rows to which none of the labels applies, as was said.")
@@ -355,8 +356,8 @@ def _merged(
         return column, written
     shown = ", ".join(f"{name!r} into {kept!r}" for name, kept in list(variants.items())[:SHOWN])
     if not written.merge_variants:
-        told = f"{len(variants)} of {len(pc.unique(names))} labels in {where} differ from others only in case, spaces, width "
-        told += "or invisible characters"
+        told = f"{len(variants)} of {len(pc.unique(names))} labels in {where} differ from others only in case, spaces, "
+        told += "width or invisible characters"
         if written.merge_variants is None and len(variants) > MANY_VARIANTS:
             raise ValueError(
                 f"{told}: --merge-variants merges them ({shown}), --keep-variants says that they are different labels "

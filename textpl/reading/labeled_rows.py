@@ -1,4 +1,4 @@
-"""Texts and labels of one source, however its labels are written: what `textpl clean`, `label` and `recipes new` read."""
+"""Texts and labels of one source, however labels are written: what `textpl clean`, `label` and `recipes new` read."""
 
 from __future__ import annotations
 

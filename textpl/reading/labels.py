@@ -71,7 +71,8 @@ class LabelCoding:
             ValueError: for a label that is missing, out of range, unknown or written in another form.
         """
         refuse_missing(column, where)
-        if label_kind(column, where) != ("name" if self.form in ("name", "names") else "id", self.problem_type == MULTI):
+        named = "name" if self.form in ("name", "names") else "id"
+        if label_kind(column, where) != (named, self.problem_type == MULTI):
             problem = f"label {column[0].as_py()!r} is not written as the labels of train ({self.form})"
             refuse(where, np.arange(1), problem, "Write the labels of every split the same way")
         if self.problem_type == SINGLE:

@@ -1,8 +1,8 @@
 """Probabilities that know which label each of their numbers is for, and how they are brought into another order.
 
 A column of probabilities is a struct with one field per label (`{"money": 0.9, "sport": 0.1}`), which parquet, jsonl
-and pandas keep by themselves; in csv it is one column per label, `probabilities_money`, `probabilities_sport`. Plain lists
-have no names: they are taken only where something else says their order.
+and pandas keep by themselves; in csv it is one column per label, `probabilities_money`, `probabilities_sport`. Plain
+lists have no names: they are taken only where something else says their order.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ def read_probability_file(path: Path, label_names: Sequence[str]) -> tuple[np.nd
     """Read probabilities and the names of their columns.
 
     Args:
-        path: .npy; .npz with one array, or one called "pred_probs" and perhaps "label_names"; or a table with the labels'
-            names as headings in any order, or as `probabilities_LABEL` (columns of numbers between 0 and 1 beside those
-            of `label_names` are labels that were never given, the rest is ignored), or with no headings at all.
+        path: .npy; .npz with one array, or one called "pred_probs" and perhaps "label_names"; or a table with the
+            labels' names as headings in any order, or as `probabilities_LABEL` (columns of numbers between 0 and 1
+            beside those of `label_names` are labels that were never given, the rest is ignored), or with no headings.
         label_names: of the labels given.
 
     Returns:

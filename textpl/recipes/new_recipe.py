@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -90,8 +89,9 @@ def new_recipe(
     """
     if (folder / FILE_NAME).exists():
         raise RecipeError(f"{folder / FILE_NAME} is there already: choose another folder, or change that file.")
-    # Nothing is in the folder unless all is well.
-    with tempfile.TemporaryDirectory() as place:
+    # Nothing is in the folder unless all is well; on the same disk, so that what was made is renamed, not copied.
+    disk = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(dir=disk, prefix=".textpl-", ignore_cleanup_errors=True) as place:
         staging = Path(place)
         if data is not None and "clean" in (stages or ()) and (Path(data) / CLEANING).is_file():
             raise RecipeError(f"{data} is cleaned already ({CLEANING} says how): leave the stage clean out.")
@@ -106,8 +106,8 @@ def new_recipe(
         if taken := [name for path in made if path.name != SCHEMA_FILE and (name := folder / path.name).exists()]:
             raise RecipeError(f"{taken[0]} is there already and would be overwritten: choose another folder.")
         folder.mkdir(parents=True, exist_ok=True)
-        for path in made:
-            shutil.move(path, folder / path.name)
+        for path in sorted(made, key=lambda path: path.name == FILE_NAME):  # last what makes a recipe of it
+            path.rename(folder / path.name)
     columns = f"text from column {found.text!r}, labels from {found.label!r}"
     read = [f"{columns}, {found.rows:,} rows"] if found.rows is not None else [f"{found.source} was not read"]
     return [str(folder / FILE_NAME), *read, *found.notes, *_told_language(draft, found)]
@@ -137,7 +137,10 @@ def _look_at(
     raw = open_source(source)
     if not len(raw.splits["train"]):
         raise ValueError(f"{source} has no rows: name a file with a text and a label in each.")
-    cleaned = not bundled and (path / CLEANING).is_file()
+    cleaned = {} if bundled or not (path / CLEANING).is_file() else _read_record(path / CLEANING)
+    there = raw.splits["train"].column_names
+    text = text or (cleaned["text"] if cleaned.get("text") in there else None)
+    label = label or (cleaned["labels"] if cleaned.get("labels") in there else None)
     text, label, notes = choose_columns(raw.splits["train"], text, label)
     if task == "single":
         label_format = replace(label_format or LabelFormat(), delimiter="")
@@ -145,8 +148,8 @@ def _look_at(
     notes += rows.notes
     if len(rows.unlabeled):
         notes.append(
-            f"{len(rows.dataset):,} rows have a label (train.jsonl), {len(rows.unlabeled):,} have none (unlabeled.jsonl, "
-            "the pool)"
+            f"{len(rows.dataset):,} rows have a label (train.jsonl), {len(rows.unlabeled):,} have none "
+            "(unlabeled.jsonl, the pool)"
         )
     inside = not bundled and not needs_a_copy(raw, rows) and path.resolve().is_relative_to(folder.resolve())
     name, reads = source, source if bundled else str(path)
@@ -165,7 +168,7 @@ def _look_at(
     multi = corpus.problem_type == MULTI
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
-    notes += _told_cleaned(path, corpus.test is not None) if cleaned else []
+    notes += _told_cleaned(cleaned, corpus.test is not None) if cleaned else []
     title = path.resolve().stem if path.is_file() else path.resolve().name
     return _Data(
         name,
@@ -185,17 +188,25 @@ def _look_at(
     )
 
 
-def _told_cleaned(folder: Path, has_test: bool) -> list[str]:
+def _read_record(file: Path) -> dict[str, Any]:
+    """What `textpl clean` says of how it cleaned a corpus."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{file} is broken: {error}. Run textpl clean again, with the same --out.") from error
+
+
+def _told_cleaned(record: dict[str, Any], has_test: bool) -> list[str]:
     """What is to be known of data that `textpl clean` wrote."""
-    counts = json.loads((folder / CLEANING).read_text(encoding="utf-8")).get("counts", {})
+    reviewed = record.get("counts", {}).get("reviewed", 0)
     told = [
         "the labels are those that textpl clean left, with its weights (label_weight); "
-        f"{counts.get('reviewed', 0):,} decisions of people among them"
+        f"{reviewed:,} decisions of people among them"
     ]
     if not has_test:
         told.append(
-            "there is no test file: the test rows are held out of the cleaned ones, whose labels a model has changed and "
-            "which flatter it; put a test file with labels that you trust beside train"
+            "there is no test file: the test rows are held out of the cleaned ones, whose labels a model has changed "
+            "and which flatter it; put a test file with labels that you trust beside train"
         )
     return told
 

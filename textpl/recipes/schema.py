@@ -32,7 +32,7 @@ class DataSettings(ft.Strictly):
     revision: ft.Line | None = None
     text: ft.Line | None = None
     label: ft.Line | None = None
-    delimiter: Annotated[str, Field(max_length=10)] | None = None  # between the labels of one string; "" if each string is one label
+    delimiter: Annotated[str, Field(max_length=10)] | None = None  # in a string; "": each is one label
     unlabeled_values: ft.Texts | None = None  # what stands where there is no label, such as "-1"
     empty: Literal["none", "unlabeled"] | None = None  # what an empty cell means where rows have several labels
     truth: ft.Line | None = None  # column with the right labels, where `label` is known to be noisy
