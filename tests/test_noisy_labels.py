@@ -435,7 +435,7 @@ def test_soft_labels_of_a_single_label_task(tmp_path, tokenizer):
     loss = -(torch.tensor(soft[rows], dtype=torch.float32) * z.log_softmax(-1)).sum(-1).mean()
     assert distance(gradient, reference_gradient(model, loss)) <= 1e-9
     wrong = data.remove_columns("label").add_column("label", [*soft[:3].tolist(), [0.5, 0.9, 0.1], *soft[4:].tolist()])
-    with pytest.raises(ValueError, match="Labelled row 3 has the label"):
+    with pytest.raises(ValueError, match="Labeled row 3 has the label"):
         textpl.attach(make_trainer(tmp_path, tokenizer, data=wrong), NoisyLabels()).train()
 
 
@@ -623,12 +623,38 @@ def test_every_form_of_training_set_is_numbered(tmp_path, tokenizer, kind):
     assert distance(gradient, reference_gradient(model, loss)) <= 1e-9
 
 
-def test_a_collator_that_drops_the_number_is_named(tmp_path, tokenizer):
+def test_a_collator_need_not_know_of_the_number(tmp_path, tokenizer):
+    data, weight = weighted_data(tokenizer, "single", "rows")
+    collate, seen = DataCollatorWithPadding(tokenizer), []
+
+    def forgetful(rows):
+        seen.extend(row["textpl_row"] for row in rows)
+        return {k: v for k, v in collate(rows).items() if k != "textpl_row"}
+
+    trainer = make_trainer(tmp_path, tokenizer, data=data, max_steps=1, learning_rate=0.0)
+    trainer.data_collator = forgetful
+    textpl.attach(trainer, NoisyLabels()).train()
+    w, rows = weight[seen[:4]], seen[:4]
+    loss = (w * cell_losses(trainer.model.eval(), data, rows, tokenizer, "single", "plain")).sum() / w.sum()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert trainer.data_collator is forgetful
+
+
+def test_a_collator_that_makes_another_number_of_rows_is_named(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, max_steps=1)
     collate = DataCollatorWithPadding(tokenizer)
-    trainer.data_collator = lambda rows: {k: v for k, v in collate(rows).items() if k != "textpl_row"}
-    with pytest.raises(ValueError, match="no 'textpl_row'.*data collator"):
+    trainer.data_collator = lambda rows: {k: v[1:] for k, v in collate(rows).items() if k != "textpl_row"}
+    with pytest.raises(ValueError, match="made 3 rows of 4"):
         textpl.attach(trainer, NoisyLabels()).train()
+
+
+def test_a_dataloader_without_numbers_is_named(tmp_path, tokenizer):
+    class Mine(Trainer):
+        def get_train_dataloader(self):
+            return self._get_dataloader(make_data(tokenizer), "mine", 4, is_training=True)
+
+    with pytest.raises(ValueError, match="no 'textpl_row'.*self.train_dataset"):
+        textpl.attach(make_trainer(tmp_path, tokenizer, trainer=Mine, max_steps=1), NoisyLabels()).train()
 
 
 def test_a_step_without_any_weight_changes_nothing(tmp_path, tokenizer):

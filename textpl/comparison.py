@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from transformers import EarlyStoppingCallback, Trainer, set_seed
 
-from textpl.callbacks.attach import attach
+from textpl.callbacks.attach import attach, prepare_labels
+from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import SemiSupervised
 from textpl.callbacks.setup import find_task, label_key
@@ -232,7 +233,7 @@ class _Pair:
 
 
 def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
-    """Refuse what would make the comparison dishonest or fail after hours."""
+    """Refuse what would make the comparison dishonest or fail after hours; have the labels as the model needs them."""
     if trainer.eval_dataset is None:
         raise ValueError("make_trainer must give its Trainer the test rows: Trainer(eval_dataset=test, ...).")
     if trainer.args.load_best_model_at_end or any(
@@ -247,12 +248,17 @@ def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
             "make_trainer returned a model that was trained before: it must load a fresh one at every call."
         )
     seen.append(weakref.ref(trainer.model))
-    label_key(trainer.eval_dataset)
-    find_task(trainer.model, trainer.train_dataset)
+    prepare_labels(trainer)
+    test, labeled = (
+        seen_rows(rows, trainer.data_collator, tokens=False, count=1)
+        for rows in (trainer.eval_dataset, trainer.train_dataset)
+    )
+    label_key(test)
+    find_task(trainer.model, labeled)
 
 
 def _warn_of_test_rows(trainer: Trainer, callback: Callback) -> None:
-    shared = callback.pool_rows_in(trainer.eval_dataset)
+    shared = callback.pool_rows_in(seen_rows(trainer.eval_dataset, trainer.data_collator))
     if shared:
         logger.warning(
             "%d unlabelled rows have the tokens of a test row: the method has seen test texts (without labels). Take "

@@ -19,7 +19,7 @@ NOT_READ = ("self", "input_ids", "attention_mask", "labels", "label", "label_ids
 
 def token_inputs(model: torch.nn.Module) -> tuple[str, ...]:
     """Names of what a model's forward pass takes besides token ids and mask, in its order."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     # accelerate replaces `forward` of the instance; the class still has the true signature.
     parameters = inspect.signature(type(base).forward).parameters
     return tuple(name for name in parameters if name not in NOT_READ)

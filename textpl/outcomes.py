@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 
+from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
 from textpl.callbacks.setup import label_array
@@ -103,7 +104,8 @@ def train_and_test(
     gold = np.asarray(predicted.label_ids).astype(np.int64)
     cut: Any = None
     if task.problem_type == "multi_label_classification":
-        labels = label_array(trainer.train_dataset, task)
+        rows = seen_rows(trainer.train_dataset, trainer.data_collator, tokens=False)
+        labels = label_array(rows, task)
         cut = prior_thresholds(probabilities, labels.mean(0)) if thresholds == "prior" else thresholds
     predictions = decide(probabilities, task.problem_type, 0.5 if cut is None else cut)
     return Outcome(

@@ -8,6 +8,8 @@ from typing import Any
 from transformers import Trainer
 
 from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.label_checks import make_labels_ready
+from textpl.callbacks.label_encoding import encode_labels
 from textpl.callbacks.labeled_feed import WEIGHT, LabeledFeed, has_weights
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import SemiSupervised
@@ -24,14 +26,20 @@ def attach(trainer: Trainer, *callbacks: Attachable) -> Trainer:
     callback before the reporters so that TensorBoard and the like see its values. A `compute_loss_func` of your own
     must divide by `num_items_in_batch` itself.
 
+    Labels may be names (multi-label: lists of names or ids): those of the Trainer's training and evaluation set are
+    encoded by the model's `label2id`. Whole numbers and booleans are given to the model as its loss needs them, in
+    evaluation too.
+
     Args:
         trainer: a `transformers.Trainer` or a subclass of it, not yet trained.
         callbacks: a `SemiSupervised`, a `NoisyLabels`, or one of each.
 
     Raises:
         TypeError: if something else is given.
-        ValueError: for a second callback of a kind, two losses in the place of the supervised one, DeepSpeed or FSDP.
+        ValueError: for a second callback of a kind, two losses in the place of the supervised one, DeepSpeed or FSDP,
+            and names that the model does not know (the row is named).
     """
+    prepare_labels(trainer)
     for callback in callbacks:
         _check(trainer, callback)
         _install_loss(trainer, callback)
@@ -40,6 +48,12 @@ def attach(trainer: Trainer, *callbacks: Attachable) -> Trainer:
         handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
     trainer.model_accepts_loss_kwargs = False
     return trainer
+
+
+def prepare_labels(trainer: Trainer) -> None:
+    """Have the labels of a Trainer's rows in the form that its model is trained on; see `attach`."""
+    encode_labels(trainer)
+    make_labels_ready(trainer.model)
 
 
 def _check(trainer: Trainer, callback: Any) -> None:

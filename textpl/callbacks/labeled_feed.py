@@ -7,9 +7,12 @@ and the model never see it.
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -18,10 +21,13 @@ from transformers import Trainer
 
 from textpl.callbacks import setup
 from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.labeled_rows import ROW, Numbered, is_transformed, read_rows, seen_rows
+from textpl.components.label_order import in_model_order
 from textpl.components.labeled import LabeledBatch, as_targets, cross_entropy
+from textpl.labels import arrow_column
+from textpl.reading.probabilities import read_probabilities_column
 from textpl.tasks import MultiLabel, SingleLabel, Task, make_task
 
-ROW = "textpl_row"
 WEIGHT = "label_weight"
 
 
@@ -83,21 +89,25 @@ class LabeledFeed:
         columns = trainer._signature_columns
         self._weight = None
         if has_weights(dataset):
-            self._weight = label_weights(dataset, setup.find_task(trainer.model, dataset)).to(trainer.args.device)
+            first = seen_rows(dataset, trainer.data_collator, tokens=False, count=1)
+            task = setup.find_task(trainer.model, first)
+            weight = label_weights(dataset, task, setup.label_names(trainer.model))
+            self._weight = weight.to(trainer.args.device)
+        collate = trainer.data_collator
         trainer.train_dataset, trainer._signature_columns = _numbered(dataset), [*columns, ROW]
+        trainer.data_collator = _Numbering(collate)
         try:
             return self._dataloader()
         finally:
-            trainer.train_dataset, trainer._signature_columns = dataset, columns
+            trainer.train_dataset, trainer._signature_columns, trainer.data_collator = dataset, columns, collate
 
     def _get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         batches, items = self._samples(*args, **kwargs)
         for batch in batches:
             if ROW not in batch:
                 raise ValueError(
-                    f"The training batches have no {ROW!r}, by which textpl knows their rows: a data collator must "
-                    "pass on columns that it does not know, and a get_train_dataloader of yours must read "
-                    "self.train_dataset."
+                    f"The training batches have no {ROW!r}, by which textpl knows their rows: a get_train_dataloader "
+                    "of yours must read self.train_dataset and self.data_collator."
                 )
         if self._weight is not None:
             settings = self._trainer.args
@@ -134,45 +144,58 @@ class LabeledFeed:
         return len(labels) if isinstance(task, SingleLabel) else labels.numel()
 
 
-class _Numbered:
-    """A map-style dataset whose rows know their number."""
+class _Numbering:
+    """A data collator that passes on the numbers of the rows, whatever else it makes of them."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, collate: Any) -> None:
+        self._collate = collate
 
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        row = {**self._dataset[index], ROW: index}
-        row.pop(WEIGHT, None)
-        return row
+    def __call__(self, rows: list[dict[str, Any]]) -> Any:
+        batch = self._collate(rows)
+        if ROW not in batch and all(ROW in row for row in rows):
+            if "labels" in batch and len(batch["labels"]) != len(rows):
+                raise ValueError(
+                    f"The data collator made {len(batch['labels'])} rows of {len(rows)}, so that textpl cannot tell "
+                    f"which is which: make as many, or pass on their {ROW!r}."
+                )
+            batch[ROW] = torch.tensor([int(row[ROW]) for row in rows])
+        return batch
 
 
 def _numbered(dataset: Any) -> Any:
     # A transform on the fly might drop the column.
-    if not isinstance(dataset, Dataset) or dataset.format["type"] == "custom":
-        return _Numbered(dataset)
-    if WEIGHT in dataset.column_names:
-        dataset = dataset.remove_columns(WEIGHT)
+    if is_transformed(dataset):
+        return Numbered(dataset, [WEIGHT])
+    dataset = dataset.remove_columns(weight_columns(dataset.column_names))
     return dataset.add_column(ROW, np.arange(len(dataset)))
 
 
+def weight_columns(columns: Iterable[str]) -> list[str]:
+    """The columns of weights among some: `label_weight`, or in csv one for each label, `label_weight_LABEL`."""
+    return [name for name in columns if name == WEIGHT or name.startswith(f"{WEIGHT}_")]
+
+
 def has_weights(dataset: Any) -> bool:
-    """Whether the rows come with a column `label_weight`."""
-    if isinstance(dataset, Dataset):
-        return WEIGHT in dataset.column_names
-    return _has_rows(dataset) and len(dataset) > 0 and WEIGHT in dataset[0]
+    """Whether the rows come with weights, in their columns or from a transform."""
+    if isinstance(dataset, Dataset) and weight_columns(dataset.column_names):
+        return True
+    return is_transformed(dataset) and _has_rows(dataset) and len(dataset) > 0 and WEIGHT in read_rows(dataset, [0])[0]
 
 
 def _has_rows(dataset: Any) -> bool:
     return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and not isinstance(dataset, IterableDataset)
 
 
-def label_weights(dataset: Any, task: Task) -> Tensor:
-    """The column `label_weight`, float32: (rows,), or (rows, labels) for multi-label.
+def label_weights(dataset: Any, task: Task, label_names: list[str]) -> Tensor:
+    """The weights of the rows, float32: (rows,), or (rows, labels) for multi-label.
 
-    Multi-label takes one weight per row too, which then holds for all its cells.
+    Multi-label takes one weight per row too, which then holds for all its cells. Weights with names (a struct, or
+    columns `label_weight_LABEL`) are brought into the order of the model's labels; lists are taken to be in it.
+
+    Args:
+        dataset: the labeled rows; numbers may be written as text, as in csv.
+        task: what they are labels of.
+        label_names: of the model.
 
     Raises:
         ValueError: for another shape, weights that are negative or no numbers (the row and label are named), or
@@ -180,7 +203,7 @@ def label_weights(dataset: Any, task: Task) -> Tensor:
     """
     weight: np.ndarray = np.zeros(0)
     with contextlib.suppress(TypeError, ValueError):  # ragged, or no numbers: told below
-        weight = np.asarray(setup.read_column(dataset, WEIGHT), dtype=np.float32)
+        weight = np.asarray(_weight_values(dataset, label_names), dtype=np.float32)
     multi = isinstance(task, MultiLabel)
     if weight.shape != (len(dataset),) and not (multi and weight.shape == (len(dataset), task.num_labels)):
         wanted = f"one number per row, or {task.num_labels} (one per label)" if multi else "one number per row"
@@ -195,3 +218,14 @@ def label_weights(dataset: Any, task: Task) -> Tensor:
     if multi and weight.ndim == 1:
         weight = np.repeat(weight[:, None], task.num_labels, axis=1)
     return torch.from_numpy(weight)
+
+
+def _weight_values(dataset: Any, label_names: list[str]) -> Any:
+    if is_transformed(dataset) and WEIGHT in read_rows(dataset, [0])[0]:
+        return [row[WEIGHT] for row in read_rows(dataset, range(len(dataset)))]
+    stored = dataset.with_format(None)
+    if WEIGHT not in stored.column_names or pa.types.is_struct(arrow_column(stored, WEIGHT).type):
+        values, names = read_probabilities_column(stored, WEIGHT)
+        remedy = "write a struct with a field per label"
+        return in_model_order(values, names, label_names, f"Column {WEIGHT!r}", remedy)
+    return [json.loads(value) if isinstance(value, str) else value for value in stored[WEIGHT][:]]

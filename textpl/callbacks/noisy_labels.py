@@ -8,6 +8,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from textpl.callbacks import checkpoint, setup
 from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.label_checks import refuse_other_order
+from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.semi_supervised import TRAINING_PASSES
 from textpl.components.labeled import LabeledLoss, cross_entropy
 
@@ -40,11 +42,13 @@ class NoisyLabels(Attachable):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Check what must hold, let the loss get ready, take saved state back."""
-        model, dataset = kwargs["model"], kwargs["train_dataloader"].dataset
-        setup.check_supported(args, state, model, dataset)
+        model, dataloader = kwargs["model"], kwargs["train_dataloader"]
+        setup.check_supported(args, state, model, dataloader.dataset)
         if not self.attached_to(args):
             setup.check_scaling(args, model, has_labeled_loss=True)
+        dataset = seen_rows(dataloader.dataset, dataloader.collate_fn, tokens=False)
         task = setup.find_task(model, dataset)
+        refuse_other_order(dataset, setup.label_key(dataset), setup.label_names(model))
         labels = setup.label_array(dataset, task, soft=True)
         self._labels = setup.labels_identity(labels)
         prior = setup.labeled_prior(labels, task)

@@ -24,7 +24,9 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from textpl.callbacks import checkpoint, setup
 from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.label_checks import make_labels_ready, refuse_other_order
 from textpl.callbacks.labeled_hook import LabeledHook
+from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.monitor import Monitor
 from textpl.components.labeled import LabeledLoss
 from textpl.components.losses import cross_entropy
@@ -120,13 +122,16 @@ class SemiSupervised(Attachable):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Tokenise the pool, check what must hold, let the slots get ready, take saved state back."""
-        model, dataset, tokenizer = kwargs["model"], kwargs["train_dataloader"].dataset, kwargs.get("processing_class")
-        setup.check_supported(args, state, model, dataset)
+        model, dataloader, tokenizer = kwargs["model"], kwargs["train_dataloader"], kwargs.get("processing_class")
+        setup.check_supported(args, state, model, dataloader.dataset)
         if not self.attached_to(args):
             setup.check_scaling(args, model, self.labeled_loss is not None)
         self._chunk = state.train_batch_size or args.train_batch_size
         self._rows = self.ratio * self._chunk * args.gradient_accumulation_steps
-        self._run = self._prepare_run(args, state, model, dataset, tokenizer)
+        make_labels_ready(model)
+        self._run = self._prepare_run(
+            args, state, model, seen_rows(dataloader.dataset, dataloader.collate_fn), tokenizer
+        )
         self._rank, self._world = args.process_index, args.world_size
         self._device = next(model.parameters()).device
         self._close_batches()
@@ -141,6 +146,7 @@ class SemiSupervised(Attachable):
         self, args: TrainingArguments, state: TrainerState, model: Any, dataset: Any, tokenizer: Any
     ) -> Run:
         task = setup.find_task(model, dataset)
+        refuse_other_order(dataset, setup.label_key(dataset), setup.label_names(model))
         labels = setup.label_array(dataset, task, soft=self.labeled_loss is not None)
         self._labels = setup.labels_identity(labels)
         longest = longest_input(tokenizer, model.config)

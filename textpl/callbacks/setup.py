@@ -14,12 +14,11 @@ from torch.utils.data import IterableDataset
 from transformers import TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
+from textpl.callbacks.label_checks import checked_labels
+from textpl.callbacks.labeled_rows import LABEL_KEYS, label_keys
 from textpl.components.step import Run
-from textpl.tasks import MultiLabel, SingleLabel, Task, infer_problem_type, make_task
-
-LABEL_KEYS = ("labels", "label", "label_ids")
-# Soft labels that were stored in half precision need not sum to 1 exactly.
-SUM_TOLERANCE = 1e-2
+from textpl.labels import arrow_column
+from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
 
 
 def check_supported(args: TrainingArguments, state: TrainerState, model: Any, dataset: Any) -> None:
@@ -85,45 +84,25 @@ def check_scaling(args: TrainingArguments, model: Any, has_labeled_loss: bool) -
 
 
 def find_task(model: Any, dataset: Any) -> Task:
-    """The task the model is configured for; if it does not say, what the first label shows (kept in the config)."""
+    """The task the model is configured for; if it does not say, what the first label shows (kept in the config).
+
+    Args:
+        model: its config is asked first.
+        dataset: labeled rows in plain columns.
+    """
     if model.config.problem_type is None:
         model.config.problem_type = infer_problem_type(dataset[0][label_key(dataset)])
     return make_task(model.config.problem_type, model.config.num_labels)
 
 
+def label_names(model: Any) -> list[str]:
+    """Names of a model's labels, in the order of its outputs."""
+    return [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
+
+
 def label_array(dataset: Any, task: Task, *, soft: bool = False) -> np.ndarray:
-    """Labels of the labelled rows: int64 (rows,) or float (rows, labels).
-
-    Args:
-        dataset: the labelled rows.
-        task: what they are labels of.
-        soft: allow a distribution over the labels in place of a class id.
-
-    Raises:
-        ValueError: if a label is out of range or multi-hot labels have another width; the row is named.
-    """
-    labels = np.asarray(read_column(dataset, label_key(dataset)))
-    if soft and labels.shape[1:] == (task.num_labels,) and isinstance(task, SingleLabel):
-        wrong = ~((labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= SUM_TOLERANCE))
-    elif isinstance(task, MultiLabel):
-        if labels.ndim != 2 or labels.shape[1] != task.num_labels:
-            raise ValueError(
-                f"Labels of shape {labels.shape}: this model needs multi-hot rows of {task.num_labels} numbers."
-            )
-        wrong = ((labels < 0) | (labels > 1)).any(1)
-    else:
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"Labels of {labels.dtype} and shape {labels.shape}: this model needs one class id per row."
-            )
-        wrong = (labels < 0) | (labels >= task.num_labels)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"Labelled row {row} has the label {labels[row].tolist()}, but the model knows {task.num_labels} labels: "
-            "mend the label, or load the model with num_labels to match."
-        )
-    return labels
+    """Labels of labeled rows in plain columns: int64 (rows,) or float32 (rows, labels); see `checked_labels`."""
+    return checked_labels(arrow_column(dataset, label_key(dataset)), task, soft=soft)
 
 
 def labeled_prior(labels: np.ndarray, task: Task) -> Tensor:
@@ -148,7 +127,7 @@ def make_run(args: TrainingArguments, state: TrainerState, model: Any, dataset: 
         task=task,
         model=model,
         total_steps=state.max_steps,
-        label_names=[str(model.config.id2label[i]) for i in range(task.num_labels)],
+        label_names=label_names(model),
         reduce=process_mean(args.world_size),
         precision=precision_of(args),
         world=args.world_size,
@@ -160,11 +139,12 @@ def make_run(args: TrainingArguments, state: TrainerState, model: Any, dataset: 
 
 
 def longest_row(dataset: Any) -> int:
-    """Tokens of the longest labelled row, padding not counted."""
-    row = dataset[0]
-    if "attention_mask" in row:
+    """Tokens of the longest labeled row, padding not counted; 0 where the model is given none."""
+    if "attention_mask" in dataset.column_names:
         return max(int(np.sum(mask)) for mask in read_column(dataset, "attention_mask"))
-    return max(len(ids) for ids in read_column(dataset, "input_ids"))
+    if "input_ids" in dataset.column_names:
+        return max(len(ids) for ids in read_column(dataset, "input_ids"))
+    return 0
 
 
 def precision_of(args: TrainingArguments) -> torch.dtype | None:
@@ -184,10 +164,8 @@ def process_mean(world: int) -> Callable[[Tensor], Tensor]:
 
 
 def read_column(dataset: Any, name: str) -> Any:
-    """A column of a `datasets.Dataset`, or of any map-style dataset, row by row."""
-    if hasattr(dataset, "column_names"):
-        return dataset.with_format("numpy")[name][:]
-    return [dataset[i][name] for i in range(len(dataset))]
+    """A column of a `datasets.Dataset`, row by row."""
+    return dataset.with_format("numpy")[name][:]
 
 
 def label_key(dataset: Any) -> str:
@@ -196,11 +174,10 @@ def label_key(dataset: Any) -> str:
     Raises:
         ValueError: if there is none.
     """
-    row = dataset[0]
-    for key in LABEL_KEYS:
-        if key in row:
-            return key
-    raise ValueError(f"The rows have no labels: none of {LABEL_KEYS} among their keys {sorted(row)}.")
+    keys = label_keys(dataset.column_names)
+    if not keys:
+        raise ValueError(f"The rows have no labels: none of {LABEL_KEYS} among their keys {dataset.column_names}.")
+    return keys[0]
 
 
 def pad_token_id(tokenizer: Any, model: Any) -> int:

@@ -156,9 +156,8 @@ class HDLTeacher:
             model.get_base_model() if hasattr(model, "get_base_model") else model, run.pool.tokenizer
         )
         own = np.arange(run.rank, len(tokens), run.world)
-        vectors = encoder.encode_tokens(
-            len(own), lambda rows: tokens.read_inputs(own[rows]), tokens.lengths[own], progress=False
-        )
+        read: Any = lambda rows: tokens.read_inputs(own[rows])  # noqa: E731 - the ids and what else the model takes
+        vectors = encoder.encode_tokens(len(own), read, tokens.lengths[own], progress=False)
         self.prepared_tokens += int(tokens.lengths[own].sum())
         if run.world == 1:
             return vectors
