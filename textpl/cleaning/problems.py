@@ -72,7 +72,8 @@ class CorpusProblems:
         doubles = sizes[sizes > 1]
         if len(doubles):
             what = "are (near-)duplicates of another row" if self.by_text else "have the same embedding as another row"
-            found.append(f"{doubles.sum():,} rows {what}, in {len(doubles):,} groups.")
+            doubt = "" if self.by_text else ": the same text, or texts that the encoder cannot tell apart"
+            found.append(f"{doubles.sum():,} rows {what}, in {len(doubles):,} groups{doubt}.")
         if len(self.conflicts.rows):
             number = len(np.unique(self.conflicts.groups))
             found.append(f"{number:,} of these groups ({len(self.conflicts.rows):,} rows) have different labels.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ import torch
 
 from textpl.embeddings.cache_lock import agreed, encoding_lock
 from textpl.embeddings.cache_store import VectorStore, hash_texts
+from textpl.embeddings.cut_texts import CutTexts, cut_texts, warn_of_cut
+from textpl.embeddings.cut import warn_of_cut
 from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
 from textpl.progress import progress_bar
 from textpl.unknown_tokens import warn_of_unknown
@@ -24,7 +26,12 @@ SHARD_ROWS = 2_048  # a killed run loses at most so many vectors per process
 
 
 def encode_cached(
-    encoder: Encoder, texts: Sequence[str], *, cache_dir: str | Path | None = None, progress: bool = True
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+    on_cut: Callable[[CutTexts], None] = lambda cut: None,
 ) -> np.ndarray:
     """Vectors of some texts; those of earlier calls come from disk.
 
@@ -39,6 +46,8 @@ def encode_cached(
         texts: n strings.
         cache_dir: folder of the vectors; default: beside the datasets cache. Deleting it is safe between runs.
         progress: whether to show a progress bar.
+        on_cut: called, in rank 0, with how many texts are longer than the encoder reads, if it says how long that is;
+            a warning tells it too.
 
     Returns:
         float32 (n, d) in the order of `texts`, read-only and memory-mapped where the encoder has a fingerprint. Without
@@ -52,6 +61,7 @@ def encode_cached(
     found = checked_texts(texts)
     fingerprint = getattr(encoder, "fingerprint", None)
     if fingerprint is None:
+        _tell_cut(encoder, found, on_cut)
         rows = np.arange(len(found))
         return _encode(encoder, found, rows, progress) if found else np.zeros((0, 0), np.float32)
     store = VectorStore(
@@ -60,8 +70,9 @@ def encode_cached(
     if not found:
         return np.zeros((0, store.dimensions() or 0), np.float32)
     rank, processes = _place_among_processes()
-    if rank == 0 and (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
-        warn_of_unknown(tokenizer, found, f"The encoder {encoder.name}")
+    if rank == 0:
+        _warn(encoder, found)
+        _tell_cut(encoder, found, on_cut)
     hashes = hash_texts(found)
     if agreed(len(_missing(store, hashes)) > 0, processes):
         with encoding_lock(store, encoder.name, rank, processes):
@@ -72,6 +83,20 @@ def encode_cached(
             if processes > 1:
                 torch.distributed.barrier()
     return store.read(hashes)
+
+
+def _tell_cut(encoder: Encoder, texts: list[str], on_cut: Callable[[CutTexts], None]) -> None:
+    cut = cut_texts(encoder, texts)
+    warn_of_cut(cut)
+    if cut is not None:
+        on_cut(cut)
+
+
+def _warn(encoder: Encoder, texts: list[str]) -> None:
+    """Tell what the encoder does not read of the texts."""
+    if (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
+        warn_of_unknown(tokenizer, texts, f"The encoder {encoder.name}")
+        warn_of_cut(encoder, texts)
 
 
 def _missing(store: VectorStore, hashes: np.ndarray) -> np.ndarray:

@@ -31,7 +31,8 @@ class Encoder(Protocol):
     """Anything with a name and an `encode`.
 
     An encoder may also have a `fingerprint`: a string that is the same for the same vectors, under which
-    `encode_cached` keeps them on disk. Without one, or with None, nothing is cached.
+    `encode_cached` keeps them on disk. Without one, or with None, nothing is cached. Of an encoder with a `tokenizer`
+    and a `token_limit` it says which texts are cut.
 
     Attributes:
         name: written into every result.
@@ -107,6 +108,17 @@ class SentenceEncoder:
         return self.model.tokenizer
 
     @property
+    def limit(self) -> int | None:
+        """Tokens that it reads of a text, special ones included; None where nothing is cut."""
+        return self.max_length or self.model.max_seq_length
+
+    @property
+    def token_limit(self) -> int | None:
+        """Tokens of a text that are read, special ones among them; None where the model states no limit."""
+        limits = [limit for limit in (self.model.max_seq_length, self.max_length) if limit is not None]
+        return min(limits, default=None)
+
+    @property
     def fingerprint(self) -> str | None:
         """Hash of what decides the vectors, of the weights as they are now (id and revision may hide a change)."""
         model = self.model
@@ -158,6 +170,16 @@ class ClassifierEncoder:
         self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
         self.max_length = min(max_length or LONGEST_ROW, longest_input(tokenizer, model.config), LONGEST_ROW)
         self.name = f"{_public_name(model.name_or_path) or type(model).__name__} ({pooling} of {type(model).__name__})"
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens of a text that are read, special ones among them."""
+        return self.max_length
+
+    @property
+    def limit(self) -> int:
+        """Tokens that it reads of a text, special ones included."""
+        return self.max_length
 
     @property
     def fingerprint(self) -> str | None:
