@@ -14,7 +14,6 @@ import torch
 from textpl.embeddings.cache_lock import agreed, encoding_lock
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.cut_texts import CutTexts, cut_texts, warn_of_cut
-from textpl.embeddings.cut import warn_of_cut
 from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
 from textpl.progress import progress_bar
 from textpl.unknown_tokens import warn_of_unknown
@@ -71,7 +70,8 @@ def encode_cached(
         return np.zeros((0, store.dimensions() or 0), np.float32)
     rank, processes = _place_among_processes()
     if rank == 0:
-        _warn(encoder, found)
+        if (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
+            warn_of_unknown(tokenizer, found, f"The encoder {encoder.name}")
         _tell_cut(encoder, found, on_cut)
     hashes = hash_texts(found)
     if agreed(len(_missing(store, hashes)) > 0, processes):
@@ -90,13 +90,6 @@ def _tell_cut(encoder: Encoder, texts: list[str], on_cut: Callable[[CutTexts], N
     warn_of_cut(cut)
     if cut is not None:
         on_cut(cut)
-
-
-def _warn(encoder: Encoder, texts: list[str]) -> None:
-    """Tell what the encoder does not read of the texts."""
-    if (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
-        warn_of_unknown(tokenizer, texts, f"The encoder {encoder.name}")
-        warn_of_cut(encoder, texts)
 
 
 def _missing(store: VectorStore, hashes: np.ndarray) -> np.ndarray:

@@ -108,11 +108,6 @@ class SentenceEncoder:
         return self.model.tokenizer
 
     @property
-    def limit(self) -> int | None:
-        """Tokens that it reads of a text, special ones included; None where nothing is cut."""
-        return self.max_length or self.model.max_seq_length
-
-    @property
     def token_limit(self) -> int | None:
         """Tokens of a text that are read, special ones among them; None where the model states no limit."""
         limits = [limit for limit in (self.model.max_seq_length, self.max_length) if limit is not None]
@@ -174,11 +169,6 @@ class ClassifierEncoder:
     @property
     def token_limit(self) -> int:
         """Tokens of a text that are read, special ones among them."""
-        return self.max_length
-
-    @property
-    def limit(self) -> int:
-        """Tokens that it reads of a text, special ones included."""
         return self.max_length
 
     @property

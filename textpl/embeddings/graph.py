@@ -57,20 +57,3 @@ class NeighborGraph:
         if not 1 <= k <= self.k:
             raise ValueError(f"k={k}: this graph holds {self.k} neighbours per row; build it with a larger k.")
         return self if k == self.k else replace(self, ids=self.ids[:, :k], sims=self.sims[:, :k])
-
-    def among(self, rows: np.ndarray) -> NeighborGraph:
-        """The graph of some of the rows alone: neighbors that are not among them are left out.
-
-        Args:
-            rows: int64 (m,), ascending.
-
-        Returns:
-            graph of m rows, numbered in their order; what is left of a row moves to the front.
-        """
-        number = np.full(len(self) + 1, -1, dtype=np.int32)  # the last stands for -1, no neighbor
-        number[rows] = np.arange(len(rows))
-        ids = number[self.ids[rows]]
-        order = np.argsort(ids < 0, axis=1, kind="stable")
-        ids = np.take_along_axis(ids, order, 1)
-        sims = np.where(ids >= 0, np.take_along_axis(self.sims[rows], order, 1), np.float32(0))
-        return replace(self, ids=ids, sims=sims)
