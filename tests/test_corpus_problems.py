@@ -18,6 +18,7 @@ from textpl.cleaning.label_sets import confused_labels, expected_confusion, labe
 from textpl.cleaning.outliers import find_outliers, outlier_scores
 from textpl.cleaning.problems import corpus_problems
 from textpl.cleaning.texts import text_problem, text_problems
+from textpl.corpus import read_corpus
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.neighbors import neighbor_graph
 
@@ -125,6 +126,26 @@ def test_texts_that_share_letters_but_not_meaning_are_apart():
     texts = ["one two three four five six seven", "one two three four five six seven!"]
     far = NeighborGraph(np.array([[1], [0]], dtype=np.int32), np.full((2, 1), 0.3, dtype=np.float32))
     assert len(set(near_duplicates(texts, graph=far).tolist())) == 2
+
+
+def long_documents():
+    """Six documents of 50 real sentences of which the first 25 are those of all, and the first with small changes."""
+    sentences = read_corpus("bundled:sentiment").train["text"][:]
+    documents = [sentences[:25] + sentences[25 * i : 25 * (i + 1)] for i in range(2, 8)]
+    changed = [*documents[0][:40], "A sentence that was put in later .", *documents[0][41:]]
+    return [" ".join(parts) for parts in (*documents, changed)]
+
+
+@pytest.mark.parametrize("encoder", [lambda texts: np.ones((len(texts), 4), np.float32), embed])
+def test_long_texts_with_one_beginning_are_no_duplicates(encoder):
+    """Nor if their embeddings are equal, as of an encoder that reads no more than the beginning."""
+    texts = long_documents()
+    assert min(map(len, texts)) > 3000
+    assert near_duplicates(texts, encoder(texts)).tolist() == [0, 1, 2, 3, 4, 5, 0]
+    vectors = encoder(texts)
+    found = leaks(texts[:6], texts[1:], vectors[:6], vectors[1:])
+    assert found.exact.tolist() == [True] * 5 + [False] and found.train_rows.tolist() == [1, 2, 3, 4, 5, 0]
+    assert not len(leaks(texts[:3], texts[3:6], vectors[:3], vectors[3:6]).test_rows)
 
 
 def test_planted_near_duplicates_are_found():
