@@ -13,7 +13,7 @@ from transformers import DataCollatorWithPadding
 
 import textpl
 from textpl import NoisyLabels, SemiSupervised
-from textpl.callbacks.labeled_rows import seen_rows
+from textpl.components.labeled_rows import seen_rows
 from textpl.components.neighbor_teacher import HDLTeacher
 from textpl.components.noise_losses_early import EarlyLearning
 from textpl.components.sharpen import keep
@@ -112,6 +112,25 @@ def test_neighbors_read_the_trainers_own_rows(tmp_path, tokenizer, form, encoder
         train(tmp_path, tokenizer, kind, SemiSupervised(make_pool(), teacher=teacher, sharpen=keep, weight=0.01))
         found.append(teacher._p.float())
     assert kept and torch.allclose(found[0], found[1], atol=2e-2)
+
+
+def test_neighbors_read_rows_given_with_a_transform(tmp_path, tokenizer):
+    """Names are stored, ids and tokens are made on the way."""
+    data, found = make_data(tokenizer), []
+    raw = datasets.Dataset.from_dict({"text": data["text"][:], "label": [NAMES[i] for i in data["label"]]})
+    raw.set_transform(lambda b: {**tokenizer(b["text"]), "labels": [NAMES.index(name) for name in b["label"]]})
+    for labeled in (
+        data,
+        raw,
+        raw.rename_column("label", "verdict").with_transform(
+            lambda b: {**tokenizer(b["text"]), "labels": [NAMES.index(name) for name in b["verdict"]]}
+        ),
+    ):
+        teacher = HDLTeacher(labeled, method="linear", refresh=None)
+        train(tmp_path, tokenizer, "plain", SemiSupervised(make_pool(), teacher=teacher, sharpen=keep))
+        found.append(teacher._p.float())
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2])
 
 
 def test_seen_rows_of_plain_columns_are_the_dataset_itself(tokenizer):

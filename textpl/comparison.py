@@ -14,10 +14,10 @@ import numpy as np
 from transformers import EarlyStoppingCallback, Trainer, set_seed
 
 from textpl.callbacks.attach import attach, prepare_labels
-from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import SemiSupervised
 from textpl.callbacks.setup import find_task, label_key
+from textpl.components.labeled_rows import seen_rows
 from textpl.evaluation import Interval, bootstrap_difference
 from textpl.outcomes import Outcome, TokenCounter, load_outcome, save_outcome, train_and_test
 

@@ -333,7 +333,8 @@ def distillation(
     if labeled is not None:
         texts = list(text_columns(text_column))
         if column is None:
-            unlabeled = concatenate_datasets([rows.select_columns(texts) for rows in (unlabeled, labeled)])
+            both = [rows.with_format(None).select_columns(texts) for rows in (unlabeled, labeled)]
+            unlabeled = concatenate_datasets(both)
         else:
             unlabeled, label_names = _joined(unlabeled, labeled, texts, column, label_names)
     return SemiSupervised(

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from transformers import Trainer
 
-from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
 from textpl.callbacks.setup import label_array
+from textpl.components.labeled_rows import seen_rows
 from textpl.evaluation import decide, expected_calibration_error, prior_thresholds, scores
 from textpl.head_inputs import HeadInputs
 from textpl.tasks import make_task

@@ -15,9 +15,9 @@ from transformers import Trainer
 
 from textpl.callbacks.label_checks import is_list, refuse_other_order
 from textpl.callbacks.labeled_feed import WEIGHT
-from textpl.callbacks.labeled_rows import is_transformed, label_keys
 from textpl.callbacks.setup import label_names
 from textpl.components.label_order import REMEDY, has_default_names
+from textpl.components.labeled_rows import is_transformed, label_keys
 from textpl.labels import arrow_column
 from textpl.tasks import infer_problem_type
 

@@ -9,9 +9,9 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from textpl.callbacks import checkpoint, setup
 from textpl.callbacks.attachable import Attachable
 from textpl.callbacks.label_checks import refuse_other_order
-from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.semi_supervised import TRAINING_PASSES
 from textpl.components.labeled import LabeledLoss, cross_entropy
+from textpl.components.labeled_rows import seen_rows
 
 
 class NoisyLabels(Attachable):

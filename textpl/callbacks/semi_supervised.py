@@ -26,9 +26,9 @@ from textpl.callbacks import checkpoint, setup
 from textpl.callbacks.attachable import Attachable
 from textpl.callbacks.label_checks import make_labels_ready, refuse_other_order
 from textpl.callbacks.labeled_hook import LabeledHook
-from textpl.callbacks.labeled_rows import seen_rows
 from textpl.callbacks.monitor import Monitor
 from textpl.components.labeled import LabeledLoss
+from textpl.components.labeled_rows import seen_rows
 from textpl.components.losses import cross_entropy
 from textpl.components.schedules import Schedule, as_schedule
 from textpl.components.sharpen import argmax

@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from textpl.components.labeled_rows import is_transformed, label_keys, read_rows, seen_rows
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target
 from textpl.corpus import declared_names
@@ -108,8 +109,10 @@ class HDLTeacher:
                 f"HDLTeacher reads the labelled rows from a datasets.Dataset, not {type(rows).__name__}: pass "
                 "labeled=Dataset.from_dict(...)."
             )
-        rows = rows.with_format(None)
         column = run.label_column if self.labeled is None else self.label_column
+        if len(rows) and is_transformed(rows) and (keys := label_keys(read_rows(rows, [0])[0])):
+            rows, column = seen_rows(rows, None, tokens=False), column if column in keys else keys[0]
+        rows = rows.with_format(None)
         if column not in rows.column_names:
             raise ValueError(f"HDLTeacher: labeled has no column {column!r}; its columns are {rows.column_names}.")
         if not len(rows):
