@@ -70,6 +70,19 @@ def test_files_that_belong_together_are_both_new_or_both_old(tmp_path):
     assert (one.read_text(), other.read_text()) == ("2", "2") and len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_picture_is_whole_and_the_same_each_time(tmp_path):
+    from matplotlib.figure import Figure
+
+    from textpl.reports.figures import save_picture
+
+    for name in ("a.png", "b.png"):
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        save_picture(figure, tmp_path / name)
+    one, other = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert one == other and one.startswith(b"\x89PNG") and len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_folder_takes_the_place_of_another(tmp_path):
     for name, content in (("old", "1"), ("new", "2")):
         (tmp_path / name).mkdir()

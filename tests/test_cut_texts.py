@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from conftest import make_model, make_tokenizer
@@ -12,6 +14,7 @@ from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.duplicates import near_duplicates
 from textpl.cleaning.indistinct import UNJUDGED, detect_without, indistinct_rows
 from textpl.cleaning.out_of_sample import out_of_sample
+from textpl.cleaning.problems import corpus_problems
 from textpl.corpus import read_corpus
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.cut_texts import cut_texts
@@ -186,3 +189,17 @@ def test_a_graph_of_some_rows():
     np.testing.assert_allclose(part.sims, [[0.9, 0.7, 0], [0.9, 0.5, 0], [0.5, 0.3, 0]])
     whole = graph.only(np.arange(4))
     assert whole.ids.tolist() == graph.ids.tolist() and (whole.sims == graph.sims).all()
+
+
+def test_the_problems_of_a_corpus_tell_both():
+    texts = long_documents(30, 12, 30)
+    vectors = Cutting().encode(texts)
+    problems = corpus_problems(texts, np.arange(30) % 2, vectors=vectors, cut=cut_texts(Cutting(), texts))
+    told = problems.summary()
+    assert any(line.startswith("30 of 30 texts are longer than the encoder's 12 tokens") for line in told)
+    assert any(line.startswith("30 rows have the embedding of a row with another text") for line in told)
+    assert not any("duplicates" in line or "different labels" in line for line in told)
+    kept = problems.to_dict()
+    assert kept["indistinct"] == list(range(30)) and kept["cut"]["rows"] == 30 and json.dumps(kept)
+    without = corpus_problems(None, np.arange(30) % 2, vectors=vectors)
+    assert "or texts that the encoder cannot tell apart" in without.summary()[0] and without.to_dict()["cut"] is None

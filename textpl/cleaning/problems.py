@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from textpl.cleaning.duplicates import NEIGHBORS, Conflicts, Leaks, conflicts, leaks, near_duplicates
+from textpl.cleaning.indistinct import indistinct_rows
 from textpl.cleaning.label_sets import LabelFindings, LabelPair, label_findings
 from textpl.cleaning.outliers import Outliers, find_outliers
 from textpl.cleaning.texts import text_problems
+from textpl.embeddings.cut_texts import CutTexts
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.neighbors import distinct_rows, neighbor_graph
 
@@ -30,6 +32,8 @@ class CorpusProblems:
         conflicts: groups whose rows have different labels.
         leaks: test rows that are also in train; None where no test texts were given.
         by_text: whether there were texts; without, no near-duplicates and no texts that say nothing are looked for.
+        indistinct: bool (rows,), rows with the embedding of a row with another text; None without texts or vectors.
+        cut: how many texts the encoder reads in part; None where that is not known.
         outliers: off-topic rows; None where there were no vectors.
         texts: row -> reason, for empty and garbled texts.
         labels: problems of the label set.
@@ -44,6 +48,8 @@ class CorpusProblems:
     labels: LabelFindings
     label_names: tuple[str, ...]
     by_text: bool = True
+    indistinct: np.ndarray | None = None
+    cut: CutTexts | None = None
 
     def summary(self) -> list[str]:
         """One sentence per problem; none where nothing was found."""
@@ -63,6 +69,8 @@ class CorpusProblems:
             "leaks": None if leaks is None else _leaks_list(leaks),
             "outliers": None if outliers is None else _outliers_list(outliers),
             "texts": [{"row": row, "reason": reason} for row, reason in self.texts.items()],
+            "indistinct": [] if self.indistinct is None else np.flatnonzero(self.indistinct).tolist(),
+            "cut": None if self.cut is None else self.cut.to_dict(),
             "labels": self._labels_dict(),
         }
 
@@ -92,6 +100,15 @@ class CorpusProblems:
         if reasons:
             listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common())
             found.append(f"{len(self.texts):,} texts say nothing ({listed}).")
+        return found + self._encoder_sentences()
+
+    def _encoder_sentences(self) -> list[str]:
+        found = [] if self.cut is None or not self.cut.rows else [self.cut.sentence()]
+        if self.indistinct is not None and self.indistinct.any():
+            found.append(
+                f"{self.indistinct.sum():,} rows have the embedding of a row with another text, which the encoder does "
+                "not tell from theirs: their labels are not judged."
+            )
         return found
 
     def _label_sentences(self) -> list[str]:
@@ -155,6 +172,7 @@ def corpus_problems(
     groups: np.ndarray | None = None,
     test_texts: Sequence[str] | None = None,
     test_vectors: np.ndarray | None = None,
+    cut: CutTexts | None = None,
 ) -> CorpusProblems:
     """Look for duplicates, leaks, off-topic rows, texts that say nothing, and problems of the label set.
 
@@ -169,6 +187,7 @@ def corpus_problems(
         groups: of near-duplicates; looked for if absent.
         test_texts: m strings that must not be in train; needs texts.
         test_vectors: (m, d), by the same encoder.
+        cut: how many of the texts the encoder reads in part.
 
     Raises:
         TypeError: if a text is not a string; the row is named.
@@ -193,6 +212,8 @@ def corpus_problems(
         labels=findings,
         label_names=tuple(map(str, label_names if label_names is not None else range(len(findings.counts)))),
         by_text=texts is not None,
+        indistinct=None if texts is None or graph is None else indistinct_rows(graph, groups),
+        cut=cut,
     )
 
 

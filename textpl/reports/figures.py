@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from textpl.atomic_files import replacing
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette: told apart by colour-blind readers. All are seen on white and on black.
 GREY, BLUE, ORANGE, GREEN = "#808080", "#0072B2", "#D55E00", "#009E73"
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=150)
 
 
 def comparison_figure(comparison: Comparison) -> Figure:

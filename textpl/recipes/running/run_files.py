@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from textpl.atomic_files import replacing, write_json, write_text
+from textpl.atomic_files import write_json, write_text
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.describing import told_model
@@ -19,7 +19,7 @@ from textpl.recipes.parsing import LoadedRecipe, to_yaml
 from textpl.recipes.running.kept import read_kept
 from textpl.recipes.running.sides import Sides
 from textpl.recipes.running.trainers import Trainers
-from textpl.reports.figures import comparison_figure
+from textpl.reports.figures import comparison_figure, save_picture
 from textpl.reports.run_page import RunFacts, run_page
 
 REPORTED_VERSIONS = ("textpl", "torch", "transformers", "datasets", "accelerate", "numpy")
@@ -60,8 +60,7 @@ def write_run(
 ) -> None:
     """Write picture, report and, last, `results.json`: where that is, the run is complete."""
     recipe = loaded.recipe
-    with replacing(out / "comparison.png") as partial:
-        comparison_figure(comparison).savefig(partial, format="png", dpi=150)
+    save_picture(comparison_figure(comparison), out / "comparison.png")
     facts = RunFacts(
         question=recipe.question,
         description=recipe.description,
