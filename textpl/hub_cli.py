@@ -67,7 +67,9 @@ def push(
     """Share a recipe, with its results and a card, on the Hugging Face Hub."""
     with errors_told():
         from textpl.recipes.hub.push_pull import push as push_recipe
+        from textpl.sharing.run_folder import check_finished
 
+        check_finished(folder)
         done = push_recipe(
             folder,
             repo,

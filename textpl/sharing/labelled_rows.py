@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from textpl.atomic_files import read_json
 from textpl.cleaning.apply import SOURCES
 from textpl.label_issues.columns import SOURCE, from_text
 from textpl.reading.find_columns import replaced
@@ -152,14 +153,16 @@ def read_cleaned(folder: Path) -> LabelledRows:
         raise RecipeError(f"{folder} holds {others}: exactly one cleaned split can be shared.")
     if not _SPLIT.fullmatch(found[0].stem):
         raise RecipeError(f"{found[0]}: the Hub takes no split of that name: letters, digits, _ and . between them.")
-    content = published_json(CLEANING, regular_file(folder / CLEANING, _TOLD_BYTES).read_bytes())
-    told = _parsed(Cleaning, CLEANING, content)
+    again = f"Run textpl clean with --out {folder} again."
+    told, content = _read_told(Cleaning, folder / CLEANING, again)
     dataset = _rows(found[0])
     named = [name for name in dataset.column_names if f"given_{name}" in dataset.column_names]
     if len(named) != 1 or SOURCE not in dataset.column_names:
         raise RecipeError(f"{found[0]} has not the columns that textpl clean writes; columns: {dataset.column_names}.")
     info = folder / "info.json"
-    known = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    known = read_json(info, again) if info.is_file() else {}
+    if not isinstance(known, dict):
+        raise RecipeError(f"{info} is not what textpl writes. {again}")
     names, multi = tuple(map(str, known.get("label_names") or ())), known.get("task") == "multi"
     if multi and is_string(arrow_column(dataset, named[0]).type):
         delimiter = told.settings.get("delimiter")
@@ -188,13 +191,17 @@ def read_labelled(file: Path) -> LabelledRows:
     if file.suffix not in (".parquet", ".jsonl"):
         raise RecipeError(f"{file}: share labels as .parquet or .jsonl: textpl label ... --out labels.parquet.")
     report = file.with_name(file.name + REPORT)
-    content = published_json(report.name, regular_file(report, _TOLD_BYTES).read_bytes())
-    told = _parsed(Labelling, report.name, content)
+    again = f"Run textpl label with --out {file} again."
+    told, content = _read_told(Labelling, report, again)
     dataset = _rows(file)
     if missing := {"label", SOURCE, "confidence"} - set(dataset.column_names):
         raise RecipeError(f"{file} has no column {', '.join(sorted(missing))}, which textpl label writes.")
     feature = dataset.features["label"]
-    names = tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(json.loads(content)["label_names"])
+    names = (
+        tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(json.loads(content).get("label_names", ()))
+    )
+    if not names:
+        raise RecipeError(f"{report} is not what textpl writes: label_names is missing. {again}")
     multi = isinstance(feature, List)
     return LabelledRows(
         dataset, "train", "label", names, told, _sources(dataset), multi, {"labels.report.json": content}
@@ -228,10 +235,15 @@ def _sources(dataset: Dataset) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _parsed(kind: type[T], name: str, content: bytes) -> T:
+def _read_told(kind: type[T], file: Path, remedy: str) -> tuple[T, bytes]:
+    """What a file says about labels, and its content as it goes up."""
+    content = regular_file(file, _TOLD_BYTES).read_bytes()
     try:
-        return kind.model_validate_json(content)
+        shared = published_json(file.name, content)
+        return kind.model_validate_json(shared), shared
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{name} is not what textpl writes: {where}: {first['msg']}.") from None
+        raise RecipeError(f"{file} is not what textpl writes: {where}: {first['msg']}. {remedy}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{file} is half-written or broken ({error}) {remedy}") from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from textpl.models import saved_problem
 from textpl.recipes.data_beside import local_references, regular_file
 from textpl.recipes.hub.files import (
     PICTURE,
@@ -29,6 +31,8 @@ from textpl.recipes.yaml_text import Document
 MODEL = "model"
 MODEL_BYTES = 50 * 2**30  # of one file; the Hub takes no larger ones
 _CONFIG = "config.json"
+_AGAIN = "Go on with it: the same textpl run command with --resume."
+_SEEDS = "seeds"  # where a run keeps its trainings
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,34 @@ def is_run(folder: Path) -> bool:
     return (folder / FILE_NAME).is_file() and ((folder / MODEL).is_dir() or (folder / RESULTS).is_file())
 
 
+def check_finished(folder: Path) -> None:
+    """Refuse the folder of a run that is not finished, or has lost its results or its model since; let others pass.
+
+    Raises:
+        RecipeError: naming the file and what to do.
+    """
+    if not (folder / _SEEDS).is_dir():
+        return
+    if not (folder / RESULTS).is_file():
+        raise RecipeError(f"{folder / RESULTS} is missing: the run is not finished. {_AGAIN}")
+    _check_model(folder)
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Tell of which file, and of which folder, an error is."""
+    try:
+        yield
+    except (RecipeError, UnicodeDecodeError) as error:
+        told = str(error).removeprefix(f"{file.name}: ")
+        raise RecipeError(f"{file}: {told} It is half-written, or not from textpl run.") from None
+
+
+def _check_model(folder: Path) -> None:
+    if (problem := saved_problem(folder / MODEL)) is not None:
+        raise RecipeError(f"{problem}: the run is not complete. {_AGAIN}")
+
+
 def read_run(folder: Path, token: str | None = None) -> RunFolder:
     """Read a run, and check that it may be shared.
 
@@ -68,13 +100,18 @@ def read_run(folder: Path, token: str | None = None) -> RunFolder:
         token: must not be in any of the files.
 
     Raises:
-        RecipeError: for an unfinished run, a model without safetensors, files that are links or hold a secret.
+        RecipeError: for an unfinished run, broken files, a model without safetensors, files that are links or hold a
+            secret.
     """
     for name, what in ((RESULTS, "results"), (MODEL, "model")):
         if not (folder / name).exists():
             raise RecipeError(f"{folder} holds no {name}: the run is not finished, or its {what} went elsewhere.")
-    content = published(RESULTS, regular_file(folder / RESULTS, SIZES[RESULTS]).read_bytes())
-    recipe, own_data, beside = _read_recipe(folder)
+    results_file = regular_file(folder / RESULTS, SIZES[RESULTS])
+    with _named(folder / RESULTS):
+        content = published(RESULTS, results_file.read_bytes())
+        results = parse_results(content)
+    with _named(folder / FILE_NAME):
+        recipe, own_data, beside = _read_recipe(folder)
     files: dict[str, bytes | Path] = {FILE_NAME: to_yaml(recipe).encode(), RESULTS: content}
     if (folder / PICTURE).exists():
         files[PICTURE] = regular_file(folder / PICTURE, SIZES[PICTURE])
@@ -84,12 +121,13 @@ def read_run(folder: Path, token: str | None = None) -> RunFolder:
         raise RecipeError(
             f"{folder / MODEL} holds no {_CONFIG} with .safetensors beside it; other weights do not go up."
         )
+    _check_model(folder)
     files[_CONFIG], label_names = _config(folder / MODEL / _CONFIG)
     for name, file in files.items():
         if not name.endswith(".safetensors"):
             refuse_secrets(name, file, token)
     left_out = tuple(path.name for path in there if path.name not in files)
-    return RunFolder(recipe, parse_results(content), own_data, beside, files, left_out, label_names)
+    return RunFolder(recipe, results, own_data, beside, files, left_out, label_names)
 
 
 def _read_recipe(folder: Path) -> tuple[Recipe, str, tuple[str, ...]]:
