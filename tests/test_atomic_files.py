@@ -18,6 +18,7 @@ import textpl
 from textpl.atomic_files import (
     check_writable,
     read_json,
+    remove_temporary,
     replace_folder,
     replacing,
     replacing_all,
@@ -166,8 +167,21 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_a_rerun_the_same_bytes(tmp_
             assert content in [one[name] for one in straight], name
     save(out, 0)
     assert contents(out) == straight[0]
+    remove_temporary(out)
+    assert {path.name for path in out.iterdir()} == set(contents(out))
     if save is save_report:
         assert len(LabelReport.load(out)) == ROWS
+
+
+def test_only_what_a_kill_left_is_removed(tmp_path):
+    kept = [".probe", ".env", "x.partial", ".x.partial", ".probe.txt", "a/.hidden"]
+    left = [f".x.json.{os.getpid()}-0123abcd.partial", "a/.probe.1-0123abcd", "a/.two\nlines.2-0123abcd.partial"]
+    (tmp_path / "a").mkdir()
+    for name in (*kept, *left):
+        (tmp_path / name).write_text("")
+    remove_temporary(tmp_path)
+    there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert there == sorted(kept)
 
 
 # --- reports that are broken

@@ -143,6 +143,16 @@ def test_a_run_that_does_not_begin_leaves_no_folder(folder):
     assert list((folder / "mine").iterdir()) == []
 
 
+def test_what_a_killed_run_left_half_written_is_in_nobodys_way(folder):
+    left = [".recipe.yaml.1-0123abcd.partial", "seeds/.0-method.npz.1-0123abcd.partial"]
+    (folder / "new").mkdir()
+    (folder / "new" / left[0]).write_text("schema:")
+    (folder / "out" / left[1]).write_text("PK")
+    assert CliRunner().invoke(app, ["run", str(folder), "--out", str(folder / "new")]).exit_code == 0
+    assert resume(folder).exit_code == 0
+    assert not [path for path in folder.rglob("*.partial")]
+
+
 def test_broken_results_beside_a_recipe_are_named(folder):
     halve(folder / "out" / "results.json")
     done = CliRunner().invoke(app, ["recipes", "show", str(folder / "out")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PROBE_BYTES = 1 << 16
+TEMPORARY = re.compile(r"\.(probe\.\d+-\w{8}|.+\.\d+-\w{8}\.partial)", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -58,6 +60,18 @@ def replace_folder(new: Path, path: Path) -> None:
         shutil.rmtree(path)  # a folder that is not empty cannot be replaced
     os.replace(new, path)
     _flush(path.parent)
+
+
+def is_temporary(path: Path) -> bool:
+    """Say whether a file is one that only a killed process can have left."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder and below it; for who alone writes there."""
+    for path in folder.rglob(".*"):
+        if is_temporary(path) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def check_writable(folder: str | Path) -> None:

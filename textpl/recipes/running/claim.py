@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from textpl.atomic_files import write_text
+from textpl.atomic_files import is_temporary, write_text
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
@@ -30,7 +30,7 @@ def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool
     Raises:
         RecipeError: naming what differs and how to go on.
     """
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or all(map(is_temporary, out.iterdir())):  # a run that was killed as it began
         return loaded
     if not resume:
         raise RecipeError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import Trainer
 
-from textpl.atomic_files import check_writable, replace_folder
+from textpl.atomic_files import check_writable, remove_temporary, replace_folder
 from textpl.comparison import Comparison, compare
 from textpl.models import saved_problem
 from textpl.progress import quiet_datasets
@@ -66,6 +66,7 @@ def run_recipe(
     check_kept(out)
     with _tidied(out):
         check_writable(out)
+        remove_temporary(out)
         return _run(loaded, out, data, seeds, command, say)
 
 
