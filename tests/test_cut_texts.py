@@ -61,13 +61,15 @@ def judged(texts, labels, vectors):
     p = out_of_sample(vectors, labels, groups=groups, progress=False)
     unjudged = indistinct_rows(graph, groups)
 
-    def detect(rows):
-        one = (labels[rows], p[rows], graph.only(rows))
+    def detect(labels, p, graph, vectors, groups):
         if labels.ndim == 2:
-            return multi_label.detect(*one, groups=groups[rows])
-        return single_label.detect(*one, vectors[rows], groups=groups[rows], progress=False)
+            return multi_label.detect(labels, p, graph, groups=groups)
+        return single_label.detect(labels, p, graph, vectors, groups=groups, progress=False)
 
-    return detect_without(detect, labels, p, unjudged), unjudged, detect
+    def alone(rows):
+        return detect(labels[rows], p[rows], graph.only(rows), vectors[rows], groups[rows])
+
+    return detect_without(detect, labels, p, graph, vectors, groups, unjudged), unjudged, alone
 
 
 # --- counting
@@ -139,12 +141,12 @@ def corpus():
 def test_documents_that_minilm_takes_for_one_are_not_judged(corpus, tmp_path):
     texts, labels, long = corpus
     vectors = encode_cached(get_encoder(DEFAULT_ENCODER), texts, cache_dir=tmp_path, progress=False)
-    found, unjudged, detect = judged(texts, labels, vectors)
+    found, unjudged, judge = judged(texts, labels, vectors)
     assert (unjudged == long).all() and found.info[UNJUDGED] == 40
     assert not found.flagged[long].any() and (found.suggested[long] == labels[long]).all()
     assert len(np.unique(found.p_error[long])) == 1 and found.p_error[long][0] <= found.p_error[~long].mean() + 1e-6
     np.testing.assert_allclose(found.p_true.sum(axis=1), 1, atol=1e-5)
-    alone = detect(np.flatnonzero(~long))
+    alone = judge(np.flatnonzero(~long))
     np.testing.assert_array_equal(found.flagged[~long], alone.flagged)
     np.testing.assert_array_equal(found.p_error[~long], alone.p_error)
     assert {name: values.shape for name, values in found.evidence.items()} == dict.fromkeys(alone.evidence, (240, 2))
@@ -165,8 +167,8 @@ def test_of_several_labels_the_others_are_judged_alone():
     rng = np.random.default_rng(0)
     texts = [sentence(rng, 8) for _ in range(120)] + long_documents(30, 12, 30)
     labels = (rng.random((150, 3)) < 0.4).astype(np.int64)
-    found, unjudged, detect = judged(texts, labels, Cutting().encode(texts))
-    alone = detect(np.arange(120))
+    found, unjudged, judge = judged(texts, labels, Cutting().encode(texts))
+    alone = judge(np.arange(120))
     assert unjudged.sum() == 30 and not found.flagged[120:].any()
     np.testing.assert_array_equal(found.p_error[:120], alone.p_error)
     assert all(len(part) == 150 for part in found.info.get("log_odds", []))

@@ -124,7 +124,7 @@ def _sigterm_raised() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: not from Python
 
 
 def say(text: str, *, bold: bool = False) -> None:

@@ -41,26 +41,41 @@ def indistinct_rows(graph: NeighborGraph, groups: np.ndarray) -> np.ndarray:
 
 
 def detect_without(
-    detect: Callable[[np.ndarray], Detection], labels: np.ndarray, probabilities: np.ndarray, unjudged: np.ndarray
+    detect: Callable[..., Detection],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    graph: NeighborGraph | None,
+    vectors: np.ndarray | None,
+    groups: np.ndarray | None,
+    unjudged: np.ndarray | None,
 ) -> Detection:
     """Detect wrong labels among the other rows; the unjudged ones are taken to be wrong as often as those.
 
     Args:
-        detect: `detect(rows)` judges the rows of these numbers, int64 (m,), from these alone.
+        detect: `detect(labels, probabilities, graph, vectors, groups)` judges rows from these alone.
         labels: int64 (rows,), or 0/1 (rows, labels), given.
         probabilities: (rows, labels), shown for the unjudged rows.
-        unjudged: bool (rows,).
+        graph: nearest neighbors.
+        vectors: (rows, d).
+        groups: int64 (rows,), of duplicates.
+        unjudged: bool (rows,), as from `indistinct_rows`; None for no row.
 
     Returns:
         Detection of all rows; unjudged ones are not flagged, and `info["unjudged"]` counts them.
     """
+    if unjudged is None or not unjudged.any():
+        return detect(labels, probabilities, graph, vectors, groups)
     kept = np.flatnonzero(~unjudged)
-    if not unjudged.any():
-        return detect(kept)
     if len(kept) < 2:  # too few to learn anything from
-        everything = np.arange(len(labels))
-        return _spread(detect(everything), everything[:0], labels, probabilities)
-    return _spread(detect(kept), kept, labels, probabilities)
+        return _spread(detect(labels, probabilities, graph, vectors, groups), kept[:0], labels, probabilities)
+    found = detect(
+        labels[kept],
+        probabilities[kept],
+        None if graph is None else graph.only(kept),
+        None if vectors is None else vectors[kept],
+        None if groups is None else groups[kept],
+    )
+    return _spread(found, kept, labels, probabilities)
 
 
 def _spread(found: Detection, kept: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Detection:

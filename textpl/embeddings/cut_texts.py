@@ -40,7 +40,7 @@ class CutTexts:
         if not self.rows:
             return ""
         about = "About " if self.estimated else ""
-        lost = f"{100 * self.share:.0f}" if self.share >= 0.01 else "less than 1"
+        lost = f"{100 * self.share:.0f}" if 0.01 <= self.share <= 0.99 else _at_an_end(self.share)
         return (
             f"{about}{self.rows:,} of {self.texts:,} texts are longer than the encoder's {self.limit:,} tokens; what "
             f"follows is not read ({lost} % of their tokens): put first what tells the label, split them, name an "
@@ -50,6 +50,10 @@ class CutTexts:
     def to_dict(self) -> dict[str, int | float | bool]:
         """Give the numbers as plain data, for reports."""
         return dict(vars(self))
+
+
+def _at_an_end(share: float) -> str:
+    return "less than 1" if share < 0.5 else "more than 99"
 
 
 def cut_texts(encoder: Any, texts: Sequence[str]) -> CutTexts | None:

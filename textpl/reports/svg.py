@@ -59,8 +59,9 @@ def short(name: str, most: int = 22) -> str:
 
 
 def _without_font(style: re.Match[str]) -> str:
-    kept = [part for part in style[1].split(";") if not part.strip().startswith("font-family:")]
-    return f'style="{";".join(kept).strip()}"'
+    parts = style[1].split(";")
+    kept = [part for part in parts if not part.strip().startswith("font-family:")]
+    return style[0] if len(kept) == len(parts) else f'style="{";".join(kept).strip()}"'
 
 
 def width(name: str) -> int:
