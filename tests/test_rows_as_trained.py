@@ -349,7 +349,7 @@ def test_lists_of_ids_become_multi_hot(tmp_path, tokenizer, values):
     assert trainer.train_dataset["label"][:] == hot.tolist()
     assert trainer.eval_dataset["label"][:] == hot[[3, 4]].tolist()
     wrong = data.remove_columns("label").add_column("label", [*ids[:5], [0, 7], *ids[6:]])
-    with pytest.raises(ValueError, match=r"Labeled row .*has the label"):
+    with pytest.raises(ValueError, match=r"row 5: the model does not know the label 7"):
         train(tmp_path, tokenizer, "plain", NoisyLabels(), "multi", data=wrong)
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import ast
-import json
+import functools
 import logging
+from collections.abc import Callable
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, List, Value
-from transformers import Trainer
+import torch
+from datasets import ClassLabel, Dataset, LargeList, List, Value
+from transformers import DataCollatorWithPadding, DefaultDataCollator, Trainer, default_data_collator
 
 from textpl.callbacks.label_checks import is_list, refuse_other_order
 from textpl.callbacks.labeled_feed import WEIGHT
 from textpl.callbacks.setup import label_names
 from textpl.components.label_order import REMEDY, has_default_names
-from textpl.components.labeled_rows import is_transformed, label_keys
-from textpl.labels import arrow_column
+from textpl.components.labeled_rows import LABEL_KEYS, is_transformed, label_keys, read_rows, same_random_numbers
+from textpl.reading.label_cells import LabelFormat, read_cells
+from textpl.reading.labels import arrow_column
 from textpl.tasks import infer_problem_type
 
 logger = logging.getLogger(__name__)
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+# Columns that a cleaned corpus has beside its labels.
+ADDED = ("given_label", "label_source", "p_error", WEIGHT)
 # How labels are written that are no class ids and no multi-hot rows yet.
 Form = Literal["name", "names", "ids"]
 
@@ -44,22 +48,48 @@ def encode_labels(trainer: Trainer) -> None:
     """
     form: Form | None = None
     if trainer.train_dataset is not None:
-        trainer.train_dataset, form = _encoded(trainer.train_dataset, trainer.model, None, "train_dataset")
+        rows = _for_collator(trainer, trainer.train_dataset, kept=(WEIGHT,))
+        trainer.train_dataset, form = _encoded(trainer, rows, None, "train_dataset")
     rows = trainer.eval_dataset
     if isinstance(rows, dict):
-        parts = {name: _encoded(part, trainer.model, form, f"eval_dataset[{name!r}]") for name, part in rows.items()}
-        trainer.eval_dataset = {name: part for name, (part, _) in parts.items()}
+        trainer.eval_dataset = {
+            name: _encoded(trainer, _for_collator(trainer, part), form, f"eval_dataset[{name!r}]")[0]
+            for name, part in rows.items()
+        }
     elif rows is not None:
-        trainer.eval_dataset, _ = _encoded(rows, trainer.model, form, "eval_dataset")
+        trainer.eval_dataset, _ = _encoded(trainer, _for_collator(trainer, rows), form, "eval_dataset")
+    for name in ("get_eval_dataloader", "get_test_dataloader"):
+        setattr(trainer, name, _reading(trainer, getattr(trainer, name), form))
 
 
-def _encoded(dataset: Any, model: Any, like: Form | None, what: str) -> tuple[Any, Form | None]:
+def _reading(trainer: Trainer, get_dataloader: Callable[..., Any], form: Form | None) -> Callable[..., Any]:
+    """Encode rows given to `evaluate` or `predict` as the Trainer's own."""
+
+    @functools.wraps(get_dataloader)
+    def encoded(dataset: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(dataset, Dataset) and label_keys(dataset.column_names):
+            dataset, _ = _encoded(trainer, _for_collator(trainer, dataset), form, "the dataset")
+        return get_dataloader(dataset, *args, **kwargs)
+
+    return encoded
+
+
+def _encoded(trainer: Trainer, dataset: Any, like: Form | None, what: str) -> tuple[Any, Form | None]:
     """The rows with labels as numbers, and how they were written; `like` says how those of the training rows were."""
-    form, names = None, label_names(model)
-    for key in [] if is_transformed(dataset) else label_keys(dataset.column_names):
+    form, model = None, trainer.model
+    names = label_names(model)
+    if is_transformed(dataset):
+        return dataset, None
+    keys = label_keys(dataset.column_names)
+    worded = [key for key in keys if _holds_text(dataset.features[key])]
+    if 0 < len(worded) < len(keys):  # the names of what is there as numbers too
+        dataset, keys = dataset.remove_columns(worded), [key for key in keys if key not in worded]
+    for key in keys:
         where = f"{what}, column {key!r}"
         refuse_other_order(dataset, key, names)
-        column = _without_json(arrow_column(dataset, key), names)
+        if key in worded and _collator_makes_numbers(trainer, dataset):
+            continue
+        column = _understood(arrow_column(dataset, key), names, model.config.problem_type == SINGLE, where)
         form = _form(column, model.config, like, where)
         if form is None:
             _refuse_numbers_for_names(dataset, key, names, where)
@@ -73,30 +103,50 @@ def _encoded(dataset: Any, model: Any, like: Form | None, what: str) -> tuple[An
     return dataset, form
 
 
-def _without_json(column: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
-    """Lists in place of lists that are written as text, as csv has them."""
+def _for_collator(trainer: Trainer, dataset: Any, kept: tuple[str, ...] = ()) -> Any:
+    """The rows without what a collator of transformers cannot make tensors of, where the Trainer keeps all columns.
+
+    These are columns of text, and what `textpl clean` adds; a collator of the user's own may read them. Names that
+    begin with one of `kept` stay.
+    """
+    collator = trainer.data_collator
+    plain = collator is default_data_collator or isinstance(collator, DefaultDataCollator)  # leaves out single texts
+    stock = plain or isinstance(collator, DataCollatorWithPadding)
+    if trainer.args.remove_unused_columns or not stock or is_transformed(dataset):
+        return dataset
+    left_out = [
+        name
+        for name, kind in dataset.features.items()
+        if (name.startswith(ADDED) or (_holds_text(kind) and not (plain and _is_text(kind))))
+        and not (name in LABEL_KEYS or name.startswith(kept))
+    ]
+    return dataset.remove_columns(left_out) if left_out else dataset
+
+
+def _collator_makes_numbers(trainer: Trainer, dataset: Dataset) -> bool:
+    """Whether the data collator reads the names itself; then the rows must keep them."""
+    try:
+        with same_random_numbers():
+            rows = read_rows(trainer._remove_unused_columns(dataset), [0])
+            labels = trainer.data_collator([dict(row) for row in rows]).get("labels")
+    except Exception:  # a collator may fail in any way on names that it does not know what to do with
+        return False
+    return isinstance(labels, torch.Tensor)
+
+
+def _understood(column: pa.ChunkedArray, names: list[str], single: bool, where: str) -> pa.ChunkedArray:
+    """Lists in place of lists that are written as text, as csv has them: in brackets, or with a delimiter."""
     if not _is_string(column.type):
         return column
-    written = [value for value in pc.unique(column).to_pylist() if value is not None and value not in names]
-    if not any(value.lstrip().startswith("[") for value in written):
+    written = {value.strip() for value in pc.unique(column).to_pylist() if value is not None} - set(names)
+    if not written or (single and not any(value.startswith("[") for value in written)):
         return column
-    lists = [_list(value) for value in column.to_pylist()]
-    try:
-        return pa.chunked_array([pa.array(lists)])
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and names mixed
-        return pa.chunked_array([pa.array([v if v is None else [str(x) for x in v] for v in lists])])
-
-
-def _list(value: str | None) -> list[Any] | None:
-    if value is None or not value.lstrip().startswith("["):
-        return None if value is None else [value]
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:  # a Python list, as pandas writes it
-        try:
-            return ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            return [value]
+    if blank := pc.sum(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
+        logger.warning("%s: %d rows are empty texts, taken as rows to which none of the labels applies.", where, blank)
+    # What is no label of the model is refused with its row, not taken for a word that stands for no label.
+    written_as = LabelFormat(unlabeled_values=(), empty="none", merge_variants=False)
+    cells = read_cells(column, where, written_as, names)
+    return cells.values if len(cells.rows) == len(column) else column
 
 
 def _form(column: pa.ChunkedArray, config: Any, like: Form | None, where: str) -> Form | None:
@@ -131,8 +181,7 @@ def _are_ids(column: pa.ChunkedArray, labels: int) -> bool:
     if (lengths == labels).all() and np.isin(values, (0, 1)).all():
         return False
     rows = np.repeat(np.arange(len(column)), lengths)
-    distinct = len(np.unique(np.stack([rows, values.astype(np.int64)]), axis=1).T) == len(values)
-    return distinct and bool(((values >= 0) & (values < labels)).all())
+    return len(np.unique(np.stack([rows, values.astype(np.int64)]), axis=1).T) == len(values)
 
 
 def _multi_hot(column: pa.ChunkedArray, form: Form, names: list[str], where: str) -> pa.FixedSizeListArray:
@@ -212,3 +261,12 @@ def _warn_of_weights(dataset: Any, form: Form, names: list[str]) -> None:
 
 def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _holds_text(feature: Any) -> bool:
+    """Whether these are texts, or lists of texts."""
+    return _is_text(feature.feature if isinstance(feature, (List, LargeList)) else feature)

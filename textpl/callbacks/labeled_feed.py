@@ -23,7 +23,7 @@ from textpl.callbacks import setup
 from textpl.callbacks.attachable import Attachable
 from textpl.components.label_order import in_model_order
 from textpl.components.labeled import LabeledBatch, as_targets, cross_entropy
-from textpl.components.labeled_rows import ROW, Numbered, is_transformed, read_rows, seen_rows
+from textpl.components.labeled_rows import ROW, Numbered, is_transformed, read_rows, same_random_numbers, seen_rows
 from textpl.labels import arrow_column
 from textpl.reading.probabilities import read_probabilities_column
 from textpl.tasks import MultiLabel, SingleLabel, Task, make_task
@@ -175,6 +175,7 @@ def weight_columns(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name == WEIGHT or name.startswith(f"{WEIGHT}_")]
 
 
+@same_random_numbers()
 def has_weights(dataset: Any) -> bool:
     """Whether the rows come with weights, in their columns or from a transform."""
     if isinstance(dataset, Dataset) and weight_columns(dataset.column_names):
@@ -220,6 +221,7 @@ def label_weights(dataset: Any, task: Task, label_names: list[str]) -> Tensor:
     return torch.from_numpy(weight)
 
 
+@same_random_numbers()
 def _weight_values(dataset: Any, label_names: list[str]) -> Any:
     if is_transformed(dataset) and WEIGHT in read_rows(dataset, [0])[0]:
         return [row[WEIGHT] for row in read_rows(dataset, range(len(dataset)))]

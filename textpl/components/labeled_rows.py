@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import torch
 
 LABEL_KEYS = ("labels", "label", "label_ids")
 ROW = "textpl_row"
@@ -57,6 +60,19 @@ def label_keys(row: Mapping[str, Any]) -> list[str]:
     return [key for key in LABEL_KEYS if key in row]
 
 
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Let what is read here, perhaps by a transform that draws, change nothing of the training that follows."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what transforms draw from
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+@same_random_numbers()
 def seen_rows(dataset: Any, collate: Collate | None, *, tokens: bool = True, count: int | None = None) -> Any:
     """The rows with labels and model inputs in plain columns.
 
@@ -78,7 +94,8 @@ def seen_rows(dataset: Any, collate: Collate | None, *, tokens: bool = True, cou
     size = len(dataset) if count is None else min(count, len(dataset))
     first = read_rows(dataset, [0])[0]
     keys = label_keys(first)
-    needs_collator = not keys or _is_text(first[keys[0]]) or (tokens and "input_ids" not in first)
+    # Of several labels the collator knows which one counts.
+    needs_collator = len(keys) != 1 or _is_text(first[keys[0]]) or (tokens and "input_ids" not in first)
     if not is_transformed(dataset) and not (needs_collator and collate is not None):
         return dataset
     columns: dict[str, list[Any]] = {}
@@ -103,9 +120,12 @@ def _columns(rows: list[dict[str, Any]], collate: Collate | None) -> dict[str, l
         return found
     try:
         batch = collate([dict(row) for row in rows])
-    except (TypeError, ValueError):
-        if not any(_is_text(rows[0][key]) for key in label_keys(rows[0])):
-            raise
+    except (TypeError, ValueError) as error:
+        if not label_keys(rows[0]):
+            raise ValueError(
+                f"The rows have no labels: none of {LABEL_KEYS} among their keys {sorted(rows[0])}, and the data "
+                f"collator makes none: {error}"
+            ) from error
         return found  # names that nothing makes numbers of: refused where labels are checked
     mask = batch.get("attention_mask")
     if mask is None and len(rows) > 1:  # nothing tells padding: one row has none
