@@ -332,3 +332,32 @@ def test_bootstrap_refuses(change, message):
 def test_sentence(numbers, sentence):
     assert Interval(*numbers, level=0.95, seeds=5).sentence() == sentence
     assert Interval(*numbers, level=0.95, seeds=5).sentence("%") == sentence.replace("points", "%")
+
+
+@pytest.mark.parametrize(
+    ("rows", "seeds", "lacking"),
+    [
+        (8, 3, "8 test rows, and 100 are needed"),
+        (200, 1, "1 seed, and 3 are needed"),
+        (12, 2, "12 test rows, and 100 are needed; 2 seeds, and 3 are needed"),
+        (100, 3, ""),
+        (None, 5, ""),
+    ],
+)
+def test_no_verdict_without_grounds(rows, seeds, lacking):
+    interval = Interval(-25.0, -43.8, -6.2, 0.95, seeds, rows=rows)
+    assert interval.lacking() == lacking and interval.verdict == ("cannot be told" if lacking else "hurt")
+    numbers = "-25.0 points [-43.8, -6.2]"
+    assert interval.sentence() == (f"cannot be told ({lacking}): {numbers}" if lacking else f"{numbers}: it hurt")
+
+
+def test_the_seeds_are_told_one_by_one():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 400)
+    side = lambda share: np.where(rng.random(400) < share, gold, 1 - gold)  # noqa: E731
+    baseline, method = [side(0.8) for _ in range(4)], [side(0.9), side(0.9), side(0.5), side(0.9)]
+    found = bootstrap_difference(baseline, method, [gold] * 4, "accuracy")
+    assert found.rows == 400 and np.mean(found.by_seed) == pytest.approx(found.mean)
+    assert found.seeds_told().startswith(f"3 of 4 seeds gained, the worst one {found.by_seed[2]:+.1f}; so few cannot")
+    many = bootstrap_difference(baseline * 3, method * 3, [gold] * 12, "accuracy")
+    assert many.seeds_told() == f"9 of 12 seeds gained, the worst one {found.by_seed[2]:+.1f}"

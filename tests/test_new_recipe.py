@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from textpl.cli import app
 from textpl.corpus import read_corpus
+from textpl.reading.label_cells import LabelFormat
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
@@ -273,7 +274,9 @@ def test_what_stands_for_no_label_is_taken_away(tmp_path):
     asked = textpl("recipes", "new", tmp_path / "moods", "--data", moods)
     assert asked.exit_code == 1 and "--unlabeled-value -1" in asked.output
     new(tmp_path / "moods", "--data", moods, "--unlabeled-value", "")
-    assert read_corpus(tmp_path / "moods" / "train.jsonl").label_names == ("-1", "0", "1")
+    assert recipe_of(tmp_path / "moods").data.unlabeled_values == ()
+    kept = LabelFormat(unlabeled_values=())
+    assert read_corpus(tmp_path / "moods" / "train.jsonl", label_format=kept).label_names == ("-1", "0", "1")
 
 
 # ---- the schema ----

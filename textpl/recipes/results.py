@@ -35,6 +35,7 @@ class Difference(_Numbers):
     mean: Number
     interval: tuple[Number, Number]
     level: Annotated[float, Field(gt=0, lt=1)]
+    verdict: Word = ""  # of an older textpl
 
 
 class Trained(_Numbers):
@@ -106,8 +107,8 @@ class Results(_Numbers):
 
     @property
     def doubted(self) -> bool:
-        """Whether the interval leaves open that what was tried did not help."""
-        return self.difference.interval[0] <= 0
+        """Whether the interval, or what it rests on, leaves open that what was tried did not help."""
+        return self.difference.interval[0] <= 0 or self.difference.verdict == "cannot be told"
 
     def doubt(self) -> str:
         """What to know of the model where it is `doubted`."""
