@@ -24,7 +24,7 @@ from textpl.callbacks.attachable import Attachable
 from textpl.components.label_order import in_model_order
 from textpl.components.labeled import LabeledBatch, as_targets, cross_entropy
 from textpl.components.labeled_rows import ROW, Numbered, is_transformed, read_rows, same_random_numbers, seen_rows
-from textpl.labels import arrow_column
+from textpl.reading.labels import arrow_column
 from textpl.reading.probabilities import read_probabilities_column
 from textpl.tasks import MultiLabel, SingleLabel, Task, make_task
 

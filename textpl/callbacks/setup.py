@@ -17,7 +17,7 @@ from transformers.trainer_utils import SaveStrategy
 from textpl.callbacks.label_checks import checked_labels
 from textpl.components.labeled_rows import LABEL_KEYS, label_keys
 from textpl.components.step import Run
-from textpl.labels import arrow_column
+from textpl.reading.labels import arrow_column
 from textpl.tasks import MultiLabel, Task, infer_problem_type, make_task
 
 

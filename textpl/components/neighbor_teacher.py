@@ -19,11 +19,11 @@ from torch import Tensor
 from textpl.components.labeled_rows import is_transformed, label_keys, read_rows, seen_rows
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target
-from textpl.corpus import declared_names
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import ClassifierEncoder, Encoder, get_encoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
-from textpl.labels import arrow_column, infer_coding
+from textpl.reading.find_columns import declared_names
+from textpl.reading.labels import arrow_column, infer_coding
 from textpl.relabeling.methods import METHODS
 from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
