@@ -164,6 +164,20 @@ def test_rows_without_labels_say_so(tmp_path, tokenizer):
         )
 
 
+@pytest.mark.parametrize("form", ["plain", "list"])
+def test_of_two_label_columns_the_one_that_is_trained_on_counts(tmp_path, tokenizer, form):
+    """DataCollatorWithPadding takes `label`, though the rows have `labels` too."""
+    data = make_data(tokenizer)
+    data = data.add_column("labels", [2 - i for i in data["label"]])
+    rows = data if form == "plain" else [{k: v for k, v in row.items() if k != "text"} for row in data]
+    callback = textpl.fixmatch(make_pool())
+    trainer = make_trainer(tmp_path, tokenizer, data=rows, max_steps=1)
+    textpl.attach(trainer, callback).train()
+    counts = np.bincount(data["label"][:], minlength=3)
+    np.testing.assert_allclose(callback.run.labeled_prior, (counts + 1) / (len(data) + 3), rtol=1e-6)
+    assert len(set(counts.tolist())) > 1
+
+
 def test_compare_reads_transformed_rows(tmp_path, tokenizer):
     def make(seed):
         data, settings = in_form("transform", make_data(tokenizer, task="multi"), tokenizer)

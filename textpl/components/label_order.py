@@ -15,8 +15,8 @@ REMEDY = (
 
 
 def has_default_names(label_names: Sequence[str]) -> bool:
-    """Whether these are the names that transformers makes up, LABEL_0, LABEL_1, ..., which say nothing but a place."""
-    return all(name == f"LABEL_{i}" for i, name in enumerate(label_names))
+    """Whether names say nothing but a place: LABEL_0, LABEL_1, ..., as transformers makes them up, or 0, 1, ...."""
+    return _numbers(label_names) == [str(i) for i in range(len(label_names))]
 
 
 def in_model_order(
@@ -27,7 +27,7 @@ def in_model_order(
     Args:
         values: (rows, labels).
         names: of its columns; None where nothing tells them.
-        label_names: of the model, in the order of its outputs. Names that are numbers, "0", "1", fit default names.
+        label_names: of the model, in the order of its outputs. Names that are numbers, "0", "1", fit LABEL_0, LABEL_1.
         what: whose numbers they are, for errors.
         remedy: how to say which number is for which label, for errors.
 
@@ -43,13 +43,14 @@ def in_model_order(
             f"are {list(label_names)}: {remedy}."
         )
     if default:
-        numbered = [f"LABEL_{int(name)}" if name.isdecimal() else name for name in names]
-        if set(numbered) != set(label_names):
+        if set(_numbers(names)) != set(_numbers(label_names)):
             raise ValueError(
                 f"{what} is for the labels {list(names)}, but the model only has the default names "
                 f"{list(label_names)}, which do not say what its outputs are: {REMEDY}."
             )
-        names = numbered
-    elif all(name.isdecimal() for name in label_names) and has_default_names(names):
-        names = [name.removeprefix("LABEL_") for name in names]
+        names, label_names = _numbers(names), _numbers(label_names)
     return in_order(values, names, label_names, what)
+
+
+def _numbers(names: Sequence[str]) -> list[str]:
+    return [name.removeprefix("LABEL_") for name in names]

@@ -78,8 +78,8 @@ def seen_rows(dataset: Any, collate: Collate | None, *, tokens: bool = True, cou
 
     Args:
         dataset: the labeled rows, map-style.
-        collate: the Trainer's data collator, which is asked where the rows have no labels (or only their names) or no
-            tokens themselves.
+        collate: the Trainer's data collator, which is asked where the rows have no labels (or only their names, or
+            several kinds) or no tokens themselves.
         tokens: whether tokens are needed too.
         count: how many rows are looked at; default: all.
 

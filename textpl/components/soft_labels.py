@@ -42,7 +42,7 @@ def same_label_order(config: Any, label_names: list[str], names: Sequence[str] |
         ValueError: if the two do not have the same labels, or only one of them has names.
     """
     theirs = [str(config.id2label[i]) for i in range(config.num_labels)] if names is None else list(names)
-    unnamed = has_default_names(theirs) and not label_names[0].isdecimal()
+    unnamed = has_default_names(theirs) and not has_default_names(label_names)
     try:
         if len(theirs) != config.num_labels or len(theirs) != len(label_names):
             raise ValueError(f"{config.num_labels} outputs, {len(theirs)} names, {len(label_names)} labels")
