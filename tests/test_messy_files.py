@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 
 import numpy as np
@@ -75,7 +76,9 @@ def test_rows_without_a_label_are_left_out_and_kept(tmp_path):
     assert apart["text"][:] == [rows()[7][0], rows()[9][0]] and apart["label"][:] == ["", "  "]
     assert json.loads((out / "report.json").read_text())["about"]["unlabelled_rows"] == 2
     assert json.loads((out / "cleaning.json").read_text())["counts"]["without_label"] == 2
-    assert "58 rows with a label (2 without one are left out)" in (out / "report.html").read_text()
+    page, told = (out / "report.html").read_text(), json.loads((out / "cleaning.json").read_text())
+    assert "58 rows with a label (2 without one are left out)" in page
+    assert told["notes"] and all(note in html.unescape(page) for note in told["notes"])
     assert "2 rows without a label are not here." in dataset_card(read_cleaned(out), repo_id="ada/x")
     assert clean(data, "--out", out).exit_code == 0  # the report is used again
     write_csv(data, [*rows(r7="", r9="  "), ["a text without a label", ""]])

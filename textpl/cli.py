@@ -11,7 +11,15 @@ import typer
 from textpl.hub_cli import push_made, tell_run
 from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
 from textpl.recipes_cli import recipes_app
-from textpl.terminal import errors_told, interruption_told, log_to_terminal, say, say_table, typed_command
+from textpl.terminal import (
+    TellingGroup,
+    errors_told,
+    interruption_told,
+    log_to_terminal,
+    say,
+    say_table,
+    typed_command,
+)
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
@@ -19,7 +27,10 @@ if TYPE_CHECKING:
     from textpl.recipes.schema import Recipe
 
 app = typer.Typer(
-    help="Better text classifiers from text nobody has labelled.", no_args_is_help=True, add_completion=False
+    help="Better text classifiers from text nobody has labeled.",
+    cls=TellingGroup,
+    no_args_is_help=True,
+    add_completion=False,
 )
 app.add_typer(recipes_app, name="recipes")
 app.command("push")(push_made)
@@ -38,8 +49,9 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
-    """Better text classifiers from text nobody has labelled."""
+    """Better text classifiers from text nobody has labeled."""
 
 
 @app.command()
@@ -134,7 +146,8 @@ def label(
         files.update(_draw_precision(found, out))
         write_text(page, label_page(found, title=f"Labels for {unlabeled or labeled}", command=command))
 
-    with errors_told():
+    again = lambda: "no labels were written; texts that were encoded are cached. Give the same command again."  # noqa: E731
+    with errors_told(), interruption_told(again):
         found = label_files(
             labeled,
             unlabeled,
@@ -206,7 +219,8 @@ def clean(
 
     log_to_terminal()
     settings = {"encoder": encoder, "method": method, "noise": noise, "seed": seed}
-    with errors_told():
+    again = lambda: f"what is finished is kept in {out}. Give the same command again."  # noqa: E731
+    with errors_told(), interruption_told(again):
         found = clean_files(
             data,
             out,

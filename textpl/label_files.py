@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, List, Value
 
-from textpl.atomic_files import write_json
+from textpl.atomic_files import check_writable, write_json
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
 from textpl.reading.columns import check_columns
@@ -62,7 +62,7 @@ def label_files(
     for name, value in (("confidence", confidence), ("precision", precision)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}={value}: a share between 0 and 1, such as 0.95.")
-    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    check_writable(out.parent)  # before the work, not after it
     raw = open_source(labeled)
     text = settings.get("text_column", "text")
     known = read_labeled(

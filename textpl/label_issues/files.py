@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from textpl.atomic_files import write_json
+from textpl.atomic_files import check_writable, is_temporary, read_json, remove_temporary, write_json
 from textpl.cleaning.apply import Plan, check_thresholds
 from textpl.cleaning.noise_rates import RateEstimate
 from textpl.cleaning.transition import TransitionEstimate
@@ -181,11 +180,14 @@ def _examined(
             problem = f"was made with another {', '.join(other)}"
         else:
             say(f"Using the report in {out}; nothing is computed anew.")
+            remove_temporary(out)
             return LabelReport.load(out, dataset)
         raise FileExistsError(f"the report in {out} {problem}: choose another --out, or the same settings.")
-    if out.exists() and (others := sorted({path.name for path in out.iterdir()} - {ARRAYS, TOLD})):
+    there = [path.name for path in out.iterdir() if not is_temporary(path)] if out.exists() else []
+    if others := sorted(set(there) - {ARRAYS, TOLD}):
         raise FileExistsError(f"{out} is not empty ({', '.join(others[:5])}): choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    check_writable(out)  # before the work, not after it
+    remove_temporary(out)
     if test is not None:
         held = open_source(test).splits
         settings["test"] = held.get("test", held["train"])
@@ -219,13 +221,11 @@ def _probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str
 
 
 def _read_inputs(out: Path) -> dict[str, Any]:
-    try:
-        known = json.loads((out / INPUTS).read_text(encoding="utf-8"))
-        if {"data", "settings"} <= set(known):
-            return known
-    except ValueError:
-        pass
-    raise ValueError(f"{out / INPUTS} is broken: remove {out}, or choose another --out.")
+    remedy = f"Remove {out}, or choose another --out."
+    known = read_json(out / INPUTS, remedy)
+    if not isinstance(known, dict) or not {"data", "settings"} <= set(known):
+        raise ValueError(f"{out / INPUTS} is not what textpl clean writes. {remedy}")
+    return known
 
 
 def _write_queue(queue: ReviewQueue, path: Path) -> Path:

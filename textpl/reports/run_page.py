@@ -82,8 +82,8 @@ def run_page(comparison: Comparison, results: dict[str, Any], facts: RunFacts) -
 
 def verdict(comparison: Comparison) -> str:
     """The answer in a few words."""
-    low, high = comparison.interval.low, comparison.interval.high
-    return "Yes" if low > 0 else "No, it hurt" if high < 0 else "There is no evidence that it did"
+    words = {"helped": "Yes", "hurt": "No, it hurt", "no evidence": "There is no evidence that it did"}
+    return words.get(comparison.interval.verdict, "It cannot be told")
 
 
 def label_lines(comparison: Comparison, label_names: Sequence[str]) -> list[dict[str, Any]]:
