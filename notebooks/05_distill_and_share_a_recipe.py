@@ -113,7 +113,7 @@ pool = split.pool.add_column("logits", logits.astype(np.float32).tolist())
 
 
 def from_teacher(seed):
-    return textpl.distillation(pool, column="logits", temperature=2, seed=seed)
+    return textpl.distillation(pool, column="logits", label_names=reviews.label_names, temperature=2, seed=seed)
 
 
 comparison = textpl.compare(lambda seed: make_trainer(seed, layers=2), from_teacher, seeds=range(2), name="distilled")

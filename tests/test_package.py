@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "textpl"
 # Floors of the house; a module imports from its own floor or below.
 FLOORS = [
-    {"tasks", "sources", "source_columns", "labels", "corpus", "splits", "evaluation", "progress"},
+    {"tasks", "atomic_files", "evaluation", "progress"},
+    {"reading"},
+    {"corpus", "splits"},
     {"inference", "tokens", "unknown_tokens", "models"},
     {"embeddings"},
     {"relabeling"},
@@ -32,7 +34,7 @@ FLOORS = [
     {"reports"},
     {"recipes"},
     {"sharing"},
-    {"cli", "recipes_cli", "hub_cli", "terminal"},
+    {"cli", "recipes_cli", "hub_cli", "terminal", "label_options"},
 ]
 
 

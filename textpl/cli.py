@@ -282,10 +282,10 @@ def _draw_precision(found: PseudoLabels, out: Path) -> dict[str, Path]:
     """The picture beside the labels; none where no labelled row could be held out."""
     if not len(found.coverage.cut):
         return {}
-    from textpl.reports.figures import precision_figure
+    from textpl.reports.figures import precision_figure, save_picture
 
     picture = out.with_name(out.name + ".precision.png")
-    precision_figure(found).savefig(picture, dpi=150)
+    save_picture(precision_figure(found), picture)
     return {"picture": picture}
 
 

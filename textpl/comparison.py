@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from transformers import EarlyStoppingCallback, Trainer, set_seed
 
+from textpl.atomic_files import read_json, write_json
 from textpl.callbacks.attach import attach, prepare_labels
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import SemiSupervised
@@ -49,8 +49,8 @@ class Comparison:
     baseline_name: str = "labels only"
 
     def __str__(self) -> str:
-        note = f" ({self.interval.note})" if self.interval.note else ""
-        return f"{self.interval.sentence()}{note}"
+        notes = "; ".join(note for note in (self.interval.seeds_told(), self.interval.note) if note)
+        return f"{self.interval.sentence()} ({notes})" if notes else self.interval.sentence()
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as plain data, in the form of `results.json`."""
@@ -64,6 +64,7 @@ class Comparison:
                 "mean": self.interval.mean,
                 "interval": [self.interval.low, self.interval.high],
                 "level": self.interval.level,
+                "verdict": self.interval.verdict,
                 "sentence": str(self),
             },
             "cost": {"baseline": self._cost(self.baseline), "method": self._cost(self.method)},
@@ -277,6 +278,6 @@ def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "settings.json"
-    if file.exists() and json.loads(file.read_text()) != settings:
-        raise ValueError(f"The folder {folder} holds the trainings of another comparison ({file.read_text()}).")
-    file.write_text(json.dumps(settings))
+    if file.exists() and (known := read_json(file, "Remove it and run again.")) != settings:
+        raise ValueError(f"The folder {folder} holds the trainings of another comparison ({known}).")
+    write_json(file, settings)

@@ -13,6 +13,7 @@ from datasets import Dataset
 from numpy.typing import ArrayLike
 
 from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.cut_texts import CutTexts
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
@@ -119,7 +120,8 @@ def label(
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
     texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
     coder = get_encoder(encoder, progress=progress)
-    vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress))
+    cut: list[CutTexts] = []
+    vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress, on_cut=cut.append))
     nodes = _nodes(vectors, targets, coder.name)
     multi = coding.problem_type == MULTI
     build = neighbor_graph if hubness is None else partial(hubless_graph, how=hubness)
@@ -129,6 +131,7 @@ def label(
     soft = soft_labels(problem, method, k, seed=seed, progress=progress)
     rates = targets.mean(0) if prior is None else prior
     report = _report(problem, soft, coding, rates)
+    report["cut"] = [part.to_dict() for part in cut]
     return _pseudo_labels(
         nodes,
         problem,

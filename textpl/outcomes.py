@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 
+from textpl.atomic_files import replacing
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
 from textpl.callbacks.setup import label_array
@@ -135,9 +135,8 @@ def save_outcome(folder: Path | None, outcome: Outcome, side: str) -> None:
     file = folder / f"{outcome.seed}-{side}.npz"
     arrays = {name: getattr(outcome, name) for name in _ARRAYS if getattr(outcome, name) is not None}
     rest = {k: v for k, v in vars(outcome).items() if k not in _ARRAYS}
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, rest=json.dumps(rest), **arrays)
-    os.replace(partial, file)
+    with replacing(file) as partial, partial.open("wb") as stream:
+        np.savez(stream, rest=json.dumps(rest), **arrays)
 
 
 def load_outcome(folder: Path | None, seed: int, side: str) -> Outcome | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +14,13 @@ from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.confident import detect_confident
 from textpl.cleaning.duplicates import near_duplicates
 from textpl.cleaning.evidence import GRAPH_K
+from textpl.cleaning.indistinct import detect_without, indistinct_rows
 from textpl.cleaning.noise_model import Noise, check_noise
 from textpl.cleaning.out_of_sample import FOLDS, out_of_sample
 from textpl.cleaning.problems import CorpusProblems, corpus_problems
 from textpl.cleaning.result import Detection
 from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.cut_texts import CutTexts
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.mapped import mapped_rows, principal_components
@@ -108,7 +112,8 @@ def find_label_issues(
     given, names, pred_probs = given_labels(dataset, labels, label_column, label_names, pred_probs, label_format)
     texts = None if dataset is None else column_texts(dataset, text_column)
     p = None if pred_probs is None else check_probabilities(pred_probs, given)
-    vectors, name = _vectors(texts, embeddings, encoder, len(given), p is not None, cache_dir, progress)
+    cut: list[CutTexts] = []
+    vectors, name = _vectors(texts, embeddings, encoder, len(given), p is not None, cache_dir, progress, cut.append)
     graph = groups = None
     if vectors is not None and len(given) > 1:
         graph = neighbor_graph(vectors, GRAPH_K, method=neighbors, seed=seed, progress=progress)
@@ -122,9 +127,13 @@ def find_label_issues(
         p = out_of_sample(
             vectors, given, num_labels=len(names), groups=groups, folds=folds, seed=seed, progress=progress
         )
-    found = _detect(given, p, graph, vectors, groups, method, noise, context, seed, progress)
+    unjudged = None
+    if texts is not None and graph is not None and groups is not None and method != "confident":
+        unjudged = indistinct_rows(graph, groups)
+    detect = partial(_detect, method=method, noise=noise, context=context, seed=seed, progress=progress)
+    found = detect_without(detect, given, p, graph, vectors, groups, unjudged)
     known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
-    problems = _problems(texts, given, p, vectors, graph, groups, names, test, text_column, known, cache_dir)
+    problems = _problems(texts, given, p, vectors, graph, groups, names, test, text_column, known, cache_dir, *cut)
     about = {"method": method, "encoder": name, "probabilities": source, "seed": seed}
     if dataset is not None:
         about["texts"] = text_fingerprint(dataset, text_column)
@@ -151,6 +160,7 @@ def _vectors(
     optional: bool,
     cache_dir: str | Path | None,
     progress: bool,
+    on_cut: Callable[[CutTexts], None],
 ) -> tuple[np.ndarray | None, str]:
     """Unit vectors and their encoder's name; None where nothing is there to encode and nothing needs it."""
     if embeddings is not None:
@@ -162,7 +172,7 @@ def _vectors(
             raise ValueError("Give a dataset with texts and an encoder, embeddings, or pred_probs.")
         return None, "none"
     coder = get_encoder(encoder, progress=progress)
-    return unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress)), coder.name
+    return unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress, on_cut=on_cut)), coder.name
 
 
 def _detect(
@@ -198,6 +208,7 @@ def _problems(
     column: str,
     encoder: Any,
     cache_dir: str | Path | None,
+    cut: CutTexts | None = None,
 ) -> CorpusProblems:
     if texts is None and test is not None:
         raise ValueError("test: leaks are looked for by text, so a dataset is needed.")
@@ -208,5 +219,5 @@ def _problems(
             encode_cached(get_encoder(encoder, progress=False), test_texts, cache_dir=cache_dir, progress=False)
         )
     return corpus_problems(
-        texts, given, p, vectors, graph, names, groups=groups, test_texts=test_texts, test_vectors=test_vectors
+        texts, given, p, vectors, graph, names, groups=groups, test_texts=test_texts, test_vectors=test_vectors, cut=cut
     )

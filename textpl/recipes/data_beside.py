@@ -19,7 +19,7 @@ DATA_BYTES = 2**31  # of all data files together
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _DATA_PATH = re.compile(rf"(?:{_NAME}/){{0,3}}(?:{_NAME}\.(?:jsonl|parquet|csv|tsv)|info\.json)")
 # What `run` writes above a recipe: a fingerprint, and the place of the data on that machine.
-RUN_HEADER = re.compile(r"\A# data ([^\n]*?)(?:: ([^\n]*))?\n")
+RUN_HEADER = re.compile(r"\A# data (?=[^\n]*\n)([^\n]*?)(?:: ([^\n]*))?\n")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 # In place of a source: data that everybody brings along, since they are nowhere to be had under a name.
 OWN_DATA = "yours"
-DATA_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+DATA_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 # Where a recipe may name files: a text each (teacher: or a list of these).
 REFERENCES = (
     ("data", "source"),

@@ -15,7 +15,7 @@ from textpl.recipes.parsing import RecipeError
 # What markdown acts on anywhere, in a bare address, and at the start of a line.
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$@]|(?<=www)\.|:(?=//)|^[#+=>-]")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\n?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_SIGNATURE = re.compile(r"\n*<!-- (recipe|model|dataset) card by textpl ([0-9a-f]{16}) -->\s*\Z")
+_SIGNATURE = re.compile(r"(?<!\n)\n*+<!-- (recipe|model|dataset) card by textpl ([0-9a-f]{16}) -->\s*\Z")
 
 
 def escape(text: str) -> str:

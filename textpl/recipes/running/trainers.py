@@ -16,8 +16,8 @@ from textpl.callbacks.labeled_feed import WEIGHT
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.setup import labeled_prior
 from textpl.inference import bf16_pays
-from textpl.labels import label_array
 from textpl.models import described_model, load_classifier
+from textpl.reading.labels import label_array
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.progress import TrainingBar
