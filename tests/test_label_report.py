@@ -14,6 +14,7 @@ from textpl.cleaning.result import Detection
 from textpl.label_issues.columns import undo
 from textpl.label_issues.report import Decision, LabelReport
 from textpl.reading.labeled_rows import text_fingerprint
+from textpl.reading.probabilities import read_probabilities_column
 
 NAMES = ("anger", "joy", "love")
 GIVEN = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]], np.int8)
@@ -131,7 +132,9 @@ def test_multi_label_masks_cells_by_default_and_never_rows():
 def test_thresholds_act_from_strong_to_weak():
     cleaned = multi("names").apply(relabel=0.85, drop=0.7, downweight=0.25)
     assert cleaned["emotions"][:] == [[], ["joy"], [], ["joy", "anger"]]
-    np.testing.assert_allclose(cleaned["label_weight"][:], [[1, 0, 1], [1, 1, 1], [1, 0.4, 1], [0.7, 1, 1]], atol=1e-6)
+    weights, names = read_probabilities_column(cleaned, "label_weight")
+    assert names == multi("names").label_names, "labels that are names have weights by name"
+    np.testing.assert_allclose(weights, [[1, 0, 1], [1, 1, 1], [1, 0.4, 1], [0.7, 1, 1]], atol=1e-6)
     assert cleaned["label_source"][0] == ["relabelled", "masked", "given"]
     assert cleaned["label_source"][2][1] == "downweighted"
 

@@ -24,12 +24,12 @@ from textpl import (
     GeneralizedCrossEntropy,
     SemiSupervised,
     SymmetricCrossEntropy,
-    sources,
 )
 from textpl.components.schedules import cosine, linear
 from textpl.components.teachers import FrozenTeacher
 from textpl.components.views import TfidfReplacement, WordNoise
 from textpl.evaluation import METRICS
+from textpl.reading import sources
 from textpl.recipes import (
     explaining,
     field_types,

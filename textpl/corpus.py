@@ -6,7 +6,6 @@ When to use: once per run, before `splits.make_split`. All later code relies on 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +31,9 @@ from textpl.reading.labels import (
     ProblemType,
     all_hidden,
     arrow_column,
-    is_string,
     label_array,
 )
+from textpl.reading.probabilities import in_order, read_probabilities_column
 from textpl.reading.sources import RawSource, open_source
 
 logger = logging.getLogger(__name__)
@@ -183,7 +182,9 @@ def _build_all(
         for name, split in raw.splits.items()
     }
     rows, train = encoded.cells.rows, texts["train"]
-    built = {"train": _weighted(_labeled(chosen(train, rows), "label", encoded.array, keep))}
+    built = {
+        "train": _weighted(_labeled(chosen(train, rows), "label", encoded.array, keep), encoded.coding.label_names)
+    }
     for name, split in raw.splits.items():
         if name != "train":
             built[name] = _other(split, texts[name], name, label, encoded, keep, notes)
@@ -230,12 +231,13 @@ def _other(
     return _labeled(built, "gold" if name == "unlabeled" else "label", found.array, keep)
 
 
-def _weighted(train: Dataset) -> Dataset:
-    """With weights as numbers where csv has them as text."""
-    if WEIGHT not in train.column_names or not is_string(arrow_column(train, WEIGHT).type):
+def _weighted(train: Dataset, label_names: Sequence[str]) -> Dataset:
+    """With weights as numbers in the order of the labels, however a file has them."""
+    if WEIGHT not in train.column_names or pa.types.is_floating(arrow_column(train, WEIGHT).type):
         return train
-    values = [json.loads(value) for value in arrow_column(train, WEIGHT).to_pylist()]
-    return replaced(train, WEIGHT, pa.array(values))
+    values, names = read_probabilities_column(train, WEIGHT)
+    values = values if names is None else in_order(values, names, label_names, f"column {WEIGHT!r}")
+    return replaced(train, WEIGHT, pa.array(values.tolist(), pa.list_(pa.float32())))
 
 
 def _labeled(built: Dataset, target: str, labels: NDArray, keep: Sequence[str]) -> Dataset:

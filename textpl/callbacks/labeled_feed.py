@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -24,7 +25,7 @@ from textpl.callbacks.attachable import Attachable
 from textpl.components.label_order import in_model_order
 from textpl.components.labeled import LabeledBatch, as_targets, cross_entropy
 from textpl.components.labeled_rows import ROW, Numbered, is_transformed, read_rows, same_random_numbers, seen_rows
-from textpl.reading.labels import arrow_column
+from textpl.reading.labels import arrow_column, is_string
 from textpl.reading.probabilities import read_probabilities_column
 from textpl.tasks import MultiLabel, SingleLabel, Task, make_task
 
@@ -221,12 +222,19 @@ def label_weights(dataset: Any, task: Task, label_names: list[str]) -> Tensor:
     return torch.from_numpy(weight)
 
 
+def _is_named(weights: pa.ChunkedArray) -> bool:
+    """Whether each number stands with the name of its label: in a struct, or in the JSON text of one."""
+    if is_string(weights.type):
+        return pc.any(pc.starts_with(weights, "{")).as_py() or False
+    return pa.types.is_struct(weights.type)
+
+
 @same_random_numbers()
 def _weight_values(dataset: Any, label_names: list[str]) -> Any:
     if is_transformed(dataset) and WEIGHT in read_rows(dataset, [0])[0]:
         return [row[WEIGHT] for row in read_rows(dataset, range(len(dataset)))]
     stored = dataset.with_format(None)
-    if WEIGHT not in stored.column_names or pa.types.is_struct(arrow_column(stored, WEIGHT).type):
+    if WEIGHT not in stored.column_names or _is_named(arrow_column(stored, WEIGHT)):
         values, names = read_probabilities_column(stored, WEIGHT)
         remedy = "write a struct with a field per label"
         return in_model_order(values, names, label_names, f"Column {WEIGHT!r}", remedy)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, List, Value
+from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 
 from textpl.cleaning.apply import SOURCES, Earlier, Plan
 from textpl.reading.find_columns import replaced
 from textpl.reading.label_cells import LabelFormat, read_cells
 from textpl.reading.labeled_rows import LabeledRows, text_fingerprint
 from textpl.reading.labels import MULTI, SINGLE, arrow_column, infer_coding, is_list, is_string
+from textpl.reading.probabilities import in_order, named_array, read_probabilities_column
 
 WEIGHT, SOURCE, ROW_ERROR = ADDED = ("label_weight", "label_source", "p_error")
 HELD_OUT = {"test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout"}
@@ -54,13 +55,26 @@ def cleaned_dataset(
     size = len(label_names)
     weight, source = pa.array(plan.weight.ravel()), pa.array(SOURCES).take(pa.array(plan.source.ravel()))
     kinds = {WEIGHT: Value("float32"), SOURCE: Value("string")}
+    by_name = given.ndim == 2 and _by_name(labels.type)
     for name, flat in ((WEIGHT, weight), (SOURCE, source)):
+        if name == WEIGHT and by_name:  # labels that are names have no order that weights could share
+            base = _with_named(base, plan.weight, label_names)
+            continue
         value = pa.FixedSizeListArray.from_arrays(flat, size) if given.ndim == 2 else flat
         base = base.add_column(name, value, feature=List(kinds[name], length=size) if given.ndim == 2 else kinds[name])
     base = base.add_column(ROW_ERROR, pa.array(row_p_error.astype(np.float32)), feature=Value("float32"))
     base = base.add_column(column, labels, feature=feature)
     order = [name for name in names if name not in (kept, *ADDED)] + ([] if column in names else [column])
     return base.select_columns([*order, kept, *ADDED])
+
+
+def _by_name(kind: pa.DataType) -> bool:
+    return is_list(kind) and is_string(kind.value_type)
+
+
+def _with_named(base: Dataset, weight: np.ndarray, label_names: tuple[str, ...]) -> Dataset:
+    table = pa.table({WEIGHT: named_array(weight, label_names)})
+    return concatenate_datasets([base, Dataset(table)], axis=1)
 
 
 def from_text(dataset: Dataset, column: str, label_format: LabelFormat) -> Dataset:
@@ -74,7 +88,7 @@ def from_text(dataset: Dataset, column: str, label_format: LabelFormat) -> Datas
     for name in (WEIGHT, SOURCE):
         if name in dataset.column_names and is_string(arrow_column(dataset, name).type):
             values = arrow_column(dataset, name).to_pylist()
-            if all(value and value.startswith("[") for value in values):
+            if all(value and value[0] in "[{" for value in values):
                 dataset = replaced(dataset, name, pa.array([json.loads(value) for value in values]))
     given = f"given_{column}"
     if given in dataset.column_names and is_list(arrow_column(dataset, column).type):
@@ -142,12 +156,16 @@ def earlier_cleaning(dataset: Dataset, column: str, label_names: tuple[str, ...]
     """What earlier cleaning left in the columns of a dataset; None where it was never cleaned."""
     if not {f"given_{column}", column, WEIGHT, SOURCE} <= set(dataset.column_names):
         return None
-    weight, source = arrow_column(dataset, WEIGHT), arrow_column(dataset, SOURCE)
+    source = arrow_column(dataset, SOURCE)
     if given.ndim == 2:
-        weight, source = pc.list_flatten(weight), pc.list_flatten(source)
+        source = pc.list_flatten(source)
+        values, names = read_probabilities_column(dataset, WEIGHT)
+        weight = values if names is None else in_order(values, names, label_names, f"column {WEIGHT!r}")
+    else:
+        weight = arrow_column(dataset, WEIGHT).to_numpy()
     codes = pc.index_in(source, value_set=pa.array(SOURCES)).to_numpy().astype(np.int8).reshape(given.shape)
     untouched = _read(dataset, f"given_{column}", label_names, given)
-    return Earlier(codes, weight.to_numpy().astype(np.float32).reshape(given.shape), given != untouched)
+    return Earlier(codes, weight.astype(np.float32).reshape(given.shape), given != untouched)
 
 
 def held_out(dataset: Dataset, split: str | None = None) -> str | None:

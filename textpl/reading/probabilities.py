@@ -7,6 +7,7 @@ lists have no names: they are taken only where something else says their order.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def read_probabilities_column(dataset: Dataset, column: str) -> tuple[np.ndarray
 
     Args:
         dataset: its rows are read as they are stored, whatever its format.
-        column: a struct with one number per label; or the beginning of the names of several columns of numbers (or
-            strings of digits, as csv has them), `column_LABEL`; or lists of numbers, which have no names unless the
-            column `label` beside them is a ClassLabel with as many.
+        column: a struct with one number per label, or the JSON text of it; or the beginning of the names of several
+            columns of numbers (or strings of digits, as csv has them), `column_LABEL`; or lists of numbers, which have
+            no names unless the column `label` beside them is a ClassLabel with as many.
 
     Returns:
         float32 (rows, labels), NaN where there is none; names, None where nothing tells them.
@@ -68,6 +69,12 @@ def read_probabilities_column(dataset: Dataset, column: str) -> tuple[np.ndarray
         names = [stored.type.field(i).name for i in range(stored.type.num_fields)]
         fields = [_numbers(pc.struct_field(stored, [i]), f"{column}.{name}") for i, name in enumerate(names)]
         return np.stack(fields, axis=1), tuple(names)
+    if is_string(stored.type):  # what csv has of structs and lists
+        parsed = [json.loads(value) for value in stored.to_pylist()]
+        if parsed and isinstance(parsed[0], dict):
+            names = list(parsed[0])
+            return np.asarray([[row[name] for name in names] for row in parsed], dtype=np.float32), tuple(names)
+        stored = pa.chunked_array([pa.array(parsed)])
     values = _lists(stored, column)
     feature = dataset.features.get("label")
     feature = feature.feature if isinstance(feature, List) else feature
