@@ -177,7 +177,7 @@ def test_single_label_probabilities_sum_to_one():
     [
         ({}, "Give a dataset"),
         ({"labels": []}, "no rows"),
-        ({"labels": [[0, 1], [1, 0]]}, "pred_probs"),
+        ({"labels": [[0, 1], [1, 1]]}, "pred_probs"),
         ({"labels": [[0, 2.5], [1, 0]], "pred_probs": [[0.1, 0.2], [0.3, 0.4]]}, "."),
         ({"labels": np.array([[0, 2], [1, 0]]), "pred_probs": [[0.1, 0.2], [0.3, 0.4]]}, "0 or 1"),
         ({"labels": [0, 1], "pred_probs": [[0.1, 0.9], [0.3, 0.7]], "method": "magic"}, "magic"),

@@ -356,7 +356,7 @@ def test_true_and_false_are_multi_hot_columns_too(tmp_path):
         ({"a": [0, 1], "b": ["x", "y"]}, ["--labels", "a,b"], "column 'b', row 0"),
         ({"a": [0, 1]}, ["--labels", "a,b"], "has no column 'b'"),
         ({"label": ["x", "y"]}, ["--text", "sentence"], "has no column 'sentence', but ['text', 'label']"),
-        ({"label": [0, 1]}, ["--delimiter", ";"], "holds int64, not strings"),
+        ({"label": [0.5, 1.5]}, ["--delimiter", ";"], "holds double, not strings"),
         ({"label": ["['a']", "b"]}, [], "row 1 (counted from 0): 'b' is no list in brackets"),
         ({"label": ["x", "y"]}, ["--relabel", 2], "relabel=2.0"),
         ({"label": ["x", "y"]}, ["--drop", 0.5, "--downweight", 0.6], "never acts"),

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_matrix
 
 from textpl.reading.label_arrays import check_probabilities, read_labels
+from textpl.reading.label_cells import LabelFormat
 from textpl.reading.names import name_variants, split_labels
 
 MULTI_HOT = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
@@ -58,7 +59,7 @@ def test_lists_of_ids_say_the_same_as_the_matrix(matrix):
     names = tuple(f"n{i}" for i in range(matrix.shape[1]))
     if all(len(row) == len(names) for row in ids):
         return  # lists of equal length that hold 0 and 1 only are multi-hot, as in a corpus
-    array, _ = read_labels(ids, label_names=names)
+    array, _ = read_labels(ids, label_names=names, label_format=LabelFormat(empty="none"))
     np.testing.assert_array_equal(array, matrix)
 
 

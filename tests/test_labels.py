@@ -58,8 +58,7 @@ def test_boolean_labels():
         ([[0, 0, 1], [1, 0, 1], [0, 0, 0]], None, ("0", "1", "2"), [[0, 0, 1], [1, 0, 1], [0, 0, 0]]),
         ([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]], None, ("0", "1"), [[0, 1], [0, 0], [1, 0]]),
         ([[True, False], [False, True]], None, ("0", "1"), [[1, 0], [0, 1]]),
-        # Ambiguous pairs: ids while the names are unknown, multi-hot once there are two names.
-        ([[0, 1], [1, 0]], None, ("0", "1"), [[1, 1], [1, 1]]),
+        # Pairs are multi-hot once there are two names.
         ([[0, 1], [1, 0]], ("a", "b"), ("a", "b"), [[0, 1], [1, 0]]),
         ([[0, 1], [1, 0]], ("a", "b", "c"), ("a", "b", "c"), [[1, 1, 0], [1, 1, 0]]),
         ([[0], [1]], None, ("0", "1"), [[1, 0], [0, 1]]),
@@ -95,6 +94,7 @@ def test_multi_label_forms(labels, names, expected_names, expected):
         ([[0, 0, 1]] * 3, {"label_names": "ab"}, "multi-hot list of length 3, but 2 label names"),
         ([[], [], []], {}, "every list of labels is empty"),
         ([{"a": 1}] * 3, {}, "has type struct"),
+        ([[0, 1], [1, 0]], {}, r"every list is \[0, 1\] or \[1, 0\]: one 0 or 1 per label, or the ids of labels"),
     ],
 )
 def test_labels_refused(labels, settings, message):

@@ -27,7 +27,7 @@ import textpl.recipes.running.dry_run
 from textpl.cli import app
 from textpl.corpus import Corpus, read_corpus
 from textpl.reading.label_arrays import encode_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_cells import ENCODED, LabelFormat
 from textpl.reading.labels import arrow_column
 
 ROWS = 12
@@ -195,9 +195,7 @@ class CaughtError(BaseException):
 def meaning_of(dataset: Dataset, text: str, label: str, names: Any = None) -> tuple[list[str], list[Any]]:
     """Texts and labels of rows, labels as names."""
     names = getattr(dataset.features[label], "names", names)
-    found = encode_labels(
-        arrow_column(dataset, label), label, label_names=names, label_format=LabelFormat("", (), "none", False)
-    )
+    found = encode_labels(arrow_column(dataset, label), label, label_names=names, label_format=ENCODED)
     every = found.coding.label_names
     if found.array.ndim == 1:
         return dataset[text][:], [every[k] for k in found.array]

@@ -22,14 +22,13 @@ from textpl.progress import quiet_datasets
 from textpl.reading.columns import nearest
 from textpl.reading.find_columns import as_texts, check_text, declared_names, find_columns, replaced
 from textpl.reading.label_arrays import EncodedLabels, encode_labels
-from textpl.reading.label_cells import LabelFormat, as_said
+from textpl.reading.label_cells import LabelFormat, as_said, read_cells
 from textpl.reading.labeled_rows import chosen
 from textpl.reading.labels import (
     MULTI,
     SINGLE,
     LabelCoding,
     ProblemType,
-    all_hidden,
     arrow_column,
     label_array,
 )
@@ -222,7 +221,8 @@ def _other(
             return built
         raise _lacking(name, split, "label", label)
     column, where = arrow_column(split, label), f"{name}, column {label!r}"
-    if name == "unlabeled" and all_hidden(column):
+    settled, names = train.cells.settled, train.coding.label_names
+    if name == "unlabeled" and (all_hidden(column) or not len(read_cells(column, where, settled, names).rows)):
         return built
     found = encode_labels(column, where, like=train, all_labeled=name != "unlabeled")
     if len(found.cells.rows) < len(split):

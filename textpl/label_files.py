@@ -14,7 +14,7 @@ from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
 from textpl.reading.columns import check_columns
 from textpl.reading.find_columns import as_texts, replaced
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_cells import ENCODED, LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.labels import MULTI, arrow_column
 from textpl.reading.sources import RawSource, open_source
@@ -77,7 +77,9 @@ def label_files(
     pool, written = _pool(unlabeled, raw, known, labeled, text, say)
     for note in known.notes:
         say(note)
-    found = label(_as_ids(known), pool, label_column=known.label_column, **settings)
+    names = list(known.label_names)
+    settings |= {"label_column": known.label_column, "label_names": names, "label_format": ENCODED}
+    found = label(_as_ids(known), pool, **settings)
     if confidence is not None or precision is not None:
         found = found.rethreshold(confidence, precision=precision)
     about = {"command": command, "labeled": labeled, "unlabeled": unlabeled or labeled, **found.to_dict()}

@@ -114,7 +114,9 @@ class PseudoLabels:
                 column `reason` says why.
         """
         base = self._unlabeled
-        base = base.rename_columns({c: f"given_{c}" for c in base.column_names if c in ADDED_COLUMNS})
+        for name in base.column_names:
+            if name in ADDED_COLUMNS or name.startswith(("probabilities_", "confidence_")):
+                base = base.rename_column(name, _free(f"given_{name}", base.column_names))
         whole = concatenate_datasets([base, self._added(reasons=not only_selected)], axis=1)
         return whole if not only_selected or self.selected.all() else whole.select(np.flatnonzero(self.selected))
 
@@ -227,6 +229,10 @@ class Evidence:
 
 def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _free(name: str, taken: list[str]) -> str:
+    return name if name not in taken else _free(f"given_{name}", taken)
 
 
 def _texts(codes: np.ndarray, names: list[str]) -> pa.StringArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def cleaned_dataset(
         ValueError: if its labels are not `given`, or it has columns of our names that are not from here.
     """
     names, kept = dataset.column_names, f"given_{column}"
+    if kept in names and (absent := [name for name in ADDED if name not in names]):
+        raise ValueError(f"column {kept!r} is not from an earlier cleaning (no {', '.join(absent)}): rename it first.")
     if kept not in names and (foreign := [name for name in ADDED if name in names]):
         raise ValueError(f"the dataset has columns {foreign} that are not from an earlier cleaning: rename them first.")
     if column in names:
@@ -77,13 +80,14 @@ def _with_named(base: Dataset, weight: np.ndarray, label_names: tuple[str, ...])
     return concatenate_datasets([base, Dataset(table)], axis=1)
 
 
-def from_text(dataset: Dataset, column: str, label_format: LabelFormat) -> Dataset:
+def from_text(dataset: Dataset, column: str, label_format: LabelFormat, label_names: Sequence[str]) -> Dataset:
     """Read what an earlier cleaning wrote into a file of text: lists of weights and sources, and the given labels.
 
     Args:
         dataset: with labels as lists, or one for each row, in `column`.
         column: the label column.
         label_format: how its labels were written.
+        label_names: name of every label.
     """
     for name in (WEIGHT, SOURCE):
         if name in dataset.column_names and is_string(arrow_column(dataset, name).type):
@@ -91,8 +95,8 @@ def from_text(dataset: Dataset, column: str, label_format: LabelFormat) -> Datas
             if all(value and value[0] in "[{" for value in values):
                 dataset = replaced(dataset, name, pa.array([json.loads(value) for value in values]))
     given = f"given_{column}"
-    if given in dataset.column_names and is_list(arrow_column(dataset, column).type):
-        cells = read_cells(arrow_column(dataset, given), f"column {given!r}", label_format)
+    if given in dataset.column_names and WEIGHT in dataset.column_names:
+        cells = read_cells(arrow_column(dataset, given), f"column {given!r}", label_format, label_names)
         dataset = replaced(dataset, given, cells.values) if len(cells.rows) == len(dataset) else dataset
     return dataset
 

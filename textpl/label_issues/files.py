@@ -23,7 +23,7 @@ from textpl.label_issues.review_formats import ReviewQueue, read_review
 from textpl.label_issues.saving import ARRAYS, TOLD
 from textpl.label_issues.telling import done
 from textpl.reading.label_arrays import match_probabilities
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_cells import ENCODED, LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.probabilities import read_probability_file
 from textpl.reading.sources import open_source
@@ -140,7 +140,8 @@ def clean_files(
         files["unlabeled rows"] = out / f"unlabeled{suffix}"
         write_table(rows.unlabeled, files["unlabeled rows"], like=written)
     info: dict[str, Any] = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
-    info |= {"label_format": rows.label_format.described() | {"unlabeled_values": []}}
+    none = list(rows.label_format.unlabeled_values or ())
+    info |= {"label_format": rows.label_format.described() | {"unlabeled_values": none}}
     write_json(out / "info.json", info)
     write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)
     files["cells to review"] = _write_queue(report.review_queue(budget), out / "review.csv")
@@ -166,7 +167,7 @@ def _examined(
     """The report in `out` if it is of these rows, else a new one."""
     said = {**settings, **({} if test is None else {"test": test})}
     names = rows.label_names
-    dataset = from_text(rows.dataset, rows.label_column, rows.label_format)
+    dataset = from_text(rows.dataset, rows.label_column, rows.label_format, rows.label_names)
     if settings.get("encoder") == "none":
         settings["encoder"] = None
     if pred_probs is not None:
@@ -196,7 +197,7 @@ def _examined(
         text_column=rows.text_column,
         label_column=rows.label_column,
         label_names=list(names),
-        label_format=LabelFormat(delimiter="", unlabeled_values=(), empty="none", merge_variants=False),
+        label_format=ENCODED,
         **settings,
     )
     report.split = called

@@ -198,8 +198,8 @@ class LabelReport:
         corpus relabelled. Added or replaced columns: the label column with the corrected labels, written as before;
         `given_<label column>`, what was there before any cleaning; `label_weight`, a number, and `label_source`, one of
         "given", "relabelled", "masked", "downweighted" and "reviewed" (multi-label: lists with one of each per cell;
-        where labels are names, weights stand by their names too: `{"joy": 1.0, "anger": 0.0}`); `p_error` of the row. Single-label rows can then be left out by
-        `cleaned.filter(lambda row: row["label_weight"] > 0)`.
+        where labels are names, weights stand by their names too: `{"joy": 1.0, "anger": 0.0}`); `p_error` of the row.
+        Single-label rows can then be left out by `cleaned.filter(lambda row: row["label_weight"] > 0)`.
 
         Cleaning what was cleaned before ends: see `textpl.cleaning.apply.plan`.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NO_LABEL = "(no label)"
 QUESTION = "label"
 YES, NO = ("yes", "y", "true", "1", "1.0"), ("no", "n", "false", "0", "0.0")
-ROW = re.compile(r"([0-9]+)([.,]0+)?")  # spreadsheets make fractions of whole numbers
+ROW = re.compile(r"([0-9]+)([.,]00?)?")  # spreadsheets make fractions of whole numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,9 @@ CHUNK = 50_000  # rows that are Python objects at a time
 INTEGERS, DECIMALS = r"^(0|-?[1-9][0-9]{0,17})$", r"^-?(0|[1-9][0-9]*)\.[0-9]+$"
 INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
 # Columns of what textpl writes for spreadsheets, whose cells are marked so that none is taken for a formula.
-MARKED = ({"label_source", "evidence"}, {"decision", "question"})
+MARKED = ({"label_source", "evidence", "confidence"}, {"decision", "question", "row", "label", "lesson", "p_error"})
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
+SPACED_QUOTE = r'^ +".*"$'
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
 
 
@@ -39,6 +40,7 @@ class TextFormat:
     encoding: str = "utf-8"
     delimiter: str = ","
     quoting: bool = True
+    spaced: bool = False  # a space follows each delimiter, before the quotes
 
     def told(self) -> list[str]:
         """Say what is not as the suffix lets expect."""
@@ -75,7 +77,15 @@ def read_delimited(text: str, written: TextFormat, name: str) -> tuple[dict[str,
     else:
         written = replace(written, delimiter=_delimiter(text, written))
     try:
-        return _columns(text, written, name), written
+        columns = _columns(text, written, name)
+        if any(
+            pa.types.is_string(c.type) and pc.any(pc.match_substring_regex(c, SPACED_QUOTE)).as_py()
+            for c in columns.values()
+        ):
+            written = replace(written, spaced=True)
+            columns = _columns(text, written, name)
+        _check_quotes(columns, text, written, name)
+        return columns, written
     except _QuoteError as problem:
         # In tables of tabs a quote often is a character as any other.
         plain = replace(written, quoting=False)
@@ -123,7 +133,8 @@ def _rows(text: str, written: TextFormat) -> Any:
     """A `csv.reader`."""
     quoting = csv.QUOTE_MINIMAL if written.quoting else csv.QUOTE_NONE
     file = io.StringIO(text, newline="")
-    return csv.reader(file, delimiter=written.delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+    settings = {"delimiter": written.delimiter, "skipinitialspace": written.spaced}
+    return csv.reader(file, quoting=quoting, strict=True, **settings)  # type: ignore[arg-type]
 
 
 def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedArray]:
@@ -132,10 +143,17 @@ def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedA
     bad: list[str] = []
     more = count = 0
     try:
-        headings = _headings(next((row for row in reader if row), []))
+        written_headings: list[str] = next((row for row in reader if row), [])
+        headings = _headings(written_headings)
+        names = written_headings if len(headings) > 1 and not NUMBER.match(headings[0]) else None
         while lines := list(itertools.islice(reader, CHUNK)):
             rows = [row for row in lines if row]
             odd = [i for i, row in enumerate(rows) if len(row) != len(headings)]
+            if (again := next((i for i, row in enumerate(rows) if row == names), None)) is not None:
+                raise ValueError(
+                    f"{name}, row {count + again} (counted from 0) is the headings once more: are these two files "
+                    "in one? Take that line out."
+                )
             if odd and not bad:
                 bad = [f"row {count + i} has {len(rows[i])} field{'s' * (len(rows[i]) != 1)}" for i in odd[:3]]
             more += len(odd)
@@ -160,9 +178,28 @@ def _columns(text: str, written: TextFormat, name: str) -> dict[str, pa.ChunkedA
         heading: pa.chunked_array([chunk[k] for chunk in chunks if chunk], pa.string())
         for k, heading in enumerate(headings)
     }
-    if any(marks <= set(headings) for marks in MARKED):
-        columns = {heading: _unmarked(column) for heading, column in columns.items()}
+    if any(marks <= {unescaped(heading) for heading in headings} for marks in MARKED):
+        columns = {unescaped(heading): _unmarked(column) for heading, column in columns.items()}
     return {heading: _numbers(column) for heading, column in columns.items()}
+
+
+def _check_quotes(columns: dict[str, pa.ChunkedArray], text: str, written: TextFormat, name: str) -> None:
+    """Refuse quotes that may have swallowed rows: a field over several lines, each of which would be a row as well.
+
+    Lines of a text that only happen to have as many fields bring values into other columns that are met nowhere else.
+    """
+    cells = {k: column.to_pylist() for k, column in enumerate(columns.values()) if pa.types.is_string(column.type)}
+    long = {k: rows for k, column in cells.items() if (rows := [i for i, cell in enumerate(column) if "\n" in cell])}
+    if not long:
+        return
+    plain = [row for row in _rows(text, replace(written, quoting=False)) if row][1:]
+    others = [k for k in cells if k not in long]
+    if all(len(row) == len(columns) for row in plain) and any({r[k] for r in plain} <= set(cells[k]) for k in others):
+        raise ValueError(
+            f"{name}, row {min(map(min, long.values()))} (counted from 0) goes over several lines by its quotes, and "
+            'each of these lines would be a row too: double the quotes that are part of a text ("" for each "), or '
+            "take them out."
+        )
 
 
 def _headings(row: list[str]) -> list[str]:

@@ -25,10 +25,25 @@ NO_TEXT = (
     (b"%PDF", "a PDF"),
     (b"SQLite format 3", "a database: export the table as csv"),
 )
-# Letters and marks of Western European texts beyond ASCII.
-WESTERN = set("àâäáãåæçèéêëìíîïñòóôöõøœùúûüýÿßðþšžÀÂÄÁÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÖÕØŒÙÚÛÜÝŸÐÞŠŽ’‘“”„‚–—…€£§°«»·•©®™¡¿´`¨\u00a0")
+# Letters and marks of Western European texts beyond ASCII; then those that other encodings have in other places, each
+# with letters of which one must be met as well: without an à the ì may be a Czech ě, without æ and å the ø an ř.
+WESTERN = set("àâäáãåæçèéêëíîïñóôöœúüÿßÀÂÄÁÃÅÆÇÈÉÊËÍÎÏÑÓÔÖØŒÚÜ’‘“”„‚–—…€£§°«»·•©®™¡¿´`¨\u00a0")
+ONLY_WITH = {
+    "ø": "æå",
+    "þ": "æ",
+    "ð": "æ",
+    "ý": "æ",
+    "õ": "ãç",
+    "ì": "à",
+    "ù": "àç",
+    "û": "êçàî",
+    "Ø": "æåÆÅ",
+    "ò": "à",
+}
+IN_WORDS = re.compile(r"[^\W\d_][„”“‚‘…•·´`¨][^\W\d_]")  # letters of DOS and Macintosh read as quotes
 ENOUGH = 0.9  # of the characters beyond ASCII that must be usual ones for an encoding to be taken
-HIGH = re.compile(rb"[\x80-\xff]+")
+RUNS = re.compile("[\x80-\U0010ffff]+")
+LATE = 0.1  # of the characters of a Chinese text, whose pinyin is beyond "ku"
 
 
 def find_encoding(data: bytes, name: str) -> str:
@@ -60,13 +75,20 @@ def find_encoding(data: bytes, name: str) -> str:
         return UTF8
     except UnicodeDecodeError as error:
         broken = error
-    for encoding, usual in (("gb18030", _common_chinese), ("cp1252", WESTERN.__contains__)):
+    line, short = data.count(b"\n", 0, broken.start) + 1, name.rsplit("/", 1)[-1]
+    replaced = data.decode(UTF8, "replace")
+    beyond = sum(character > "\x7f" for character in replaced) - replaced.count("\ufffd")
+    if beyond > replaced.count("\ufffd"):
+        raise ValueError(
+            f"{name}, line {line}: broken UTF-8 (byte {broken.start}), and UTF-8 elsewhere: correct that line, or have "
+            f"the broken characters left out with `iconv -f UTF-8 -t UTF-8 -c {short} > utf8-{short}`."
+        )
+    for encoding, usual in (("gb18030", _chinese), ("cp1252", _western)):
         if _fits(data, encoding, usual):
             return encoding
-    line = data.count(b"\n", 0, broken.start) + 1
     raise ValueError(
         f"{name}, line {line}: no UTF-8 text, nor certainly another encoding: convert it with `iconv -f ENCODING -t "
-        f"UTF-8 {name} > utf8-{name}`, or save it as UTF-8."
+        f"UTF-8 {short} > utf8-{short}`, or save it as UTF-8."
     )
 
 
@@ -80,21 +102,25 @@ def _checked(data: bytes, encoding: str, name: str) -> str:
 
 def _fits(data: bytes, encoding: str, usual: Callable[[str], bool]) -> bool:
     try:
-        text = data.decode(encoding)
+        return usual(data.decode(encoding))
     except UnicodeDecodeError:
         return False
-    # Bytes of Western letters stand alone between ASCII ones; Chinese characters have two each, and come in runs.
-    runs = [len(run) for run in HIGH.findall(data)]
-    if encoding == "cp1252" and sum(size for size in runs if size > 3) > (1 - ENOUGH) * sum(runs):
-        return False
-    beyond = [character for character in text if character > "\x7f"]
-    return sum(map(usual, beyond)) >= ENOUGH * len(beyond)
 
 
-def _common_chinese(character: str) -> bool:
-    """Whether a character is among the 3,755 most common ones of GB 2312, or its punctuation, digits and letters."""
-    try:
-        code = character.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return len(code) == 2 and (0xA1 <= code[0] <= 0xA3 or 0xB0 <= code[0] <= 0xD7)
+def _western(text: str) -> bool:
+    """Whether the characters beyond ASCII are letters of Western European words, which stand alone or in pairs."""
+    beyond, there = [c for c in text if c > "\x7f"], set(text)
+    known = sum(c in WESTERN or bool(set(ONLY_WITH.get(c, "")) & there) for c in beyond)
+    in_runs = sum(len(run) for run in RUNS.findall(text) if len(run) > 3)
+    return known >= ENOUGH * len(beyond) and in_runs <= (1 - ENOUGH) * len(beyond) and not IN_WORDS.search(text)
+
+
+def _chinese(text: str) -> bool:
+    """Whether nearly all characters beyond ASCII are the common ones of GB 2312, those from the end of its table too.
+
+    Korean text has bytes of the first half of that table only.
+    """
+    codes = [c.encode("gb2312", "replace") for c in text if c > "\x7f"]
+    common = [code[0] for code in codes if len(code) == 2 and (0xA1 <= code[0] <= 0xA3 or 0xB0 <= code[0] <= 0xD7)]
+    late = sum(first > 0xC8 for first in common)
+    return len(common) >= ENOUGH * len(codes) and late >= LATE * sum(first >= 0xB0 for first in common)

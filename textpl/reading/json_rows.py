@@ -42,7 +42,7 @@ def _objects(text: str, name: str) -> list[dict[str, Any]]:
     begin = text.lstrip()[:1]
     if begin == "[":
         try:
-            rows = json.loads(text)
+            rows = json.loads(text, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{name} is no valid JSON: {error}.") from error
         places = (f"entry {i} (counted from 0)" for i in range(len(rows)))
@@ -52,7 +52,7 @@ def _objects(text: str, name: str) -> list[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                rows.append(json.loads(line))
+                rows.append(json.loads(line, object_pairs_hook=_distinct))
             except (ValueError, RecursionError) as error:
                 remedy = "One object a line is needed, or one array of objects" if number == 1 else "Correct that line"
                 raise ValueError(f"{name}, line {number} is no valid JSON: {error}. {remedy}.") from error
@@ -64,6 +64,14 @@ def _objects(text: str, name: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
 def _tasks(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of annotated tasks: of several annotators the labels that most of them chose, None for a tie."""
     answered = [list(_answers(task)) for task in tasks]
@@ -73,17 +81,19 @@ def _tasks(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for task, answers in zip(tasks, answered, strict=True):
         row = dict(task["data"])
         for control in controls:
-            given = [tuple(answer.get(control, ())) for answer in answers]
+            given = [tuple(sorted(set(answer.get(control, ())))) for answer in answers]
             chosen, votes = Counter(given).most_common(1)[0] if given else ((), 0)
             agreed = bool(given) and 2 * votes > len(given)
             label: Any = list(chosen) if control in several else next(iter(chosen), None)
-            row[f"{control}_given" if control in row else control] = label if agreed else None
+            if control in task["data"]:  # what was there before anybody looked
+                row[f"data_{control}"] = task["data"][control]
+            row[control] = label if agreed else None
         rows.append(row)
     return rows
 
 
 def _answers(task: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
-    for annotation in task["annotations"]:
+    for annotation in task["annotations"] or ():
         if annotation.get("was_cancelled"):
             continue
         found: dict[str, list[str]] = {}
@@ -102,12 +112,19 @@ def _array(values: list[Any], heading: str, name: str) -> pa.Array:
         raise ValueError(f"{problem}: correct or drop the row.") from error
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return _as_json(values)
-    return array if _storable(array.type) and _same_kinds(values, array.type) else _as_json(values)
+    kept = _storable(array.type) and _same_kinds(values, array.type) and _same_keys(values)
+    return array if kept else _as_json(values)
 
 
 def _same_kinds(values: list[Any], kind: pa.DataType) -> bool:
     """Whether Arrow's type changed nothing: whole numbers among fractions would become fractions."""
     return not pa.types.is_floating(kind) or not any(type(value) is int and abs(value) >= 2**53 for value in values)
+
+
+def _same_keys(values: list[Any]) -> bool:
+    """Whether objects all have the keys of the first: Arrow would add the others as null."""
+    objects = [value for value in values if isinstance(value, dict)]
+    return all(value.keys() == objects[0].keys() for value in objects)
 
 
 def _storable(kind: pa.DataType) -> bool:

@@ -19,6 +19,7 @@ from scipy.sparse import issparse
 from textpl.reading.label_cells import LabelCells, LabelFormat, read_cells, without_label
 from textpl.reading.labels import LabelCoding, in_order, infer_coding, is_list, is_string, refuse
 from textpl.reading.probabilities import in_order as columns_in_order
+from textpl.reading.probabilities import never_given
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,12 @@ def read_labels(
     """
     if label_names is not None and num_labels not in (None, len(label_names)):
         raise ValueError(f"{len(label_names)} label names for {num_labels} labels: give one name per label.")
+    if has_names(labels):
+        headings = [str(name) for name in labels.columns]
+        labels = labels.to_numpy()
+        if label_names is not None:
+            labels = columns_in_order(labels, headings, label_names, "labels")
+        label_names = headings if label_names is None else label_names
     if issparse(labels):
         labels = labels.toarray()
     if not isinstance(labels, (list, tuple)):
@@ -138,8 +145,9 @@ def read_labels(
 
 
 def has_names(pred_probs: Any) -> bool:
-    """Whether probabilities are a table of pandas whose headings are names, not the numbers 0, 1, ... it makes up."""
-    return any(isinstance(heading, str) for heading in getattr(pred_probs, "columns", ()))
+    """Whether something is a table of pandas whose headings are names, not the numbers 0, 1, ... that it makes up."""
+    headings = list(getattr(pred_probs, "columns", ()))
+    return any(type(heading) is not int for heading in headings) or headings != list(range(len(headings)))
 
 
 def match_probabilities(
@@ -170,8 +178,9 @@ def match_probabilities(
             raise ValueError(
                 f"pred_probs has no column for the label {lacking[0]!r}, but {headings}: name one for each."
             )
-        order = (*names, *(name for name in headings if name not in names))
-        return columns_in_order(values, headings, order, "pred_probs"), order
+        order = (*names, *never_given(values, headings, names))
+        kept = [headings.index(name) for name in order]
+        return values[:, kept], order
     if declared is not None or ids:
         return values, tuple(names)
     numbers = in_order(names) == tuple(sorted(names)) and all(name.isdecimal() for name in names)

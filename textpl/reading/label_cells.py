@@ -16,8 +16,16 @@ import pyarrow.compute as pc
 
 from textpl.reading.delimited import NUMBER
 from textpl.reading.json_rows import choices
-from textpl.reading.labels import in_order, is_list, is_string, label_kind, missing_labels, refuse
-from textpl.reading.names import find_delimiter, label_studio, name_variants, no_class, split_labels
+from textpl.reading.labels import in_order, is_list, is_string, label_kind, missing_labels, refuse, whole_number
+from textpl.reading.names import (
+    LABEL_STUDIO,
+    find_delimiter,
+    label_studio,
+    name_variants,
+    no_class,
+    plain_name,
+    split_labels,
+)
 
 SHOWN = 5
 BRACKETS = "["  # in place of a delimiter
@@ -44,6 +52,10 @@ class LabelFormat:
     merge_variants: bool | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.delimiter, (str, type(None))):
+            raise ValueError(f"delimiter={self.delimiter!r}: a string such as ';', or '' for none.")
+        if not isinstance(self.unlabeled_values, (str, list, tuple, set, type(None))):
+            raise ValueError(f"unlabeled_values={self.unlabeled_values!r}: a list such as ['-1'], or [] for none.")
         if self.empty not in (None, "none", "unlabeled"):
             raise ValueError(f"empty={self.empty!r}: 'none' (no label applies) or 'unlabeled' (nobody has labeled it).")
         if isinstance(self.unlabeled_values, str):
@@ -52,6 +64,9 @@ class LabelFormat:
     def described(self) -> dict[str, Any]:
         """What is said, as plain data."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+ENCODED = LabelFormat(delimiter="", unlabeled_values=(), empty="none", merge_variants=False)  # nothing is to be found
 
 
 def as_said(said: LabelFormat | None, info: Mapping[str, Any]) -> LabelFormat:
@@ -143,7 +158,9 @@ def read_cells(
     column, rows = column.filter(pa.array(labeled)), rows[labeled]
     if names is None:
         _check_numbers(column, rows, where, notes)
-    column, written = _merged(_without_blanks(column, where, notes), where, written, notes)
+    elif written != ENCODED:
+        column = _numbers_by_name(column, names)
+    column, written = _merged(_without_blanks(column, where, notes), where, written, names, notes)
     if names is None:
         column, found = _number_names(column, where, notes)
         names = in_order(pc.unique(column).to_pylist()) if written.delimiter == "" and is_string(column.type) else found
@@ -187,7 +204,7 @@ def _without_choices(column: pa.ChunkedArray) -> pa.ChunkedArray:
         values = [None if value is None else choices(json.loads(value)) for value in column.to_pylist()]
         if any(isinstance(value, list) for value in values) and _all_names(values):
             return pa.chunked_array([pa.array(_listed(values), pa.list_(pa.string()))])
-    elif is_string(kind) and pc.any(pc.starts_with(pc.utf8_ltrim_whitespace(column), '{"choices"')).as_py():
+    elif is_string(kind) and pc.any(pc.match_substring_regex(column, "^" + LABEL_STUDIO.pattern)).as_py():
         values = [None if not value or not value.strip() else label_studio(value) for value in column.to_pylist()]
         return pa.chunked_array([pa.array(_listed(values), pa.list_(pa.string()))])
     return column
@@ -218,9 +235,11 @@ def _lists(
 ) -> tuple[pa.ChunkedArray, LabelFormat]:
     """Lists where strings hold several labels."""
     if not is_string(column.type):
-        if written.delimiter and not is_list(column.type):
+        if not written.delimiter or is_list(column.type):
+            return column, written
+        if not pa.types.is_integer(column.type):
             raise ValueError(f"--delimiter {written.delimiter!r}: {where} holds {column.type}, not strings.")
-        return column, written
+        column = column.cast(pa.string())  # rows of one label each, which look like numbers
     if written.delimiter == "" or not len(rows):
         return column, written
     different = [value for value in pc.unique(column).to_pylist() if value and value.strip()]
@@ -231,17 +250,33 @@ def _lists(
         in_brackets = "[" in starts or starts <= set("({")
         delimiter = BRACKETS if in_brackets else find_delimiter(different, names or ())
         if delimiter is None:
+            _tell_of_marks(different, where, notes)
             return column, written
         told = f'are separated by {delimiter!r} (--delimiter "" if each is one)'
         notes.append(f"Labels in {where} {'are lists written as text; they are lists now' if in_brackets else told}.")
     texts = [value or "" for value in column.to_pylist()]
     lists = split_labels(texts, None if delimiter == BRACKETS else delimiter, where=where)
-    written = replace(written, delimiter=delimiter)
     flat = {value for row in lists for value in row}
+    if written.delimiter is None and (second := find_delimiter(flat, names or ())) is not None:
+        example = next(value for value in flat if second in value)
+        raise ValueError(
+            f"Labels in {where} seem to be separated by {delimiter!r}, but {example!r} holds {second!r}: write all "
+            f"with one delimiter, or say --delimiter {delimiter!r} if that is one label."
+        )
+    if written.delimiter not in (None, "", BRACKETS) and not any(written.delimiter in value for value in different):
+        notes.append(f"No label in {where} holds the delimiter {written.delimiter!r} (--delimiter): each is one label.")
+    written = replace(written, delimiter=delimiter)
     if flat and all(value.isdecimal() for value in flat) and (names or _multi_hot([lists[row] for row in rows], flat)):
         ids = [[int(value) for value in row] for row in lists]
         return pa.chunked_array([pa.array(ids, pa.list_(pa.int64()))]), written
     return pa.chunked_array([pa.array(lists, pa.list_(pa.string()))]), written
+
+
+def _tell_of_marks(different: Sequence[str], where: str, notes: list[str]) -> None:
+    """Tell of strings that look delimited, though no part is met twice: there is no more to go by."""
+    marked = [value for value in different if any(mark in value for mark in (";", "|", "、", "；"))]
+    if marked:
+        notes.append(f"Each string in {where} is taken as one label, {marked[0]!r} too (--delimiter if it is several).")
 
 
 def _multi_hot(lists: Sequence[Sequence[str]], flat: set[str]) -> bool:
@@ -272,8 +307,6 @@ def _with_empty(
             notes.append(
                 f"{cells}: taken as rows to which no label applies (--empty unlabeled if nobody labeled them)."
             )
-    elif written.empty == "none":
-        notes.append(f"{cells}: rows to which none of the labels applies, as was said.")
     if written.empty == "unlabeled":
         return rows[~empty[rows]], written
     return np.union1d(rows, np.flatnonzero(blank)), replace(written, empty="none")
@@ -288,23 +321,25 @@ def _with_class(
     if texts is None:
         return everything, written
     different = [name for name in pc.unique(texts).to_pylist() if name is not None]
-    if written.unlabeled_values is None:
-        others = [name for name in different if name not in (names or ())]
+    said = None if written.unlabeled_values is None else set(map(str, written.unlabeled_values))
+    wanted = [n for n in different if said and (n in said or (n.endswith(".0") and n[:-2] in said))]
+    sure, perhaps = list(wanted), list[str]()
+    if said is None or said:  # an empty list says that all are classes
+        others = [name for name in different if name not in (*wanted, *(names or ()))]
         ids = names is not None and not any(name in names for name in different)
-        sure, perhaps = no_class(
-            others if names is None else [*others, *names] if not ids else others, names is not None
+        found = no_class([*others, *(() if names is None or ids else names)], names is not None)
+        sure += [name for name in found[0] if name in others]
+        perhaps = [name for name in found[1] if name in others]
+    for value in sorted((said or set()) - {n.removesuffix(".0") for n in wanted} - set(wanted)):
+        if near := next((name for name in different if plain_name(name) == plain_name(value)), None):
+            raise ValueError(f"No label in {where} is {value!r} (--unlabeled-value), but {near!r}: did you mean that?")
+    if perhaps:
+        count = pc.sum(pc.is_in(texts, value_set=pa.array(perhaps))).as_py()
+        raise ValueError(
+            f"{count:,} labels in {where} are {shown_names(perhaps)}: a class of their own, or no label? Say "
+            f"{option('unlabeled_values', perhaps[0])}, or {option('unlabeled_values', '')} if it is a class."
         )
-        sure, perhaps = [n for n in sure if n in others], [n for n in perhaps if n in others]
-        if perhaps:
-            count = pc.sum(pc.is_in(texts, value_set=pa.array(perhaps))).as_py()
-            raise ValueError(
-                f"{count:,} labels in {where} are {shown_names(perhaps)}: a class of their own, or no label? Say "
-                f"{option('unlabeled_values', perhaps[0])}, or {option('unlabeled_values', '')} if it is a class."
-            )
-    else:
-        wanted = set(map(str, written.unlabeled_values))
-        sure = [name for name in different if name in wanted or (name.endswith(".0") and name[:-2] in wanted)]
-    written = replace(written, unlabeled_values=tuple(sure))
+    written = replace(written, unlabeled_values=tuple(dict.fromkeys([*sorted(said or ()), *sure])))
     if not sure:
         return everything, written
     hit = pc.fill_null(pc.is_in(texts, value_set=pa.array(sure)), False).to_numpy(zero_copy_only=False)
@@ -344,14 +379,28 @@ def _without_blanks(column: pa.ChunkedArray, where: str, notes: list[str]) -> pa
     return _mapped(column, lambda row: [name for name in row if name is None or name.strip()])
 
 
+def _numbers_by_name(column: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
+    """Numbers as text where each is a name, and the names are other numbers than the ids 0, 1, 2, ..."""
+    if [*names] == [str(k) for k in range(len(names))] or any(whole_number(name) is None for name in names):
+        return column
+    texts = _as_text(pc.list_flatten(column) if is_list(column.type) else column)
+    if texts is None or _holds_text(column.type) or not set(pc.unique(texts).to_pylist()) <= set(names):
+        return column
+    return texts if not is_list(column.type) else _mapped(column, lambda row: [str(int(value)) for value in row])
+
+
 def _merged(
-    column: pa.ChunkedArray, where: str, written: LabelFormat, notes: list[str]
+    column: pa.ChunkedArray, where: str, written: LabelFormat, known: Sequence[str] | None, notes: list[str]
 ) -> tuple[pa.ChunkedArray, LabelFormat]:
     """With one name for the variants of it, if wanted; else a note, or a question where there are many."""
     names = pc.list_flatten(column) if is_list(column.type) else column
     if not is_string(names.type):
         return column, written
     variants = name_variants(name for name in names.to_pylist() if name is not None)
+    if known is not None and written.merge_variants:  # into the names that there are
+        plain = {plain_name(name): name for name in known}
+        different = pc.unique(names.drop_null()).to_pylist()
+        variants = {name: kept for name in different if (kept := plain.get(plain_name(name), name)) != name}
     if not variants:
         return column, written
     shown = ", ".join(f"{name!r} into {kept!r}" for name, kept in list(variants.items())[:SHOWN])

@@ -196,6 +196,8 @@ def refuse_mixed(column: pa.ChunkedArray, where: str) -> None:
     usual = Counter(kind for kind in kinds if kind is not type(None)).most_common(1)[0][0]
     # A list without entries and a missing label fit any.
     odd = [row for row, kind in enumerate(kinds) if kind not in (usual, frozenset(), type(None))]
+    if not odd:  # of one kind, but none that Arrow has
+        refuse(where, np.arange(1), f"label {values[kinds.index(usual)]!r} is no id", "Write names, or 0, 1, 2, ...")
     example = values[kinds.index(usual)]
     problem = f"label {values[odd[0]]!r} is written in another way than {example!r} in row {kinds.index(usual)}"
     refuse(where, np.array(odd), problem, "Write all labels the same way")
@@ -257,6 +259,9 @@ def _is_multi_hot(
         return False
     # Of 0/1 values a list of 3 or more always repeats one; a pair does when both are equal. Ids are integers.
     repeats = length > 2 or not pa.types.is_integer(values.type) or bool((flat[0::2] == flat[1::2]).any())
+    if not repeats and label_names is None and len(lengths) > 1:
+        problem = "every list is [0, 1] or [1, 0]: one 0 or 1 per label, or the ids of labels?"
+        refuse(where, np.arange(1), problem, "Pass label_names (two: a 0 or 1 for each), or write names")
     if label_names is not None and len(label_names) != length and repeats:
         problem = f"multi-hot list of length {length}, but {len(label_names)} label names are given"
         refuse(where, np.arange(1), problem, "Give one name per column of the lists")

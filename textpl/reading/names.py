@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -14,11 +16,15 @@ import numpy as np
 from textpl.reading.json_rows import choices
 from textpl.reading.labels import refuse, whole_number
 
-DELIMITERS = (";", "|", ",")
+DELIMITERS = (";", "|", ",", "、", "；", "，")
 # Not one class or another in any scheme that we know of, and often written where there is no label.
-NO_CLASS = ("-100", "abstain", "nan", "<na>", "unlabeled", "unlabelled", "not labeled", "not labelled", "no label")
+NO_CLASS = {
+    *("-1", "-100", "abstain", "nan", "na n", "<na>", "#n/a", r"\n", "unlabeled", "unlabelled", "not labeled"),
+    *("not labelled", "no label", "unassigned", "not assigned", "blank", "missing label"),
+}
 # Written where there is no label, but names of classes too ("none" of stance, "unknown" of a customer).
-PERHAPS = ("none", "null", "na", "n/a", "unknown", "?", "-")
+PERHAPS = {"none", "null", "na", "n/a", "unknown", "?", "-", "--", "nil", "empty", "missing", "undefined", "tbd"}
+LABEL_STUDIO = re.compile(r'\s*\{\s*"choices"')
 PRINTED_ARRAY = re.compile(r"['\"]\s['\"]")  # "['joy' 'love']" of numpy would be read as one string
 
 
@@ -65,7 +71,10 @@ def split_labels(values: Sequence[str], delimiter: str | None = None, *, where: 
     for row, value in enumerate(values):
         found = _literal(value) if value.strip() else []
         if not isinstance(found, (list, tuple, set)):
-            refuse(where, np.array([row]), f"{value!r} is no list in brackets", "Name the delimiter between labels")
+            remedy = 'Name the delimiter between labels; --delimiter "" says that each string is one label'
+            refuse(where, np.array([row]), f"{value!r} is no list in brackets", remedy)
+        if None in found:
+            refuse(where, np.array([row]), "a list of labels holds None", "Leave it out")
         lists.append([str(name) for name in found])
     return lists
 
@@ -89,7 +98,13 @@ def find_delimiter(values: Iterable[str], known: Sequence[str] = ()) -> str | No
 
 def label_studio(value: str) -> Any:
     """Return the names in a cell of Label Studio's csv, `{"choices": ["money", "sport"]}`; others as they are."""
-    return choices(_literal(value)) if value.lstrip().startswith("{") else value
+    return choices(_literal(value)) if LABEL_STUDIO.match(value) else value
+
+
+def plain_word(name: str) -> str:
+    """Return a word for "no label" in its plain form: `(No_Label)` is `no label`, and `−1.0` is `-1`."""
+    plain = plain_name(name.replace("\u2212", "-").replace("_", " ").strip("()"))
+    return plain.removesuffix(".0") if plain.startswith("-") else plain
 
 
 def no_class(names: Sequence[str], declared: bool) -> tuple[list[str], list[str]]:
@@ -102,21 +117,24 @@ def no_class(names: Sequence[str], declared: bool) -> tuple[list[str], list[str]
         names: the different labels, as text.
         declared: whether somebody has said which names there are, so that these are others.
     """
-    sure = [name for name in names if name.strip().lower() in NO_CLASS]
-    perhaps = [] if declared else [name for name in names if name.strip().lower() in PERHAPS]
-    if "-1" in names:
-        numbers = [whole_number(name) for name in names if name not in sure and name != "-1"]
+    plain = {name: plain_word(name) for name in names}
+    sure = [name for name, word in plain.items() if word in NO_CLASS and word != "-1"]
+    perhaps = [] if declared else [name for name, word in plain.items() if word in PERHAPS]
+    if minus := [name for name, word in plain.items() if word == "-1"]:
+        numbers = [whole_number(word) for name, word in plain.items() if name not in (*sure, *minus)]
         known = [number for number in numbers if number is not None]
         if declared or not numbers or None in numbers or (min(known) >= 0 and max(known) > 1):
-            sure.append("-1")
+            sure += minus
         elif min(known) >= 0:
-            perhaps.append("-1")
+            perhaps += minus
     return sure, perhaps
 
 
 def _literal(value: str) -> Any:
     if PRINTED_ARRAY.search(value):
         return None
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(value)
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

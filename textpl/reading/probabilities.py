@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List, Value
 
-from textpl.reading.labels import arrow_column, is_list, is_string, whole_number
+from textpl.reading.labels import arrow_column, is_list, is_string
 from textpl.reading.tables import read_table
 
+SUMS = 0.01  # by which the probabilities of a row may miss 1
 IDS = ("id", "idx", "index", "row", "Unnamed: 0")
 
 Features = dict[str, Value]
@@ -105,6 +106,31 @@ def in_order(values: np.ndarray, names: Sequence[str], wanted: Sequence[str], wh
     return values if order == list(range(len(order))) else values[:, order]
 
 
+def never_given(values: np.ndarray, headings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Find the columns of labels that were never given: with them, and only with them, each row sums to one.
+
+    Args:
+        values: (rows, columns).
+        headings: of its columns.
+        names: of the labels that were given.
+    """
+    known = [k for k, heading in enumerate(headings) if heading in names]
+    rest = []
+    for k, heading in enumerate(headings):
+        if heading in names or heading in IDS:
+            continue
+        try:
+            column = np.asarray(values[:, k], dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        if ((column >= 0) & (column <= 1)).all():
+            rest.append(k)
+    numbers = np.asarray(values[:, known + rest], dtype=np.float64)
+    alone, together = numbers[:, : len(known)].sum(1), numbers.sum(1)
+    fits = (np.abs(together - 1) < SUMS).all() and not (np.abs(alone - 1) < SUMS).all()
+    return [headings[k] for k in rest] if fits else []
+
+
 def _numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """One column of numbers as float32, NaN where there is none."""
     if is_string(column.type):
@@ -153,16 +179,18 @@ def read_probability_file(path: Path, label_names: Sequence[str]) -> tuple[np.nd
         return np.load(path, allow_pickle=False), None
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as stored:
-            others = [name for name in stored.files if name != "label_names"]
+            others = [name for name in stored.files if name not in ("label_names", "classes")]
             key = others[0] if len(others) == 1 else "pred_probs"
             if key not in stored.files:
                 raise ValueError(f"{path} holds the arrays {stored.files}: call one of them pred_probs.")
-            names = tuple(map(str, stored["label_names"])) if "label_names" in stored.files else None
-            return stored[key], names
+            named = next((stored[name] for name in ("label_names", "classes") if name in stored.files), None)
+            return stored[key], None if named is None else tuple(map(str, named))
     if path.suffix not in (".csv", ".tsv", ".parquet"):
         raise ValueError(f"{path}: probabilities are read from .npy, .npz, .csv and .parquet files.")
     dataset = read_table(path).dataset
-    if path.suffix != ".parquet" and all(_is_number(name.partition(" (")[0]) for name in dataset.column_names):
+    positions = [str(k) for k in range(len(dataset.column_names))]
+    numbers = all(_is_number(name.partition(" (")[0]) for name in dataset.column_names)
+    if path.suffix != ".parquet" and numbers and sorted(dataset.column_names) != sorted(positions):
         return np.loadtxt(path, delimiter="\t" if path.suffix == ".tsv" else ",", dtype=np.float32, ndmin=2), None
     if has_probabilities(dataset, "probabilities"):
         return read_probabilities_column(dataset, "probabilities")
@@ -172,15 +200,14 @@ def read_probability_file(path: Path, label_names: Sequence[str]) -> tuple[np.nd
             columns[name] = _numbers(arrow_column(dataset, name), name)
         except ValueError:
             continue
+    if list(columns) == positions:  # as pandas writes them
+        return np.stack(list(columns.values()), axis=1), None
     known = [name for name in label_names if name in columns]
     if len(known) == len(label_names):
-        known += [n for n, v in columns.items() if n not in known and n not in IDS and ((v >= 0) & (v <= 1)).all()]
-    elif known or any(not whole_number(name) for name in columns):
+        known += never_given(np.stack(list(columns.values()), axis=1), list(columns), known)
+    else:
         lacking = next(name for name in label_names if name not in columns)
         raise ValueError(f"{path} has no column of numbers for the label {lacking!r}, but {dataset.column_names}.")
-    else:  # headings are the positions, as pandas writes them
-        known = list(columns)
-        return np.stack([columns[name] for name in known], axis=1), None
     return np.stack([columns[name] for name in known], axis=1), tuple(known)
 
 

@@ -119,6 +119,9 @@ def _match_splits(present: Iterable[str], splits: Mapping[str, str] | None, wher
     if splits is not None:
         chosen = {"train": "train", **splits}
     else:
+        for names in SPLIT_ALIASES.values():
+            if len(twice := [name for name in names if name in present]) > 1:
+                raise ValueError(f"{where} has {' and '.join(twice)}, which are names of one split: keep one.")
         found = ((ours, next((a for a in names if a in present), None)) for ours, names in SPLIT_ALIASES.items())
         chosen = {ours: theirs for ours, theirs in found if theirs is not None}
     missing = [theirs for theirs in chosen.values() if theirs not in present]

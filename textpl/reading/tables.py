@@ -115,6 +115,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _plain(column.cast(kind.value_type))
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if hasattr(kind, "value_type") and str(kind.value_type) in ("string_view", "large_string"):
+        return column.cast(pa.list_(pa.string()))
     if str(kind) in ("string_view", "large_string"):
         return column.cast(pa.string()) if column.nbytes < 2**31 else column.cast(pa.large_string())
     return column.cast(pa.string()) if pa.types.is_decimal(kind) else column

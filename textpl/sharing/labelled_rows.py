@@ -173,7 +173,7 @@ def read_cleaned(folder: Path) -> LabelledRows:
             names,
         )
         dataset = replaced(dataset, named[0], cells.values)
-        dataset = from_text(dataset, named[0], cells.written)
+        dataset = from_text(dataset, named[0], cells.written, names)
     return LabelledRows(dataset, found[0].stem, named[0], names, told, _sources(dataset), multi, {CLEANING: content})
 
 

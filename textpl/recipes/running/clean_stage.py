@@ -14,6 +14,7 @@ from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.report import LabelReport
+from textpl.reading.label_cells import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.noisy_corpus import TRUTH
@@ -28,6 +29,7 @@ def find_issues(loaded: LoadedRecipe, corpus: Corpus, split: Split) -> LabelRepo
         split.labeled.select_columns(["text", "label"]),
         encoder=stage_encoder(loaded, wanted.encoder),
         label_names=list(corpus.label_names),
+        label_format=ENCODED,
         noise=wanted.noise,
         seed=split.seed,
         progress=False,

@@ -13,6 +13,7 @@ from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
+from textpl.reading.label_cells import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.stage_encoder import stage_encoder
@@ -32,6 +33,7 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
         method=wanted.method,
         encoder=stage_encoder(loaded, wanted.encoder),
         label_names=list(corpus.label_names),
+        label_format=ENCODED,
         k=wanted.k,
         class_prior=wanted.class_prior,
         seed=split.seed,

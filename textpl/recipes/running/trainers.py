@@ -63,7 +63,7 @@ class Trainers:
         """A Trainer with a model that has not been trained.
 
         Args:
-            rows: labelled rows, columns `text` and `label`.
+            rows: labelled rows, columns `text` and `label`, perhaps `label_weight`.
             test: test rows, likewise.
             seed: of the Trainer; that of the new head is the global one.
             loss: for the labelled rows; None for the model's own.
@@ -102,7 +102,8 @@ class Trainers:
         trainer.add_callback(TrainingBar())
         if loss is not None:
             return attach(trainer, NoisyLabels(loss.build(**estimated)))
-        return trainer if cleaned is None else attach(trainer, NoisyLabels())
+        weighted = cleaned is not None or WEIGHT in rows.column_names
+        return attach(trainer, NoisyLabels()) if weighted else trainer
 
     def _encode(self, rows: Dataset) -> Dataset:
         encoded = self._tokenizer(rows["text"][:], truncation=True, max_length=self._recipe.model.max_length)
