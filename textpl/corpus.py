@@ -29,6 +29,7 @@ from textpl.reading.labels import (
     SINGLE,
     LabelCoding,
     ProblemType,
+    all_hidden,
     arrow_column,
     label_array,
 )
