@@ -142,7 +142,7 @@ def test_decisions_are_applied_without_computing_anything_anew(tmp_path, monkeyp
         right = line["label"] in LABELS[int(line["row"])]
         line["decision"] = "yes" if right or (line["row"], line["label"]) == ("0", "rain") else "no"
     # A person finds that row 2 is about tea: only a person can.
-    lines.append({**lines[0], "row": "2", "label": "tea", "decision": "yes"})
+    lines.append({**lines[0], "row": "2", "label": "tea", "decision": "yes", "text": TEXTS[2]})
     with open(queue, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=lines[0])
         writer.writeheader()

@@ -162,6 +162,17 @@ def test_a_thousand_is_no_eight(tmp_path):
         read_review(tmp_path / "r.csv")
 
 
+def test_a_review_of_other_texts_is_refused(tmp_path):
+    data = table(tmp_path / "data.csv", ["a", "b", "c"] * 20)
+    assert run("clean", data, "--encoder", "lsa", "--out", tmp_path / "out").exit_code == 0
+    review = tmp_path / "review.csv"
+    for text, code in ((f"{WORDS[1]} 7", 0), ("another text", 1)):
+        pd.DataFrame({"row": [7], "label": ["b"], "given": ["b"], "decision": ["a"], "text": [text]}).to_csv(review)
+        done = run("clean", data, "--out", tmp_path / "out", "--review", review)
+        assert done.exit_code == code, done.output
+    assert "record 1: its text is not that of row 7" in done.output
+
+
 @pytest.mark.parametrize("word", ["-1.0", " -1", "\u22121", "#N/A", "\\N", "(blank)", "no_label", "Unassigned"])
 def test_other_words_for_no_label(word):
     with pytest.raises(ValueError, match="have no label"):

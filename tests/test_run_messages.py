@@ -183,13 +183,15 @@ def test_a_column_named_with_an_option_is_guessed_too(folder):
 # Rows without a label
 
 
-def test_the_remedy_for_half_labelled_files_works(folder):
+def test_half_labelled_files_are_read_as_they_are_and_as_folders(folder):
     labelled, blank = rows(60, 0)[:40], [row | {"label": ""} for row in rows(60, 0)[40:]]
     write_rows(folder / "half.csv", labelled + blank)
     code, told = textpl_command("run", folder, "--data", folder / "half.csv", "--out", folder / "out")
-    assert code == 1 and "train, column 'label', row 40, 41" in told
-    assert "an unlabeled file (unlabeled.csv beside train.csv)" in told and "--data FOLDER" in told
-    assert "`textpl recipes new FOLDER --data FILE`" in told
+    assert code == 1 and "half.csv has no test set: add a test file, or pass test=N" in told
+    code, told = textpl_command(
+        "run", folder, "--data", folder / "half.csv", "--set", "split.test=20", "--dry-run", "--out", folder / "out"
+    )
+    assert code == 0 and "8 labelled, 20 unlabelled, 20 test rows" in told, told
     for name, part in {"train": labelled, "test": rows(20, 1), "unlabeled": blank}.items():
         write_rows(folder / "split" / f"{name}.csv", part)
     code, told = textpl_command("run", folder, "--data", folder / "split", "--dry-run", "--out", folder / "out")

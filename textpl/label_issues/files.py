@@ -19,7 +19,7 @@ from textpl.label_issues.columns import as_written, from_text, held_out
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.record import write_record
 from textpl.label_issues.report import LabelReport
-from textpl.label_issues.review_formats import ReviewQueue, read_review
+from textpl.label_issues.review_formats import ReviewQueue, check_review_texts, read_review
 from textpl.label_issues.saving import ARRAYS, TOLD
 from textpl.label_issues.telling import done
 from textpl.reading.label_arrays import match_probabilities
@@ -128,7 +128,8 @@ def clean_files(
         problem = f"{name!r} looks like held-out data: cleaning it by a model makes that model's scores look too good"
         raise ValueError(f"{problem}. Clean the training rows (--split), or say --allow-test.")
     report = _examined(rows, out, called, test, pred_probs, {k: v for k, v in settings.items() if v is not None}, say)
-    if decisions is not None:
+    if review is not None and decisions is not None:
+        check_review_texts(review, report)
         report = report.apply_review(decisions)
         report.save(out)
     todo = report.plan(relabel, drop, downweight)

@@ -200,6 +200,28 @@ def read_review(path: str | Path) -> list[Decision]:
     return _majority(decision for record in records for decision in _from_record(record, path))
 
 
+def check_review_texts(path: str | Path, report: LabelReport) -> None:
+    """Refuse a review of other data: the texts beside its decisions must be those of the report's rows.
+
+    Raises:
+        ValueError: for another text; record and row are named.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json" or report.text_column is None:
+        return
+    for number, line in enumerate(read_table(path).dataset.to_list(), start=1):
+        found, text = ROW.fullmatch(str(line.get("row", "")).strip()), line.get("text")
+        if found is None or not text or line.get("decision") in (None, "") or int(found[1]) >= len(report):
+            continue
+        # Spreadsheets change white space, and cut what is long.
+        here, there = (" ".join(str(value).split())[:200] for value in (report.text(int(found[1])), text))
+        if here != there:
+            raise ValueError(
+                f"{path}, record {number}: its text is not that of row {found[1]}, {here[:60]!r}: a review of other "
+                "data, or sorted in one column only? Give the review that was written for these rows."
+            )
+
+
 # Whether the task is multi-label, and one person's decision.
 Vote = tuple[bool, Decision]
 
