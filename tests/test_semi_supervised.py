@@ -526,3 +526,32 @@ def test_ema_teacher_ends_in_the_model_and_the_student_beside_it(tmp_path, token
     for p, mean in zip(trainer.model.parameters(), average, strict=True):
         assert torch.equal(p, mean)
     assert any(not torch.equal(student[name], p) for name, p in trainer.model.named_parameters())
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+@pytest.mark.parametrize("name", ["fixmatch", "softmatch", "adamatch", "mean_teacher", "uda", "pseudo_label"])
+def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, name, task):
+    """Its logits are NaN in every pass; the weights, the targets of others and all running statistics stay finite."""
+    trainer = make_trainer(tmp_path, tokenizer, task=task, max_steps=8, logging_steps=1)
+    poison = tokenizer("terrible terrible terrible")["input_ids"]
+    texts = [*make_texts(31, seed=7)[0], "terrible terrible terrible"]
+    forward = type(trainer.model).forward
+
+    def poisoned(self, input_ids=None, **inputs):
+        output = forward(self, input_ids=input_ids, **inputs)
+        hit = torch.tensor([row[: len(poison)].tolist() == poison for row in input_ids])
+        factor = torch.where(hit, torch.tensor(float("nan")), torch.tensor(1.0))
+        output.logits = output.logits * factor[:, None]
+        return output
+
+    trainer.model.forward = poisoned.__get__(trainer.model)
+    callback = METHODS[name].make(datasets.Dataset.from_dict({"text": texts}), view=None, ratio=4, weight=1.0)
+    with caplog.at_level(logging.WARNING):
+        textpl.attach(trainer, callback).train()
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+    state = callback.align.state_dict() if callback.align is not None else {}
+    state |= callback.select.state_dict() if hasattr(callback.select, "state_dict") else {}
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    assert "gives NaN or infinite numbers for unlabeled row 31" in caplog.text
+    assert sum(callback.monitor.dropped.values()) > 0
+    assert trainer.state.log_history[-2].get("textpl/not_finite", 0) > 0

@@ -42,6 +42,10 @@ class SingleLabel:
         """Largest probability of each row. Shapes: (rows, labels) -> (rows,)."""
         return p.max(-1).values
 
+    def indifferent(self, p: Tensor) -> Tensor:
+        """Probabilities that say nothing, 1 / labels each. Shapes: (rows, labels) -> (rows, labels)."""
+        return torch.full_like(p, 1 / self.num_labels)
+
     def hard(self, p: Tensor) -> Tensor:
         """One-hot of the most probable label. Shapes: (rows, labels) -> (rows, labels)."""
         return F.one_hot(p.argmax(-1), self.num_labels).to(p.dtype)
@@ -90,6 +94,10 @@ class MultiLabel:
     def confidence(self, p: Tensor) -> Tensor:
         """max(p, 1 - p) of each cell. Shapes: (rows, labels) -> (rows, labels)."""
         return torch.maximum(p, 1 - p)
+
+    def indifferent(self, p: Tensor) -> Tensor:
+        """Probabilities that say nothing, 0.5 each. Shapes: (rows, labels) -> (rows, labels)."""
+        return torch.full_like(p, 0.5)
 
     def hard(self, p: Tensor) -> Tensor:
         """1 where p >= 0.5. Shapes: (rows, labels) -> (rows, labels)."""

@@ -18,7 +18,8 @@ class Monitor:
 
     Keys: `textpl/mask_rate` (mean selection weight: with a 0/1 mask the share accepted), `textpl/unlabeled_loss`
     (before the schedule's weight), `textpl/weight`, `textpl/target_entropy` (nats, of the aligned probabilities before
-    sharpening), `textpl/accepted/<label>` (share of the accepted weight whose target is that label) and, with a `gold`
+    sharpening), `textpl/not_finite` (pool rows left out so far as their numbers were NaN or infinite, if any were),
+    `textpl/accepted/<label>` (share of the accepted weight whose target is that label) and, with a `gold`
     column, `textpl/precision` (share of the accepted weight whose target is right; for multi-label of the accepted
     positive cells).
 
@@ -31,6 +32,7 @@ class Monitor:
         self._run, self._selects = run, selects
         self.tokens = {"teacher": 0, "student": 0}
         self.rows = {"teacher": 0, "student": 0}
+        self.dropped = {"teacher": 0, "student": 0}  # rows whose numbers were not finite
         self._patience = max(20, run.total_steps // 10)
         self._warned: set[str] = set()
         self._sums: dict[str, Tensor] = {}
@@ -41,6 +43,22 @@ class Monitor:
         """Add a pass of the teacher or the student to the cost."""
         self.tokens[who] += inputs["input_ids"].numel()
         self.rows[who] += len(inputs["input_ids"])
+
+    def not_finite(self, who: str, rows: Tensor) -> None:
+        """Count pool rows whose numbers are NaN or infinite, and tell of the first ones.
+
+        Args:
+            who: "teacher" or "student", whose numbers they are.
+            rows: int64 (rows,), pool rows.
+        """
+        self.dropped[who] += len(rows)
+        self._once(
+            f"not finite {who}",
+            "The %s gives NaN or infinite numbers for unlabeled row %s: such rows are left out of all steps, and counted "
+            "as textpl/not_finite. Look at that text, at a column of teacher's numbers, or at fp16.",
+            who,
+            ", ".join(str(self._run.pool.source_row(int(row))) for row in rows[:3]),
+        )
 
     def record(self, p: Tensor, q: Tensor, w: Tensor, loss: Tensor, weight: float, gold: Tensor | None) -> None:
         """Add one step.
@@ -92,6 +110,8 @@ class Monitor:
             "textpl/target_entropy": float(sums["entropy"]) / steps,
             "textpl/weight": self._weight,
         }
+        if any(self.dropped.values()):
+            values["textpl/not_finite"] = float(sum(self.dropped.values()))
         if sums.get("judged", 0) > 0:
             values["textpl/precision"] = float(sums["right"] / sums["judged"])
         if accepted.sum() > 0:

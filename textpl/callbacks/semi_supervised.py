@@ -239,8 +239,14 @@ class SemiSupervised(Attachable):
     @torch.no_grad()
     def _targets(self, step: Step) -> tuple[Tensor, Tensor]:
         step.run.model.eval()
-        p, step.valid = self.teacher(step)
+        p, valid = self.teacher(step)
         step.run.model.train()
+        # One row of NaN would enter the running statistics of align and select, and stay there.
+        finite = p.isfinite().all(1)
+        if not finite.all():
+            self.monitor.not_finite("teacher", step.rows[~finite])
+            p = torch.where(finite.unsqueeze(1), p, step.task.indifferent(p))
+        step.valid = valid & finite
         if self.align is not None:
             p = self.align(p, step)
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
@@ -258,6 +264,15 @@ class SemiSupervised(Attachable):
             inputs = trim({name: tensor[rows] for name, tensor in strong.items()})
             logits = run.model(**inputs).logits
             self.monitor.count("student", inputs)
+            finite = logits.detach().isfinite().all(1)
+            if not finite.all():
+                # Masking the loss would not do: NaN times 0 is NaN on the way back. The others go through once more.
+                self.monitor.not_finite("student", self.step.rows[rows[~finite]])
+                rows, inputs = rows[finite], {name: tensor[finite] for name, tensor in inputs.items()}
+                if not len(rows):
+                    continue
+                logits = run.model(**inputs).logits
+                self.monitor.count("student", inputs)
             # Divided by all drawn rows, not the kept ones: otherwise the weight would change its meaning as
             # more rows pass.
             loss = (w[rows] * self.loss(logits, q[rows], run.task)).sum() / w.numel()
