@@ -54,8 +54,8 @@ class Monitor:
         self.dropped[who] += len(rows)
         self._once(
             f"not finite {who}",
-            "The %s gives NaN or infinite numbers for unlabeled row %s: such rows are left out of all steps, and counted "
-            "as textpl/not_finite. Look at that text, at a column of teacher's numbers, or at fp16.",
+            "The %s gives NaN or infinite numbers for unlabeled row %s: such rows are left out of all steps, and "
+            "counted as textpl/not_finite. Look at that text, at a column of teacher's numbers, or at fp16.",
             who,
             ", ".join(str(self._run.pool.source_row(int(row))) for row in rows[:3]),
         )

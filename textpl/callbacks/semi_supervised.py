@@ -185,7 +185,8 @@ class SemiSupervised(Attachable):
         with self._hook.paused():  # type: ignore[union-attr]
             p, w = self._targets(step)
             q = self.sharpen(p, step.task)
-            loss = self._student_gradient(strong, q, w, weight, getattr(kwargs.get("optimizer"), "scaler", None))
+            scaler = getattr(kwargs.get("optimizer"), "scaler", None)
+            loss = self._student_gradient(step.rows, strong, q, w, weight, scaler)
         self.monitor.record(p[step.valid], q, w, loss, weight, batch.gold)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -252,7 +253,9 @@ class SemiSupervised(Attachable):
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
         return p, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
 
-    def _student_gradient(self, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
+    def _student_gradient(
+        self, drawn: Tensor, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any
+    ) -> Tensor:
         run = self._run
         kept = (w > 0 if w.ndim == 1 else (w > 0).any(1)).nonzero().squeeze(1)
         # Chunks of similar length: a view changes lengths, and padding costs as much as words.
@@ -267,7 +270,7 @@ class SemiSupervised(Attachable):
             finite = logits.detach().isfinite().all(1)
             if not finite.all():
                 # Masking the loss would not do: NaN times 0 is NaN on the way back. The others go through once more.
-                self.monitor.not_finite("student", self.step.rows[rows[~finite]])
+                self.monitor.not_finite("student", drawn[rows[~finite]])
                 rows, inputs = rows[finite], {name: tensor[finite] for name, tensor in inputs.items()}
                 if not len(rows):
                     continue
