@@ -91,7 +91,7 @@ def test_keeps_the_shape_of_its_argument():
         ([0.5, 0.5], [True], "one number a row"),
         ([0.5, np.nan], [True, True], "row 1: confidence nan"),
         ([0.5, 1.5], [True, True], "row 1: confidence 1.5"),
-        ([0.5, 0.4], [2, 0], "True and False only"),
+        ([0.5, 0.4], [2, 0], "share from 0 to 1"),
     ],
 )
 def test_refuses(confidence, correct, message):
@@ -132,3 +132,16 @@ def test_wilson_interval():
     assert high[1] == pytest.approx(1)
     assert high[0] == pytest.approx(0.0876, abs=1e-3)
     assert low[1] == pytest.approx(1 - high[0])
+
+
+def test_a_text_with_both_labels_is_half_right():
+    share = calibrate(np.full(60, 0.9), np.full(60, 0.5))
+    twice = calibrate(np.full(120, 0.9), np.tile([True, False], 60))
+    assert share.precision(np.array([0.9]))[0] == pytest.approx(0.5, abs=0.02)
+    assert share.precision(np.array([0.9]))[0] == pytest.approx(twice.precision(np.array([0.9]))[0], abs=0.02)
+    mixed = np.concatenate([np.ones(40), np.full(20, 0.5)])
+    confidence = np.concatenate([np.full(40, 0.95), np.full(20, 0.6)])
+    high, low = calibrate(confidence, mixed).precision(np.array([0.95, 0.6]))
+    assert high > 0.85 and low < 0.75
+    curve = precision_coverage(confidence, mixed)
+    assert curve.precision[-1] == pytest.approx(50 / 60)

@@ -555,3 +555,13 @@ def test_public_name():
     assert textpl.label is label and textpl.PseudoLabels is type(
         label(labeled_set(), pool(2), encoder=Points(), progress=False)
     )
+
+
+def test_texts_that_are_given_both_labels_are_half_right():
+    rng = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(40)]
+    texts = [" ".join(rng.choice(words, 6)) for _ in range(60)]
+    known = Dataset.from_dict({"text": texts * 2, "label": ["a"] * 60 + ["b"] * 60})
+    fresh = Dataset.from_dict({"text": [" ".join(rng.choice(words, 6)) for _ in range(60)]})
+    result = label(known, fresh, encoder="lsa", progress=False)
+    assert result.expected_precision == pytest.approx(0.5, abs=0.05)

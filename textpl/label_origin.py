@@ -27,7 +27,8 @@ class LabelOrigin:
         vectors: float32 (n, d), these embeddings.
         sure: float (held,), how sure the method was, before any calibration, of labelled rows whose own label was
             hidden: single-label of the label it chose, multi-label of every cell.
-        right: bool (held,), whether that label is the given one; multi-label: whether the cell's label is given.
+        right: float (held,), 1 where that label is the given one (multi-label: where the cell's label is given), 0 where
+            not, and a share where a text was given both.
     """
 
     labeled: Dataset
@@ -57,9 +58,9 @@ class LabelOrigin:
         mapped = np.concatenate([_spread(known, MAPPED_LABELED), _spread(pool, MAPPED_POOL)])
         gold, p = problem.targets[problem.gold][trial.rows], trial.p
         if problem.multi:
-            sure, right = p.ravel(), gold.ravel() >= 0.5
+            sure, right = p.ravel(), gold.ravel()
         else:
-            sure, right = p.max(1, initial=0), p.argmax(1) == gold.argmax(1)
+            sure, right = p.max(1, initial=0), gold[np.arange(len(gold)), p.argmax(1)]
             sure, right = sure[sure > 0], right[sure > 0]  # abstentions say nothing
         return cls(labeled, text_column, targets, mapped, nodes.vectors[nodes.of[mapped]], sure, right)
 

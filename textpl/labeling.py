@@ -284,7 +284,8 @@ def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.n
 def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray) -> tuple:
     """Labels, confidences, margins and the held-out precision curve of single-label rows."""
     p, held_out = soft.p[own], soft.held_out
-    sure, right = held_out.max(1, initial=0), held_out.argmax(1) == gold.argmax(1)
+    # Of a text that was given several labels: how often it was given this one.
+    sure, right = held_out.max(1, initial=0), gold[np.arange(len(gold)), held_out.argmax(1)]
     labeled = sure > 0  # abstentions say nothing about those that did not abstain
     calibration = calibrate(sure[labeled], right[labeled])
     best = np.partition(p, -2, axis=1)[:, -2:]
@@ -301,7 +302,7 @@ def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np
     given, chance = votes >= cuts, soft.p[own]
     # Nearly all cells are rightly empty: the curve is that of the labels that would be given.
     shown = hidden >= (prior_thresholds(hidden, rates) if len(hidden) else cuts)
-    coverage = precision_coverage(soft.held_out[shown], gold[shown] >= 0.5)
+    coverage = precision_coverage(soft.held_out[shown], gold[shown])
     return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage
 
 

@@ -79,10 +79,11 @@ def calibrate(confidence: np.ndarray, correct: np.ndarray) -> Calibration:
 
     Args:
         confidence: (n,) in [0, 1].
-        correct: bool (n,), whether the label was right.
+        correct: bool (n,), whether the label was right, or a share: of texts that were given several labels, how often
+            it was this one.
 
     Raises:
-        ValueError: arrays of different shapes; a confidence outside [0, 1] or NaN; `correct` other than 0 and 1.
+        ValueError: arrays of different shapes; a confidence or `correct` outside [0, 1] or NaN.
     """
     confidence, correct = _checked(confidence, correct)
     n = len(confidence)
@@ -91,7 +92,7 @@ def calibrate(confidence: np.ndarray, correct: np.ndarray) -> Calibration:
     if n < ISOTONIC_ROWS:
         return Calibration(*_platt(confidence, correct), n, "platt")
     x = np.concatenate([confidence, [confidence.min(), confidence.max()]])
-    y = np.concatenate([correct, [True, False]])
+    y = np.concatenate([correct, [1, 0]])
     curve = IsotonicRegression(y_min=0, y_max=1).fit(x, y)
     return Calibration(curve.X_thresholds_, curve.y_thresholds_, n, "isotonic")
 
@@ -101,8 +102,14 @@ def _platt(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.
     z = _logit(confidence)
     center, spread = z.mean(), z.std()
     standard = (z - center) / spread if spread > 1e-9 else np.zeros_like(z)
-    x, y = np.concatenate([standard, [0, 0]])[:, None], np.concatenate([correct, [True, False]])
-    model = LogisticRegression(C=1.0).fit(x, y)
+    x, y = np.concatenate([standard, [0, 0]])[:, None], np.concatenate([correct, [1, 0]])
+    if (hard := np.isin(y, [0, 1])).all():
+        model = LogisticRegression(C=1.0).fit(x, y > 0)
+    else:  # a row that was right half the time is half a right one and half a wrong one
+        ones, soft = np.ones(hard.sum()), y[~hard]
+        rows = np.concatenate([x[hard], x[~hard], x[~hard]])
+        classes = np.concatenate([y[hard] > 0, soft > -1, soft > 2])
+        model = LogisticRegression(C=1.0).fit(rows, classes, np.concatenate([ones, soft, 1 - soft]))
     slope, intercept = model.coef_[0, 0], model.intercept_[0]
     if slope <= 0 or spread <= 1e-9:  # more confident rows were not right more often: only the base rate is known
         slope, intercept = 0.0, logit(y.mean())
@@ -148,7 +155,7 @@ def precision_coverage(confidence: np.ndarray, correct: np.ndarray) -> Precision
 
     Args:
         confidence: (n,) in [0, 1], raw or calibrated.
-        correct: bool (n,).
+        correct: bool (n,), or shares.
     """
     confidence, correct = _checked(confidence, correct)
     n, ascending = len(confidence), np.sort(confidence)
@@ -179,12 +186,12 @@ def _logit(confidence: np.ndarray) -> np.ndarray:
 
 
 def _checked(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct)
+    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if confidence.ndim != 1 or confidence.shape != correct.shape:
         raise ValueError(f"confidence {confidence.shape} and correct {correct.shape}: expected one number a row each.")
     bad = ~((confidence >= 0) & (confidence <= 1))
     if bad.any():
         raise ValueError(f"row {bad.argmax()}: confidence {confidence[bad][0]} is not in [0, 1].")
-    if not np.isin(correct, [0, 1]).all():
-        raise ValueError("correct must hold True and False only: whether the label of each row was right.")
-    return confidence, correct.astype(bool)
+    if not ((correct >= 0) & (correct <= 1)).all():
+        raise ValueError("correct must be True or False, or a share from 0 to 1: whether the label of a row was right.")
+    return confidence, correct

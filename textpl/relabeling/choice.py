@@ -152,7 +152,7 @@ def _answerable(targets: np.ndarray, multi: bool) -> np.ndarray:
 def _score(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
     """Accuracy with abstentions counted as wrong, or macro F1."""
     if not multi:
-        return float((p.any(1) & (p.argmax(1) == targets.argmax(1))).mean())
+        return float((p.any(1) * targets[np.arange(len(targets)), p.argmax(1)]).mean())
     gold = (targets >= 0.5).astype(np.int64)
     return scores(decide(p, "multi_label_classification", prior_thresholds(p, targets.mean(0))), gold)["macro_f1"]
 

@@ -69,7 +69,7 @@ def soft_labels(
     result = run_method(problem, trial.method, trial.k)
     gold, hidden = problem.targets[problem.gold], trial.p
     if problem.multi:
-        calibration = calibrate(hidden.ravel(), gold[trial.rows].ravel() >= 0.5)
+        calibration = calibrate(hidden.ravel(), gold[trial.rows].ravel())
         p, held_out = calibration.precision(result.p), calibration.precision(hidden)
     else:
         temperature = fit_temperature(hidden, gold[trial.rows])
