@@ -24,6 +24,7 @@ from textpl.reports.doubtful_rows import doubtful_rows
 from textpl.reports.figures import comparison_figure
 from textpl.reports.label_page import label_lines, label_page
 from textpl.reports.maps import groups_of, layout, shown_labels
+from textpl.reports.page import _percent
 from textpl.reports.run_figures import reliability, training_pictures
 from textpl.reports.run_page import command_again
 from textpl.reports.run_page import label_lines as run_label_lines
@@ -325,3 +326,8 @@ def test_a_label_that_looks_like_style_stays():
     drawn = str(inline_svg(figure, "a picture"))
     assert ">font-family: a; b<" in drawn and "DejaVu" not in drawn
     ElementTree.fromstring(drawn)
+
+
+def test_less_than_all_is_never_100_percent():
+    assert [_percent(share) for share in (1, 0.9999, 0.995, 0.994, 0)] == ["100", ">99", ">99", "99", "0"]
+    assert [_percent(share, 1) for share in (1, 0.9996, 0.999, None)] == ["100.0", ">99.9", "99.9", ""]

@@ -27,8 +27,8 @@ class LabelOrigin:
         vectors: float32 (n, d), these embeddings.
         sure: float (held,), how sure the method was, before any calibration, of labelled rows whose own label was
             hidden: single-label of the label it chose, multi-label of every cell.
-        right: float (held,), 1 where that label is the given one (multi-label: where the cell's label is given), 0 where
-            not, and a share where a text was given both.
+        right: float (held,), 1 where that label is the given one (multi-label: where the cell's label is given), 0
+            where not, and a share where a text was given both.
     """
 
     labeled: Dataset

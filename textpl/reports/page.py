@@ -29,8 +29,11 @@ def _count(number: float) -> str:
 
 
 def _percent(share: float | None, digits: int = 0) -> str:
-    """A share as per cent; nothing where it is not known."""
-    return "" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
+    """A share as per cent; nothing where it is not known, and 100 only for all."""
+    if share is None or math.isnan(share):
+        return ""
+    most = 100 - 10**-digits
+    return f">{most:.{digits}f}" if most + 0.5 * 10**-digits <= 100 * share < 100 else f"{100 * share:.{digits}f}"
 
 
 def _signed(number: float, digits: int = 1) -> str:
