@@ -156,6 +156,15 @@ def test_files_of_probabilities(tmp_path):
     assert read_probability_file(tmp_path / "r.csv", ("a", "b"))[1] == ("a", "b")
 
 
+@pytest.mark.parametrize("content", [b"0,98;0,02\n" * 30, b"", b"a,b\nx,y\n"])
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz"])
+def test_broken_probabilities_are_named(tmp_path, content, suffix):
+    data, file = table(tmp_path / "data.csv", ["a", "b", "c"] * 10), tmp_path / f"p{suffix}"
+    file.write_bytes(content)
+    done = run("clean", data, "--encoder", "none", "--pred-probs", file, "--out", tmp_path / "out")
+    assert done.exit_code == 1 and str(file) in done.output and "bug" not in done.output, done.output
+
+
 def test_a_thousand_is_no_eight(tmp_path):
     (tmp_path / "r.csv").write_text('row,label,given,decision\n"8,000",war,war,money\n')
     with pytest.raises(ValueError, match="'8,000' is no row number"):

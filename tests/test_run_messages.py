@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import textpl.methods
 import textpl.relabeling.methods
+from textpl.callbacks import labeled_feed
 from textpl.cli import app
 from textpl.recipes import field_types, method_settings
 
@@ -196,3 +197,22 @@ def test_half_labelled_files_are_read_as_they_are_and_as_folders(folder):
         write_rows(folder / "split" / f"{name}.csv", part)
     code, told = textpl_command("run", folder, "--data", folder / "split", "--dry-run", "--out", folder / "out")
     assert code == 0 and "8 labelled" in told and "20 unlabelled" in told, told
+
+
+def test_weights_of_a_cleaned_folder_are_trained_with(folder, monkeypatch):
+    write_rows(folder / "raw.csv", rows(60, 3))
+    settings = ("--encoder", "lsa", "--drop", "0.05", "--out", folder / "clean")
+    code, told = textpl_command("clean", folder / "raw.csv", *settings)
+    assert code == 0, told
+    seen = []
+    real = labeled_feed.label_weights
+
+    def recorded(dataset, *rest):
+        seen.append(real(dataset, *rest))
+        return seen[-1]
+
+    monkeypatch.setattr(labeled_feed, "label_weights", recorded)
+    options = ("--set", "split.test=20", "--set", "split.labels_per_class=10", "--out", folder / "out")
+    code, told = textpl_command("run", folder, "--data", folder / "clean", *options)
+    assert code == 0, told
+    assert seen and all(len(weights) == 20 for weights in seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,7 +215,13 @@ def _examined(
 def _probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str, ...]]:
     """Probabilities of the labeled rows in the order of the labels, and the names of all labels in that order."""
     names, size = rows.label_names, len(rows.given) + len(rows.unlabeled)
-    p, headings = read_probability_file(file, names)
+    try:
+        p, headings = read_probability_file(file, names)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        if str(file) in str(error):
+            raise
+        remedy = "write it again, with one column of numbers for each label"
+        raise ValueError(f"{file} cannot be read as probabilities ({error}): {remedy}.") from error
     if headings is not None:
         p = pd.DataFrame(p, columns=list(headings))
     declared = names if rows.coding.declared and headings is None else None
