@@ -11,9 +11,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
+from textpl import evaluation
 from textpl.cli import app
 from textpl.corpus import read_corpus
 from textpl.reading.label_cells import LabelFormat
+from textpl.recipes import new_recipe
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
@@ -59,6 +61,15 @@ def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     assert "  # " in loaded.text and len(loaded.text.splitlines()) <= 30
     again = textpl("recipes", "new", "mine")
     assert again.exit_code == 1 and "is there already" in again.output
+
+
+def test_too_few_test_rows_are_told(tmp_path):
+    assert evaluation.LEAST_ROWS == new_recipe.LEAST_ROWS
+    for count, told in ((60, "only 12 test rows can be held out, and from fewer than 100 no"), (700, "only 140 test")):
+        write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(count)])
+        assert told in new(tmp_path / f"a{count}", "--data", tmp_path / "my.csv")
+    write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(1200)])
+    assert "test rows can be held out" not in new(tmp_path / "b", "--data", tmp_path / "my.csv")
 
 
 def test_it_starts_from_what_was_measured_to_help(tmp_path):

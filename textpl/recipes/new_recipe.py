@@ -29,6 +29,7 @@ EXAMPLE = "bundled:sentiment"
 CHINESE_MODEL = "google-bert/bert-base-chinese"
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
 LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
+FEW_TEST, LEAST_ROWS = 200, 100  # the second as in textpl.evaluation, which loads more than a command's help needs
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def _look_at(
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
     notes += _told_cleaned(cleaned, corpus.test is not None) if cleaned else []
+    if corpus.test is None:
+        notes += _told_test(min(TEST, len(corpus.train) // 5))
     title = path.resolve().stem if path.is_file() else path.resolve().name
     return _Data(
         name,
@@ -209,6 +212,17 @@ def _told_cleaned(record: dict[str, Any], has_test: bool) -> list[str]:
             "and which flatter it; put a test file with labels that you trust beside train"
         )
     return told
+
+
+def _told_test(rows: int) -> list[str]:
+    """A warning where so few test rows can be held out that they answer little, or nothing."""
+    if rows >= FEW_TEST:
+        return []
+    least = f", and from fewer than {LEAST_ROWS} no verdict is given" if rows < LEAST_ROWS else ""
+    return [
+        f"only {max(1, rows)} test rows can be held out{least}: put a test file (test.csv) beside the others, with "
+        f"{FEW_TEST} labeled texts or more"
+    ]
 
 
 def _told_language(recipe: Recipe, data: _Data) -> list[str]:
