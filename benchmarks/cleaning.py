@@ -17,7 +17,9 @@ For single labels the best of its six filters by F1 is shown as well.
 AP: average precision over all (row, label) cells (single-label: rows). P@500: true errors among the first 500.
 `--downstream`: logistic regressions on the embeddings, trained on the noisy labels, on what either side makes of them,
 and on the right ones; micro-F1 at 0.5 and macro-F1 at cuts tuned on the training rows, on the clean test rows.
-`--review`: AP over all cells after 200 of them were answered by the truth.
+`--review`: true errors among the first 50, 100, 200 and 500 cells of the review queue as `textpl clean` writes it, a
+part of which is drawn to learn from; and AP of the cells that nobody reviewed, before and after 200 others were
+answered by the truth.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ from textpl.label_issues.report import Decision, LabelReport
 
 OUT = Path(__file__).parent / "out" / "cleaning"
 ROWS = {"goemotions": 20_000, "ag_news": 10_000, "online_shopping_10_cats": 10_000}  # at random; else all
-REVIEWED = 200
+REVIEWED, QUEUED = 200, (50, 100, 200, 500)
 
 
 @dataclass
@@ -138,6 +140,7 @@ def run_case(corpus: Corpus, noise: str, seed: int, downstream: bool, review: bo
         drop = cleanlab_methods(given, p)["cleanlab"][1]
         results["downstream"] = trained(corpus, given, found, drop)
     if review and wrong.any():
+        results["queue"] = queued(given, found, wrong)
         results["after_review"] = reviewed(corpus, given, found)
     return results
 
@@ -197,8 +200,16 @@ def measures(wrong: np.ndarray, score: np.ndarray, flagged: np.ndarray | None) -
     return found
 
 
+def queued(given: np.ndarray, found: Detection, wrong: np.ndarray) -> dict[str, float]:
+    """Share of true errors among the first cells that a reviewer sees, and of cells that are drawn to learn from."""
+    report = LabelReport(found, given, [str(i) for i in range(found.p_true.shape[1])])
+    queue = report.review_queue(max(QUEUED))
+    hit = wrong[queue.rows, queue.labels] if wrong.ndim == 2 else wrong[queue.rows]
+    return {str(n): float(hit[:n].mean()) for n in QUEUED} | {"lessons": float(queue.lesson.mean())}
+
+
 def reviewed(corpus: Corpus, given: np.ndarray, found: Detection) -> dict[str, float]:
-    """AP over all cells before and after a person has looked at a few."""
+    """AP of the cells that a person has not looked at, before and after the answers about a few others."""
     report = LabelReport(found, given, [str(i) for i in range(found.p_true.shape[1])])
     queue = report.review_queue(REVIEWED)
     decisions = []
@@ -206,11 +217,12 @@ def reviewed(corpus: Corpus, given: np.ndarray, found: Detection) -> dict[str, f
         right = bool(corpus.truth[row, label]) if corpus.multi else True
         name = str(label if corpus.multi else corpus.truth[row])
         decisions.append(Decision(int(row), name, right, bool(lesson)))
-    wrong = (given != corpus.truth).ravel()
-    after = report.apply_review(decisions)
+    unseen = np.ones(given.shape, bool)
+    unseen[(queue.rows, queue.labels) if corpus.multi else queue.rows] = False
+    wrong, after = (given != corpus.truth)[unseen], report.apply_review(decisions)
     return {
-        "before": float(average_precision_score(wrong, found.p_error.ravel())),
-        "after": float(average_precision_score(wrong, after.p_error.ravel())),
+        "before": float(average_precision_score(wrong, found.p_error[unseen])),
+        "after": float(average_precision_score(wrong, after.p_error[unseen])),
     }
 
 
@@ -363,6 +375,12 @@ def main() -> None:
                     f"expected {case['expected_errors']:.0f} of {case['errors']} errors",
                     flush=True,
                 )
+                if "queue" in case:
+                    queue = ", ".join(f"{n}: {100 * share:.1f} %" for n, share in case["queue"].items())
+                    before, after = case["after_review"].values()
+                    print(
+                        f"  errors in the queue, first {queue}; AP of the rest {before:.3f} to {after:.3f}", flush=True
+                    )
 
 
 if __name__ == "__main__":
