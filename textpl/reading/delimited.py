@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -202,14 +203,18 @@ def _check_quotes(columns: dict[str, pa.ChunkedArray], text: str, written: TextF
         )
 
 
-def _headings(row: list[str]) -> list[str]:
-    names = [INVISIBLE.sub("", heading).strip() or f"Unnamed: {k}" for k, heading in enumerate(row)]
+def distinct(names: Iterable[str]) -> list[str]:
+    """Tell columns of one name apart: the second `NAME` is `NAME (2)`."""
     seen: Counter[str] = Counter()
-    headings = []
-    for heading in names:
-        seen[heading] += 1
-        headings.append(heading if seen[heading] == 1 else f"{heading} ({seen[heading]})")
-    return headings
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return told
+
+
+def _headings(row: list[str]) -> list[str]:
+    return distinct(INVISIBLE.sub("", heading).strip() or f"Unnamed: {k}" for k, heading in enumerate(row))
 
 
 def _unmarked(column: pa.ChunkedArray) -> pa.ChunkedArray:

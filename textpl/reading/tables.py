@@ -5,7 +5,6 @@ Files are read anew each time, so that no older state of a file is ever taken fo
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.features.features import generate_from_arrow_type
 
-from textpl.reading.delimited import TextFormat, read_delimited
+from textpl.reading.delimited import TextFormat, distinct, read_delimited
 from textpl.reading.encodings import find_encoding
 from textpl.reading.json_rows import read_json
 
@@ -85,7 +84,7 @@ def _parquet(path: Path) -> Table:
 
 def _dataset(table: pa.Table) -> tuple[Dataset, tuple[str, ...]]:
     """A table as `datasets` can hold it; a column of a type that it does not know is left out, and told."""
-    names = _distinct(table.column_names)
+    names = distinct(table.column_names)
     left_out = []
     columns, fields = [], []
     for name, column in zip(names, table.columns, strict=True):
@@ -122,12 +121,3 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if str(kind) in ("string_view", "large_string"):
         return column.cast(pa.string()) if column.nbytes < 2**31 else column.cast(pa.large_string())
     return column.cast(pa.string()) if pa.types.is_decimal(kind) else column
-
-
-def _distinct(names: list[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    distinct = []
-    for name in names:
-        seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return distinct
