@@ -222,7 +222,7 @@ def _other(
             return built
         raise _lacking(name, split, "label", label)
     column, where = arrow_column(split, label), f"{name}, column {label!r}"
-    settled, names = train.cells.settled, train.coding.label_names
+    settled, names = train.cells.written.settled, train.coding.label_names
     if name == "unlabeled" and (all_hidden(column) or not len(read_cells(column, where, settled, names).rows)):
         return built
     found = encode_labels(column, where, like=train, all_labeled=name != "unlabeled")

@@ -68,7 +68,7 @@ def encode_labels(
         ValueError: for all that `read_cells` and `infer_coding` refuse.
     """
     if like is not None:
-        label_names, label_format = like.coding.label_names, like.cells.settled
+        label_names, label_format = like.coding.label_names, like.cells.written.settled
     cells = read_cells(column, where, label_format or LabelFormat(), label_names)
     if all_labeled and (told := without_label(cells, len(column))):
         missing = np.setdiff1d(np.arange(len(column)), cells.rows)

@@ -61,6 +61,11 @@ class LabelFormat:
         if isinstance(self.unlabeled_values, str):
             object.__setattr__(self, "unlabeled_values", (self.unlabeled_values,))
 
+    @property
+    def settled(self) -> LabelFormat:
+        """The same with nothing left to be found: for other rows that are written alike."""
+        return replace(self, delimiter=self.delimiter or "", empty=self.empty or "none")
+
     def described(self) -> dict[str, Any]:
         """What is said, as plain data."""
         return {name: value for name, value in vars(self).items() if value is not None}
@@ -102,11 +107,6 @@ class LabelCells:
     names: tuple[str, ...] | None
     written: LabelFormat
     notes: tuple[str, ...]
-
-    @property
-    def settled(self) -> LabelFormat:
-        """How labels are written, nothing left to be found: for other rows that are written alike."""
-        return replace(self.written, delimiter=self.written.delimiter or "", empty=self.written.empty or "none")
 
     def named(self) -> pa.ChunkedArray:
         """The labels as names where they are numbers that stand for names."""

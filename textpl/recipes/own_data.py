@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +129,7 @@ def _alike(raw: RawSource, name: str, rows: LabeledRows) -> Dataset:
         split = as_texts(split, rows.text_column, raw.untyped(name))
     if column not in split.column_names:
         return split
-    settled = replace(
-        rows.label_format, delimiter=rows.label_format.delimiter or "", empty=rows.label_format.empty or "none"
-    )
+    settled = rows.label_format.settled
     cells = read_cells(arrow_column(split, column), f"{name}, column {column!r}", settled, rows.label_names)
     if len(cells.rows) == len(split):
         return replaced(split, column, cells.named() if rows.coding.form in ("name", "names") else cells.values)
