@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "textpl"
 # Floors of the house; a module imports from its own floor or below.
 FLOORS = [
-    {"tasks", "atomic_files", "evaluation", "progress"},
+    {"tasks", "atomic_files", "evaluation", "progress", "group_folds"},
     {"reading"},
     {"corpus", "splits"},
     {"inference", "tokens", "unknown_tokens", "models"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"components", "pool"},
     {"label_issues"},
     {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold"},
-    {"methods", "comparison", "outcomes", "head_inputs"},
+    {"methods", "comparison", "outcomes", "overlap", "head_inputs"},
     {"reports"},
     {"recipes"},
     {"sharing"},
