@@ -24,7 +24,8 @@ def test_compare_reports_both_sides(tmp_path, tokenizer, task):
     method = textpl.softmatch(make_pool(task=task))
     comparison = textpl.compare(trainers(tmp_path, tokenizer, task), method, seeds=range(2), name="softmatch")
     results = json.loads(json.dumps(comparison.to_dict()))
-    assert set(results) == {"task", "metric", "unit", "baseline", "method", "difference", "cost", "seed_results"}
+    told = {"task", "metric", "unit", "baseline", "method", "difference", "seen_test_texts", "cost", "seed_results"}
+    assert set(results) == told
     assert results["task"] == task and results["unit"] == "points"
     assert results["metric"] == {"single": "accuracy", "multi": "macro_f1"}[task]
     assert results["baseline"]["seeds"] == results["method"]["seeds"] == [0, 1]
@@ -155,7 +156,7 @@ def test_test_rows_in_the_pool_are_counted(tmp_path, tokenizer, caplog):
     test = make_trainer(tmp_path, tokenizer).eval_dataset
     pool = datasets.Dataset.from_dict({"text": [*make_pool(rows=30)["text"][:], *test["text"][:3]]})
     textpl.compare(trainers(tmp_path, tokenizer), textpl.fixmatch(pool, max_length=16), seeds=[0])
-    assert "unlabelled rows have the tokens of a test row" in caplog.text
+    assert "test texts are in the pool" in caplog.text
 
 
 def test_bad_arguments_say_so(tmp_path, tokenizer):

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "textpl"
 FLOORS = [
     {"tasks", "atomic_files", "evaluation", "progress", "group_folds"},
     {"reading"},
-    {"corpus", "splits"},
+    {"corpus", "splits", "split_groups", "stratified"},
     {"inference", "tokens", "unknown_tokens", "models"},
     {"embeddings"},
     {"relabeling"},

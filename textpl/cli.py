@@ -307,6 +307,8 @@ def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:
     headings = ("", "mean", "std", "seeds", "steps", "seconds per training")
     say_table(f"{comparison.metric.replace('_', ' ')} on the test rows, %", headings, rows)
     say(f"{recipe.question}  {comparison}", bold=True)
+    if (seen := comparison.seen_test_texts) is not None and not seen.count:
+        say(f"{seen}.")
     written = {
         "report": "report.html",
         "picture": "comparison.png",

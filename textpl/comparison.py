@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from textpl.callbacks.setup import find_task, label_key
 from textpl.components.labeled_rows import seen_rows
 from textpl.evaluation import Interval, bootstrap_difference
 from textpl.outcomes import Outcome, TokenCounter, load_outcome, save_outcome, train_and_test
+from textpl.overlap import SeenTestTexts, seen_test_texts
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,21 @@ class Comparison:
     interval: Interval
     baseline_name: str = "labels only"
 
+    @property
+    def seen_test_texts(self) -> SeenTestTexts | None:
+        """Test texts that the method's training saw, of the seed that saw most; None if kept by an older textpl."""
+        known = [SeenTestTexts.from_dict(o.seen_test_texts) for o in self.method if o.seen_test_texts is not None]
+        return max(known, key=lambda seen: seen.count) if known else None
+
     def __str__(self) -> str:
-        notes = "; ".join(note for note in (self.interval.seeds_told(), self.interval.note) if note)
+        seen = self.seen_test_texts
+        told = "" if seen is None or not seen.count else str(seen)
+        notes = "; ".join(note for note in (self.interval.seeds_told(), self.interval.note, told) if note)
         return f"{self.interval.sentence()} ({notes})" if notes else self.interval.sentence()
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as plain data, in the form of `results.json`."""
+        seen = self.seen_test_texts
         return {
             "task": self.task,
             "metric": self.metric,
@@ -67,6 +77,7 @@ class Comparison:
                 "verdict": self.interval.verdict,
                 "sentence": str(self),
             },
+            "seen_test_texts": None if seen is None else {**seen.to_dict(), "sentence": str(seen)},
             "cost": {"baseline": self._cost(self.baseline), "method": self._cost(self.method)},
             "seed_results": [
                 {"seed": b.seed, "baseline": self._one(b), "method": self._one(m)}
@@ -203,8 +214,10 @@ class _Pair:
             attach(trainer, callback)
         self._announce(seed, self.names[1])
         outcome = train_and_test(trainer, seed, self.thresholds, callback or TokenCounter(trainer))
-        if callback is not None:
-            _warn_of_test_rows(trainer, callback)
+        seen = seen_test_texts(trainer, callback)
+        if seen.count:
+            logger.warning("%s. Take them out for an honest number.", seen)
+        outcome = replace(outcome, seen_test_texts=seen.to_dict())
         if self.on_model is not None:
             self.on_model(seed, trainer)
         save_outcome(self.folder, outcome, "method")
@@ -256,16 +269,6 @@ def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
     )
     label_key(test)
     find_task(trainer.model, labeled)
-
-
-def _warn_of_test_rows(trainer: Trainer, callback: Callback) -> None:
-    shared = callback.pool_rows_in(seen_rows(trainer.eval_dataset, trainer.data_collator))
-    if shared:
-        logger.warning(
-            "%d unlabelled rows have the tokens of a test row: the method has seen test texts (without labels). Take "
-            "them out of the pool for an honest number.",
-            shared,
-        )
 
 
 def _matched_steps(method: Outcome) -> int:

@@ -41,6 +41,7 @@ class Outcome:
         history: the Trainer's log.
         features: float16 (mapped rows, at most 50), what the classification layer sees of the test rows
             `mapped_rows(len(gold))`, as principal components; None where that layer was not found.
+        seen_test_texts: which test texts the training saw, a `SeenTestTexts` as plain data; None if not looked for.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class Outcome:
     labeled_passes: int
     history: list[dict[str, Any]]
     features: np.ndarray | None = None
+    seen_test_texts: dict[str, Any] | None = None
 
 
 class TokenCounter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,6 @@ class Tokens:
         both.fingerprint = hashlib.sha256(f"{self.fingerprint}|{other.fingerprint}".encode()).hexdigest()[:32]
         both._place_chunks()
         return both
-
-    def count_in(self, sequences: Iterable[Any]) -> int:
-        """How many rows equal one of the given token id lists."""
-        wanted = {np.asarray(ids, dtype=np.int32).tobytes() for ids in sequences}
-        return sum(ids.tobytes() in wanted for ids in self.read(np.arange(len(self))))
 
 
 def text_columns(text_column: TextColumn) -> tuple[str, ...]:

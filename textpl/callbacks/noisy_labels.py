@@ -58,16 +58,12 @@ class NoisyLabels(Attachable):
     @property
     def token_passes(self) -> int:
         """Forward passes per token spent by this process, a training pass counted three times; a peer's count too."""
-        return self.labeled_passes * getattr(self.labeled_loss, "networks", 1)
+        return self.labeled_passes * getattr(self.labeled_loss, "networks", 1) + self.looked_ahead_tokens
 
     @property
     def labeled_passes(self) -> int:
         """Those of the model alone: what training with the plain loss would have spent."""
         return TRAINING_PASSES * self.labeled_tokens
-
-    def pool_rows_in(self, dataset: Any) -> int:
-        """There is no pool, so that no row of `dataset` is in it."""
-        return 0
 
     def _parts(self) -> dict[str, Any]:
         return {"labeled_loss": self.labeled_loss}

@@ -5,8 +5,8 @@ them there is summed with the supervised gradient, clipped and stepped once. One
 
     p, valid = teacher(batch)     no gradient, eval mode
     p = align(p)                  running marginals
+    q = sharpen(p)                of the unaligned p with align_target=False
     w = select(p) * valid         rows (cells) that the teacher abstains on weigh 0
-    q = sharpen(p)
     student on view(batch)[w > 0]; weight(t) * sum(w * loss(logits, q)) / (all drawn rows or cells)
 """
 
@@ -63,6 +63,8 @@ class SemiSupervised(Attachable):
             are ignored; a column `gold` (int, or multi-hot) is used for the logged precision only.
         teacher: makes the target probabilities; default: the model itself.
         align: corrects them for the class marginal; None leaves them.
+        align_target: whether the target is made of the corrected probabilities too, or (False, as in SoftMatch) they
+            are for the selection alone.
         select: weighs rows or cells; None counts all.
         sharpen: probabilities to target.
         view: what the student sees; None for the same text (with dropout).
@@ -90,6 +92,7 @@ class SemiSupervised(Attachable):
         *,
         teacher: Teacher | None = None,
         align: Align | None = None,
+        align_target: bool = True,
         select: Select | None = None,
         sharpen: Sharpen = argmax,
         view: View | None = None,
@@ -109,6 +112,7 @@ class SemiSupervised(Attachable):
         self.unlabeled = unlabeled
         self.teacher = teacher or SelfTeacher()
         self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
+        self.align_target = align_target
         self.view, self.weight = view, as_schedule(weight)
         self.ratio, self.text_column, self.max_length, self.seed = ratio, text_columns(text_column), max_length, seed
         self.step: Step | None = None
@@ -183,8 +187,7 @@ class SemiSupervised(Attachable):
         )
         self.step = step = self._step(index, batch.rows.to(self._device), weak)
         with self._hook.paused():  # type: ignore[union-attr]
-            p, w = self._targets(step)
-            q = self.sharpen(p, step.task)
+            p, q, w = self._targets(step)
             scaler = getattr(kwargs.get("optimizer"), "scaler", None)
             loss = self._student_gradient(step.rows, strong, q, w, weight, scaler)
         self.monitor.record(p[step.valid], q, w, loss, weight, batch.gold)
@@ -223,22 +226,19 @@ class SemiSupervised(Attachable):
         A frozen teacher's pass over the pool counts, cached or not; the training of that teacher does not.
         """
         tokens = self.monitor.tokens
-        teachers = tokens["teacher"] + getattr(self.teacher, "prepared_tokens", 0)
-        return teachers + TRAINING_PASSES * (tokens["student"] + self._hook.tokens)  # type: ignore[union-attr]
+        once = tokens["teacher"] + getattr(self.teacher, "prepared_tokens", 0) + self.looked_ahead_tokens
+        return once + TRAINING_PASSES * (tokens["student"] + self._hook.tokens)  # type: ignore[union-attr]
 
     @property
     def labeled_passes(self) -> int:
         """The labelled part of `token_passes`."""
         return TRAINING_PASSES * self._hook.tokens  # type: ignore[union-attr]
 
-    def pool_rows_in(self, dataset: Any) -> int:
-        """How many pool rows have exactly the tokens of some row of `dataset`, such as the test rows."""
-        return self._run.pool.tokens.count_in(setup.read_column(dataset, "input_ids"))
-
     # ---- one step ----
 
     @torch.no_grad()
-    def _targets(self, step: Step) -> tuple[Tensor, Tensor]:
+    def _targets(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """Aligned probabilities (rows, labels), targets (rows, labels) and weights of rows or cells."""
         step.run.model.eval()
         p, valid = self.teacher(step)
         step.run.model.train()
@@ -248,10 +248,12 @@ class SemiSupervised(Attachable):
             self.monitor.not_finite("teacher", step.rows[~finite])
             p = torch.where(finite.unsqueeze(1), p, step.task.indifferent(p))
         step.valid = valid & finite
+        unaligned = p
         if self.align is not None:
             p = self.align(p, step)
+        q = self.sharpen(p if self.align_target else unaligned, step.task)
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
-        return p, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
+        return p, q, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
 
     def _student_gradient(
         self, drawn: Tensor, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any

@@ -110,8 +110,8 @@ def near_duplicates(
     if graph is None:
         return exact
     pairs = _neighbor_pairs(graph, exact)
-    words = [_bare(text) for text in found]
-    similarity = _likeness(words, words, pairs[:, 0], pairs[:, 1])
+    words = [bare(text) for text in found]
+    similarity = likeness(words, words, pairs[:, 0], pairs[:, 1])
     pairs, similarity = pairs[similarity >= SIMILARITY], similarity[similarity >= SIMILARITY]
     limit = max(LARGEST, len(found) // 100)
     for threshold in STRICTER:
@@ -211,7 +211,7 @@ def leaks(
     if train_vectors is not None and test_vectors is not None and train and not exact.all():
         ids, sims = search(test_vectors, train_vectors, min(NEIGHBORS, len(train)), progress=False)
         rows, columns = np.nonzero((ids >= 0) & (sims >= COSINE) & ~exact[:, None])
-        near = _likeness([_bare(t) for t in test], [_bare(t) for t in train], rows, ids[rows, columns])
+        near = likeness([bare(t) for t in test], [bare(t) for t in train], rows, ids[rows, columns])
         order = np.argsort(near, kind="stable")  # of several, the last assignment stays: the most similar
         rows, columns, near = rows[order], columns[order], near[order]
         good = near >= SIMILARITY
@@ -220,7 +220,7 @@ def leaks(
     return Leaks(leaked, best[leaked], similarity[leaked], exact[leaked])
 
 
-def _likeness(left: Sequence[str], right: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def likeness(left: Sequence[str], right: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Shared 3-grams of the pairs, float32 (pairs,); 0 for long texts that share too few of the longer n-grams."""
     similarity = shared_shingles(left, right, a, b)
     long = np.array([max(len(left[i]), len(right[j])) > LONG for i, j in zip(a, b, strict=True)], dtype=bool)
@@ -230,7 +230,7 @@ def _likeness(left: Sequence[str], right: Sequence[str], a: np.ndarray, b: np.nd
     return similarity
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without punctuation, which is most of what differs between short texts, or the text if it is nothing else."""
     return " ".join(text.translate(PUNCTUATION).split()) or text
 
@@ -280,14 +280,14 @@ def _signatures(texts: list[str], size: int) -> np.ndarray:
     blocks = np.cumsum(lengths) // CHUNK
     for block in np.unique(blocks):
         start, stop = np.searchsorted(blocks, [block, block + 1])
-        hashes = _shingle_hashes(texts[start:stop], size)
+        hashes = shingle_hashes(texts[start:stop], size)
         rows = np.repeat(np.arange(stop - start), lengths[start:stop])
         where = rows * BINS + (hashes % BINS).astype(np.int64)
         np.minimum.at(signs[start:stop].reshape(-1), where, ((hashes >> np.uint64(8)) % EMPTY).astype(np.uint16))
     return signs
 
 
-def _shingle_hashes(texts: list[str], size: int) -> np.ndarray:
+def shingle_hashes(texts: list[str], size: int) -> np.ndarray:
     """uint64: the hashes of all n-grams, text after text; ends count as characters, so that every text has some."""
     gap = "\0" * (size - 1)
     joined = gap + gap.join(texts) + gap

@@ -107,5 +107,6 @@ class Trainers:
 
     def _encode(self, rows: Dataset) -> Dataset:
         encoded = self._tokenizer(rows["text"][:], truncation=True, max_length=self._recipe.model.max_length)
-        kept = [name for name in ("label", WEIGHT) if name in rows.column_names]
+        # The texts stay, to be looked for in the pool.
+        kept = [name for name in ("text", "label", WEIGHT) if name in rows.column_names]
         return Dataset.from_dict({**encoded, **{name: rows[name][:] for name in kept}})
