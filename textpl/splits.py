@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from textpl.corpus import Corpus, find_overlap
 from textpl.reading.labels import label_array
+from textpl.split_groups import SplitGroups, labeled_side, read_groups
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,12 @@ def make_split(
     dev: int = 0,
     pool: int | None = None,
     test: int | None = None,
+    groups: str | None = None,
     include_labeled_in_pool: bool = False,
 ) -> Split:
     """Draw one split. Exactly one of `labels_per_class` and `labeled` must be given.
+
+    Rows that are held out of train are stratified (`stratified_rows`).
 
     Args:
         corpus: its `dev` and `unlabeled`, if any, provide dev rows and pool instead of the rest of train.
@@ -83,30 +87,49 @@ def make_split(
         dev: number of dev rows.
         pool: number of pool rows, after removing those in the test set; None takes all.
         test: number of test rows, None takes all. A corpus without test set has them held out of train.
+        groups: column of train whose rows stay together, such as the document that texts are windows of: no group has
+            rows of two kinds (labelled, dev, pool, test). What is held out then has a few rows more, and the other
+            rows of a group with labelled ones are left out.
         include_labeled_in_pool: add the labelled rows to the pool, on top of `pool`.
 
     Raises:
-        ValueError: when a size or class count cannot be met, or the pool is empty.
+        ValueError: when a size or class count cannot be met, the pool is empty, or groups cannot be kept together.
     """
     if (labels_per_class is None) == (labeled is None):
         raise ValueError(f"give labels_per_class or labeled, not {'neither' if labeled is None else 'both'}.")
     _check_sizes({"labels_per_class": labels_per_class, "labeled": labeled, "pool": pool, "test": test}, least=1)
     _check_sizes({"dev": dev, "min_per_class": min_per_class}, least=0)
-    rng = default_rng(seed)
-    test_rows, rest = _draw_test(corpus, test)
     least = min_per_class if labels_per_class is None else labels_per_class
-    draw = draw_labeled(label_array(corpus.train), rest, labeled, least, corpus.label_names, rng)
-    labeled_rows = corpus.train.select(draw.rows)
-    dev_rows, rest = _draw_dev(corpus, dev, rng.permutation(np.setdiff1d(rest, draw.rows)), rng)
-    pool_rows, overlap = _draw_pool(corpus, rest, pool, labeled_rows, test_rows, include_labeled_in_pool, rng)
+    grouped, rng = read_groups(corpus, groups), default_rng(seed)
+    test_rows, rest, of_test = _draw_test(corpus, test, grouped)
+    every_dev_row = np.arange(0 if corpus.dev is None or not dev else len(corpus.dev))
+    rest = grouped.free("train", rest, grouped.of("dev", every_dev_row), "dev rows")
+    # Other rows are to come from train as well: groups must be left for them.
+    others = corpus.unlabeled is None or (dev > 0 and corpus.dev is None)
+    draw, left = _draw_labeled(corpus, rest, labeled, least, rng, grouped, others)
+    dev_rows, left, of_dev = _draw_dev(corpus, dev, left, rng, grouped, of_test)
+    order = left if corpus.unlabeled is None else rng.permutation(len(corpus.unlabeled))
+    of_labeled, labeled_rows = grouped.of("train", draw.rows), corpus.train.select(draw.rows)
+    if corpus.unlabeled is not None:
+        order = grouped.free("unlabeled", order, np.concatenate([of_test, of_labeled, of_dev]), "drawn rows")
+    pool_rows, overlap = _draw_pool(corpus, order, pool, labeled_rows, test_rows, include_labeled_in_pool)
     drawn = {"labeled": labeled_rows, "dev": dev_rows, "pool": pool_rows, "test": test_rows}
     report = _report(corpus, seed, drawn, draw, labeled, least)
     report["overlap"] = {**overlap, **_count_in_test(labeled_rows, dev_rows, test_rows)}
+    if groups is not None:
+        report["groups"] = grouped.report(corpus, {"labeled": of_labeled, "dev": of_dev, "test": of_test})
     return Split(labeled_rows, dev_rows, pool_rows, test_rows, seed, report)
 
 
 def draw_labeled(
-    labels: NDArray, available: NDArray, total: int | None, least: int, names: Sequence[str], rng: Generator
+    labels: NDArray,
+    available: NDArray,
+    total: int | None,
+    least: int,
+    names: Sequence[str],
+    rng: Generator,
+    *,
+    groups: NDArray | None = None,
 ) -> LabeledDraw:
     """Draw rows, rarest label first, until each label has `least` examples, then uniformly up to `total`.
 
@@ -119,17 +142,22 @@ def draw_labeled(
         least: examples each label gets at least.
         names: label names.
         rng: source of randomness.
+        groups: int (rows,): all rows drawn are of about half of the groups, so that the others stay for the pool.
 
     Raises:
         ValueError: naming a label with fewer than `least` examples, or a `total` too small or too large.
     """
+    if groups is not None:
+        available = labeled_side(groups, labels, available, total or 1, least, names, rng)
     positive = labels[available] if labels.ndim == 2 else None
     members = [
         available[(labels[available] == k) if positive is None else positive[:, k] > 0] for k in range(len(names))
     ]
     for name, rows in zip(names, members, strict=True):
         if len(rows) < least:
-            raise ValueError(f"class {name!r} has {len(rows)} rows in train, {least} are wanted of each class.")
+            other = len(labels) - len(available)
+            note = f" ({other:,} other rows of train are held out, or stay for the pool)" if other else ""
+            raise ValueError(f"class {name!r} has {len(rows)} rows in train{note}, {least} are wanted of each class.")
     taken = np.zeros(len(labels), dtype=bool)
     filled: dict[str, list[int]] = {}
     for k in np.argsort([len(rows) for rows in members], kind="stable"):
@@ -157,47 +185,59 @@ def _check_sizes(sizes: dict[str, int | None], least: int) -> None:
             raise ValueError(f"{name}={size} must be {least} or more.")
 
 
-def _draw_test(corpus: Corpus, size: int | None) -> tuple[Dataset, NDArray]:
-    """Test rows and the rows of train that are left for everything else."""
+def _draw_test(corpus: Corpus, size: int | None, grouped: SplitGroups) -> tuple[Dataset, NDArray, NDArray]:
+    """Test rows, the rows of train that are left for everything else, and the groups of the test rows."""
     source = corpus.train if corpus.test is None else corpus.test
     every_train_row = np.arange(len(corpus.train))
-    if size is None:
-        if corpus.test is None:
-            raise ValueError(
-                f"{corpus.source} has no test set: add a test file, or pass test=N to hold N rows of its "
-                f"{len(corpus.train)} train rows out."
-            )
-        return corpus.test, every_train_row
-    if size > len(source):
+    if size is None and corpus.test is None:
+        raise ValueError(
+            f"{corpus.source} has no test set: add a test file, or pass test=N to hold N rows of its "
+            f"{len(corpus.train)} train rows out."
+        )
+    if size is not None and size > len(source):
         raise ValueError(f"test={size}, but there are only {len(source)} rows to draw test rows from.")
-    rows = np.sort(default_rng(TEST_SEED).permutation(len(source))[:size])
-    return source.select(rows), np.setdiff1d(every_train_row, rows) if corpus.test is None else every_train_row
+    if corpus.test is None:
+        assert size is not None
+        rng = default_rng(TEST_SEED)
+        rows, rest = grouped.hold_out(label_array(corpus.train), every_train_row, size, rng)
+        return corpus.train.select(rows), rest, grouped.of("train", rows)
+    rows = np.arange(len(source)) if size is None else np.sort(default_rng(TEST_SEED).permutation(len(source))[:size])
+    of_test = grouped.of("test", rows)
+    rest = grouped.free("train", every_train_row, of_test, "test rows")
+    return (source if size is None else source.select(rows)), rest, of_test
 
 
-def _draw_dev(corpus: Corpus, size: int, rest: NDArray, rng: Generator) -> tuple[Dataset | None, NDArray]:
-    """Dev rows, and the rows of train left after them."""
+def _draw_labeled(
+    corpus: Corpus, rest: NDArray, total: int | None, least: int, rng: Generator, grouped: SplitGroups, others: bool
+) -> tuple[LabeledDraw, NDArray]:
+    """Labelled rows, and the rows of train left after them, shuffled; groups are left for `others`."""
+    whole = grouped.ids.get("train") if others else None
+    draw = draw_labeled(label_array(corpus.train), rest, total, least, corpus.label_names, rng, groups=whole)
+    left = rng.permutation(np.setdiff1d(rest, draw.rows))
+    return draw, grouped.free("train", left, grouped.of("train", draw.rows), "labelled rows")
+
+
+def _draw_dev(
+    corpus: Corpus, size: int, rest: NDArray, rng: Generator, grouped: SplitGroups, of_test: NDArray
+) -> tuple[Dataset | None, NDArray, NDArray]:
+    """Dev rows, the rows of train left after them, and the groups of the dev rows."""
+    none = np.empty(0, dtype=np.int64)
     if size == 0:
-        return None, rest
-    available = len(rest) if corpus.dev is None else len(corpus.dev)
-    if size > available:
-        raise ValueError(f"dev={size}, but there are only {available} rows to draw dev rows from.")
-    if corpus.dev is None:
-        return corpus.train.select(rest[:size]), rest[size:]
-    return corpus.dev.select(rng.permutation(available)[:size]), rest
+        return None, rest, none
+    order = rest if corpus.dev is None else grouped.free("dev", rng.permutation(len(corpus.dev)), of_test, "test rows")
+    if size > len(order):
+        raise ValueError(f"dev={size}, but there are only {len(order)} rows to draw dev rows from.")
+    if corpus.dev is not None:
+        return corpus.dev.select(order[:size]), rest, grouped.of("dev", order[:size])
+    rows, rest = grouped.hold_out(label_array(corpus.train), rest, size, rng)
+    return corpus.train.select(rows), rest, grouped.of("train", rows)
 
 
 def _draw_pool(
-    corpus: Corpus,
-    rest: NDArray,
-    size: int | None,
-    labeled: Dataset,
-    test: Dataset,
-    include_labeled: bool,
-    rng: Generator,
+    corpus: Corpus, order: NDArray, size: int | None, labeled: Dataset, test: Dataset, include_labeled: bool
 ) -> tuple[Dataset, dict[str, int]]:
     """Pool rows without texts of the test or labelled rows, and how many were removed or added."""
     source = corpus.train if corpus.unlabeled is None else corpus.unlabeled
-    order = rest if corpus.unlabeled is None else rng.permutation(len(source))
     known = concatenate_datasets([rows.select_columns(["text"]) for rows in (test, labeled)])
     seen = np.zeros(len(source), dtype=bool)
     # One pass over the source in its own order: shuffled rows of a large memory-mapped file are slow to read.
