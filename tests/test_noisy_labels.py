@@ -685,8 +685,12 @@ def test_impossible_weights_are_refused(tmp_path, tokenizer, task, weight, messa
 
 def test_losses_that_average_themselves_cannot_be_weighted(tmp_path, tokenizer):
     data = weighted_data(tokenizer, "single", "rows")[0]
-    with pytest.raises(ValueError, match="TrainingSignalAnnealing averages by itself.*tsa=None"):
-        textpl.attach(make_trainer(tmp_path, tokenizer, data=data), textpl.uda(make_pool())).train()
+
+    def own_mean(logits, labels, batch):
+        return logits.mean()
+
+    with pytest.raises(ValueError, match="function averages by itself and cannot weigh rows"):
+        textpl.attach(make_trainer(tmp_path, tokenizer, data=data), NoisyLabels(own_mean)).train()
 
 
 def test_what_attach_refuses(tmp_path, tokenizer):

@@ -293,7 +293,7 @@ AT_LINE_4 = {
     "method: {view: {tfidf: {protected: refund}}}": "method.view.tfidf.protected: expected a list, found the text",
     "method: {name: softmatch, prior: even}": "method.prior: expected labeled, uniform, null, or a list",
     "method: {name: softmatch, prior: [0.5, 2]}": "method.prior: expected labeled, uniform, null, or a list",
-    "method: {name: uda, tsa: lin}": "method.tsa: expected 'linear', 'log' or 'exp', found the text 'lin'",
+    "method: {name: uda, tsa: lin}": "method.tsa: expected 'auto', 'linear', 'log' or 'exp', found the text 'lin'",
     "method: adamach": "method.name: unknown method 'adamach'; did you mean 'adamatch'? Methods: pseudo_label,",
     "method: 3": "method: expected a mapping of keys to values, found the number 3",
     "method: distillation": "method: distillation needs exactly one of teacher and column",

@@ -421,6 +421,19 @@ def test_labelled_statistics_are_those_of_the_labelled_batches_alone(tmp_path, t
     assert accepted[0] == 0 and max(accepted[1:]) > 0, "one step late: nothing counts before the first labelled batch"
 
 
+def test_labelled_statistics_weigh_rows_not_micro_batches(tmp_path, tokenizer):
+    """Three micro-batches of 4, 4 and 1 rows in one step: the mean over nine rows."""
+    callback, data = build("adamatch", weight=1.0), make_data(tokenizer, rows=9)
+    settings = {"learning_rate": 0.0, "gradient_accumulation_steps": 3}
+    trainer = make_trainer(tmp_path, tokenizer, data=data, max_steps=1, **settings)
+    textpl.attach(trainer, callback).train()
+    model = trainer.model.eval()
+    p = torch.cat([model(input_ids=torch.tensor([row["input_ids"]])).logits.softmax(-1).detach() for row in data])
+    statistics = callback.step.labeled
+    torch.testing.assert_close(statistics.marginal.value, p.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(statistics.confidence.value, p.max(-1).values.mean(), rtol=1e-4, atol=1e-5)
+
+
 def test_student_runs_on_accepted_rows_only(tmp_path, tokenizer):
     callback = SemiSupervised(make_pool(), select=FixedThreshold(0.6), ratio=5)
     trainer = make_trainer(tmp_path, tokenizer, max_steps=1, learning_rate=0.0)

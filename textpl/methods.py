@@ -74,7 +74,7 @@ def uda(
     *,
     threshold: float = 0.8,
     temperature: float = 0.85,
-    tsa: Literal["linear", "log", "exp"] | None = "linear",
+    tsa: Literal["auto", "linear", "log", "exp"] | None = "auto",
     tsa_until: float = 0.5,
     ratio: int = 3,
     weight: float | Schedule = 1.0,
@@ -86,10 +86,16 @@ def uda(
     """UDA (Xie et al. 2020, arXiv 1904.12848): the prediction on the text supervises its augmented copy.
 
     L = mean over rows below the TSA ceiling of H(y, p) + weight * mean_U 1[max p > threshold] KL(q || p(view)),
-    q = softmax(z / T) (equation 1). Training-signal annealing needs `textpl.attach`;
-    `tsa=None` switches it off.
+    q = softmax(z / T) (equation 1). Training-signal annealing needs `textpl.attach`; "auto" is "linear" for
+    single-label and none for multi-label, where a schedule is refused (see `TrainingSignalAnnealing`); `tsa=None`
+    switches it off.
     When to use: a few dozen labels and a view that keeps the meaning.
     """
+    annealing = None
+    if tsa == "auto":
+        annealing = TrainingSignalAnnealing("linear", until=tsa_until, multi_label="plain")
+    elif tsa is not None:
+        annealing = TrainingSignalAnnealing(tsa, until=tsa_until)
     return SemiSupervised(
         unlabeled,
         select=FixedThreshold(threshold),
@@ -97,7 +103,7 @@ def uda(
         view=view,
         loss=kl_divergence,
         weight=weight,
-        labeled_loss=None if tsa is None else TrainingSignalAnnealing(tsa, until=tsa_until),
+        labeled_loss=annealing,
         ratio=ratio,
         text_column=text_column,
         max_length=max_length,
@@ -189,7 +195,8 @@ def softmatch(
     """SoftMatch (Chen et al. 2023, arXiv 2301.10921): every row counts, by a Gaussian of its confidence.
 
     w = exp(-min(c - mu, 0)^2 n^2 / (2 var)) on probabilities aligned to a prior (the paper's is uniform, ours the
-    labelled one; None switches alignment off). Multi-label: per label, on max(p, 1 - p).
+    labelled one; None switches alignment off). As in the authors' code (USB, `softmatch.py`) the target is the arg-max
+    of the *unaligned* probabilities: alignment moves weights, never targets. Multi-label: per label, on max(p, 1 - p).
     The paper trains from scratch with weight 1 and tests the averaged weights; with `ema` those also make the targets.
     On a fine-tune with 10 labels per class weights of 0.3 and 1 let the model drift after its own mistakes on some
     splits; 0.1 is gentler. Measure with `textpl.compare` before you trust it.
@@ -199,6 +206,7 @@ def softmatch(
         unlabeled,
         teacher=EMATeacher() if ema else SelfTeacher(),
         align=None if prior is None else AlignToPrior(prior),
+        align_target=False,
         select=GaussianWeight(n_sigma),
         sharpen=argmax,
         view=view,
@@ -424,7 +432,7 @@ METHODS: dict[str, Method] = {
         softmatch,
         _BOTH,
         "Chen et al. 2023, arXiv 2301.10921",
-        "exp(-min(c - mu, 0)^2 n^2 / 2 var) H(onehot(argmax q), p(view))",
+        "exp(-min(c - mu, 0)^2 n^2 / 2 var) H(onehot(argmax p), p(view)), c = max q, q aligned to a prior",
     ),
     "mean_teacher": Method(
         mean_teacher, _BOTH, "Tarvainen & Valpola 2017, arXiv 1703.01780", "w(t) ||p(view) - p_EMA||^2"

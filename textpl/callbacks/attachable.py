@@ -27,6 +27,7 @@ class Attachable(TrainerCallback, ExportableState):
     def __init__(self, labeled_loss: LabeledLoss | None) -> None:
         self.labeled_loss = labeled_loss
         self.labeled_tokens = 0  # of the labelled batches whose loss it computed in this training
+        self.looked_ahead_tokens = 0  # of those that the loss had to see before the step
         self._attached_args: TrainingArguments | None = None
         self._run_id = ""
         self._training: tuple[TrainingArguments, TrainerState] | None = None
@@ -74,7 +75,7 @@ class Attachable(TrainerCallback, ExportableState):
 
     def _start(self, args: TrainingArguments, state: TrainerState) -> None:
         """Let the parts get ready for `self._run`, and take back what they saved where a run is resumed."""
-        self.labeled_tokens = 0
+        self.labeled_tokens = self.looked_ahead_tokens = 0
         for part in self._parts().values():
             if isinstance(part, Preparable):
                 part.prepare(self._run)

@@ -22,6 +22,7 @@ from transformers import Trainer
 
 from textpl.callbacks import setup
 from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.look_ahead import kept_rows
 from textpl.components.label_order import in_model_order
 from textpl.components.labeled import LabeledBatch, as_targets, cross_entropy
 from textpl.components.labeled_rows import ROW, Numbered, is_transformed, read_rows, same_random_numbers, seen_rows
@@ -44,6 +45,7 @@ class LabeledFeed:
         self.callback = callback
         self._trainer = trainer
         self._weight: Tensor | None = None
+        self._kept: Tensor | None = None  # 0 for rows of this optimizer step that the loss leaves out
         self._total = torch.zeros(())  # of the weights in this optimizer step
         self._rows: Tensor | None = None
         self._inputs: dict[str, Any] = {}
@@ -74,8 +76,7 @@ class LabeledFeed:
         if batch.weight is not None:
             raise ValueError(
                 f"{type(loss).__name__} averages by itself and cannot weigh rows by the column {WEIGHT!r}: take the "
-                "column out of the training set, or use a loss that gives one number per row (cell); for "
-                "textpl.uda, tsa=None."
+                "column out of the training set, or use a loss that gives one number per row (cell)."
             )
         return value * self._items(labels, batch.task) / batch.total
 
@@ -110,12 +111,15 @@ class LabeledFeed:
                     f"The training batches have no {ROW!r}, by which textpl knows their rows: a get_train_dataloader "
                     "of yours must read self.train_dataset and self.data_collator."
                 )
-        if self._weight is not None:
+        self._kept = kept_rows(self.callback, self._trainer.state.global_step, batches)
+        if self._weight is not None or self._kept is not None:
             settings = self._trainer.args
-            totals = [self._weight[batch[ROW].to(settings.device)].sum() for batch in batches]
+            totals = [self._weights(batch[ROW].to(settings.device)).sum() for batch in batches]
             self._total = torch.stack([*totals, torch.zeros((), device=settings.device)]).sum()
-            if settings.average_tokens_across_devices and settings.world_size > 1:
-                self._total = self._trainer.accelerator.reduce(self._total)
+            if settings.world_size > 1:
+                total = self._trainer.accelerator.reduce(self._total)
+                # Only then is the loss multiplied by the number of processes, over which its gradient is averaged.
+                self._total = total if settings.average_tokens_across_devices else total / settings.world_size
         return batches, items
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -131,14 +135,20 @@ class LabeledFeed:
     def _batch(self, labels: Tensor, logits: Tensor, num_items: Tensor | int) -> LabeledBatch:
         run, rows = self.callback.run, self._rows
         weight, total = None, self._total
-        if self._weight is None:
+        if self._weight is None and self._kept is None:
             # The Trainer counts numbers: soft labels have several for one row.
             total = torch.as_tensor(num_items) * (self._items(labels, run.task) / labels.numel())
         else:
-            weight = self._weight[rows].to(torch.promote_types(logits.dtype, torch.float32))
+            weight = self._weights(rows).to(torch.promote_types(logits.dtype, torch.float32))  # type: ignore[arg-type]
         if "input_ids" in self._inputs:
             self.callback.labeled_tokens += self._inputs["input_ids"].numel()
         return LabeledBatch(run, self._trainer.state.global_step, rows, self._inputs, weight, total)  # type: ignore[arg-type]
+
+    def _weights(self, rows: Tensor) -> Tensor:
+        """Weights of rows (cells), 0 for what the loss leaves out."""
+        if self._weight is None or self._kept is None:
+            return (self._kept if self._weight is None else self._weight)[rows]  # type: ignore[index]
+        return self._weight[rows] * self._kept[rows]
 
     @staticmethod
     def _items(labels: Tensor, task: Task) -> int:

@@ -36,7 +36,7 @@ class LabeledHook:
         self._run = run
         self._paused = False
         # Bounded: after an interruption the hook stays on the model for as long as its callback is kept.
-        self._pending: deque[tuple[Tensor, Tensor]] = deque(maxlen=10_000)
+        self._pending: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=10_000)
         self.owner: Any = None
         self.tokens = 0
         self.statistics = LabeledStatistics(RunningMean(decay), RunningMean(decay))
@@ -80,13 +80,18 @@ class LabeledHook:
             self._paused = False
 
     def flush(self) -> None:
-        """Average what the step's micro-batches showed, over all processes, into the running statistics."""
+        """Average what the step's rows showed, over micro-batches and processes, into the running statistics.
+
+        Every row counts the same, also in a last micro-batch that is smaller than the others.
+        """
         if not self._pending:
             return
-        marginal, confidence = (torch.stack(values).mean(0) for values in zip(*self._pending, strict=True))
+        marginal, confidence, rows = (
+            self._run.reduce(torch.stack(sums).sum(0)) for sums in zip(*self._pending, strict=True)
+        )
         self._pending.clear()
-        self.statistics.marginal.update(self._run.reduce(marginal))
-        self.statistics.confidence.update(self._run.reduce(confidence))
+        self.statistics.marginal.update(marginal / rows)
+        self.statistics.confidence.update(confidence / rows)
 
     def record(self, module: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Take in one forward pass."""
@@ -94,7 +99,8 @@ class LabeledHook:
         if self._paused or not module.training or module is not self._run.model:
             return
         p = self._run.task.probabilities(output.logits.detach())
-        self._pending.append((p.mean(0), self._run.task.confidence(p).mean(0)))
+        rows = torch.full((), float(len(p)), device=p.device)
+        self._pending.append((p.sum(0), self._run.task.confidence(p).sum(0), rows))
         self.tokens += kwargs["input_ids"].numel() if "input_ids" in kwargs else 0
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "pseudo_label": {"threshold": 0.95, "ratio": 1, "weight": schedules.lee(value=1.0), "view": None},
     "uda": {
-        "threshold": 0.8, "temperature": 0.85, "tsa": "linear", "tsa_until": 0.5,
+        "threshold": 0.8, "temperature": 0.85, "tsa": "auto", "tsa_until": 0.5,
         "ratio": 3, "weight": 1.0, "view": _VIEW,
     },
     "fixmatch": {"threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW},
@@ -102,7 +102,7 @@ ARGUMENTS: dict[str, Any] = {
     "value": ft.NonNegative,
     "weight": Annotated[ft.Weight, WrapValidator(_weight)],
     "view": Annotated[Any, WrapValidator(_view)],
-    "tsa": Literal["linear", "log", "exp"] | None,
+    "tsa": Literal["auto", "linear", "log", "exp"] | None,
     "tsa_until": ft.AboveZero,
     "prior": Annotated[
         Literal["labeled", "uniform"] | ft.Shares | None,
