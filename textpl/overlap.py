@@ -13,7 +13,8 @@ from transformers import Trainer
 from textpl.cleaning.duplicates import SIMILARITY, bare, likeness, normalized, shingle_hashes
 from textpl.components.labeled_rows import is_transformed, seen_rows
 
-# Least hashes kept of a text: of pairs that share half of their n-grams, 1 in 65,000 has none in common.
+# Least hashes kept of a text: of pairs that share half of their n-grams, 1 in 4,000 has fewer than two in common; one
+# alone is often that of a beginning or an end that many texts have.
 SKETCH = 16
 NGRAM = 6  # characters
 BEGINNING = 32  # characters that a text must have to count where another one begins with it
@@ -148,13 +149,14 @@ class TestTexts:
         return Overlap(int(exact.sum()), int((near & ~exact).sum()))
 
     def _candidates(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of a test text and one of these with a hash of their sketches in common: int64 (pairs,) each."""
+        """Pairs of a test text and one of these with two hashes of their sketches in common: int64 (pairs,) each."""
         rows, hashes = _sketches(words)
         start, stop = (np.searchsorted(self._hashes, hashes, side=side) for side in ("left", "right"))
         count = np.minimum(stop - start, MOST)
         place = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
-        pairs = np.unique(self._rows[place] * len(words) + np.repeat(rows, count))
-        return pairs // max(len(words), 1), pairs % max(len(words), 1)
+        pairs = np.sort(self._rows[place] * len(words) + np.repeat(rows, count))
+        pairs = np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
+        return pairs // len(words), pairs % len(words)
 
     def _cut(self, words: list[str]) -> list[int]:
         """Test rows that begin one of these texts, or begin with one."""
