@@ -185,7 +185,7 @@ def _check_read(wanted: ToPush, source: Path) -> None:
     from textpl.corpus import read_corpus
 
     told = wanted.loaded.recipe.data
-    keep = () if told.truth is None else (told.truth,)
+    keep = wanted.loaded.recipe.kept_columns
     try:
         corpus = read_corpus(source, text_column=told.text, label_column=told.label, keep=keep)
     except (ValueError, FileNotFoundError) as error:

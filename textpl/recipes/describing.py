@@ -22,6 +22,7 @@ def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, st
     return [
         ("Data", _data(data, beside)),
         ("Labelled rows", f"{rows}{pool}"),
+        *([("Groups", f"rows of one {split.groups} stay together")] if split.groups else []),
         ("Model", told_model(model)),
         ("Tries", told_tried(recipe)),
         ("Compared with", recipe.baseline),

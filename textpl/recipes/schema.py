@@ -52,6 +52,7 @@ class SplitSettings(ft.Strictly):
     dev: ft.Size = 0
     pool: ft.Count | None = None
     test: ft.Count | None = None
+    groups: ft.Line | None = None  # column of what stays together, such as the document that texts are windows of
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -178,6 +179,11 @@ class Recipe(ft.Strictly):
     def has_pool(self) -> bool:
         """Whether anything is learnt from unlabelled text."""
         return self.method.name != NO_METHOD
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Columns of the data that are read besides texts and labels."""
+        return tuple(dict.fromkeys(name for name in (self.data.truth, self.split.groups) if name is not None))
 
     @property
     def tried(self) -> str:

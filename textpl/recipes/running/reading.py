@@ -32,7 +32,7 @@ def read_data(loaded: LoadedRecipe, data: Path | None) -> Corpus:
             text_column=wanted.text,
             label_column=wanted.label,
             label_format=LabelFormat(wanted.delimiter, wanted.unlabeled_values, wanted.empty),
-            keep=() if wanted.truth is None else (wanted.truth,),
+            keep=loaded.recipe.kept_columns,
         )
     except ColumnError as error:
         key = f"data.{error.role}"
@@ -55,4 +55,5 @@ def draw_split(recipe: Recipe, corpus: Corpus, seed: int) -> Split:
         dev=wanted.dev,
         pool=wanted.pool,
         test=wanted.test,
+        groups=wanted.groups,
     )
