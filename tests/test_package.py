@@ -29,7 +29,7 @@ FLOORS = [
     {"cleaning"},
     {"components", "pool"},
     {"label_issues"},
-    {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold"},
+    {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"},
     {"methods", "comparison", "outcomes", "overlap", "head_inputs"},
     {"reports"},
     {"recipes"},

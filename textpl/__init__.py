@@ -26,6 +26,8 @@ _PUBLIC = {
     "LabelReport": "textpl.label_issues.report",
     "undo": "textpl.label_issues.columns",
     "out_of_fold_probabilities": "textpl.out_of_fold",
+    "noise_corrected_scores": "textpl.noisy_scores.judge",
+    "random_review": "textpl.noisy_scores.judge",
     "HDLTeacher": "textpl.components.neighbor_teacher",
     "METHODS": "textpl.methods",
     "Method": "textpl.methods",
@@ -64,8 +66,10 @@ __all__ = [
     "hdl",
     "label",
     "mean_teacher",
+    "noise_corrected_scores",
     "out_of_fold_probabilities",
     "pseudo_label",
+    "random_review",
     "softmatch",
     "uda",
     "undo",
@@ -96,6 +100,7 @@ if TYPE_CHECKING:
         softmatch,
         uda,
     )
+    from textpl.noisy_scores.judge import noise_corrected_scores, random_review
     from textpl.out_of_fold import out_of_fold_probabilities
     from textpl.pseudo_labels import PseudoLabels
     from textpl.reading.label_cells import LabelFormat

@@ -1,0 +1,1 @@
+"""How good a classifier is, judged on rows whose labels are partly wrong."""
