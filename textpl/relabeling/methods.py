@@ -90,7 +90,7 @@ def run_method(problem: Problem, method: str | GraphFunction, k: int | None = No
 def _direct_vote(problem: Problem, k: int) -> Relabeling:
     ids, sims = _nearest_gold(problem, k)
     p = knn_dv(ids, sims, problem.targets, multi=problem.multi)
-    voters = ((ids >= 0) & (sims > 0)).sum(1)
+    voters = (ids >= 0).sum(1)  # zero vectors have none; around the mean a nearest row may well have a cosine below 0
     hops = np.where(problem.gold, 0, np.where(voters > 0, 1, -1)).astype(np.int32)
     p[hops < 0] = 0
     p[problem.gold] = problem.targets[problem.gold]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textpl.embeddings.centering import centered_rows
 from textpl.embeddings.neighbors import distinct_rows
 
 
@@ -14,7 +15,8 @@ class Nodes:
     """Distinct embeddings, and which rows have them; labelled rows come first.
 
     Attributes:
-        vectors: float32 (nodes, d).
+        vectors: float32 (nodes, d), centered (`textpl.embeddings.centering`): length 1, or zero where the text is empty
+            or the embedding is the mean of all.
         first: int64 (nodes,), the first row of each.
         of: int64 (rows,), the node of each row.
         targets: float32 (nodes, labels), mean of the labelled rows' targets; 0 where there is none.
@@ -31,10 +33,10 @@ class Nodes:
 
     @classmethod
     def build(cls, vectors: np.ndarray, targets: np.ndarray) -> Nodes:
-        """Find equal rows.
+        """Find equal rows, and center what is left.
 
         Args:
-            vectors: float32 (rows, d), labelled rows first.
+            vectors: float32 (rows, d), labelled rows first; length 1, or zero.
             targets: float32 (labelled rows, labels).
         """
         first, of = distinct_rows(vectors)
@@ -47,4 +49,4 @@ class Nodes:
         gold = (counts > 0) & np.asarray(nodes.any(1))
         means = np.where(gold[:, None], sums / np.maximum(counts, 1)[:, None], 0).astype(np.float32)
         conflicts = np.flatnonzero(gold[own] & (np.abs(means[own] - targets) > 1e-6).any(1))
-        return cls(nodes, first, of, means, gold, conflicts)
+        return cls(centered_rows(nodes), first, of, means, gold, conflicts)

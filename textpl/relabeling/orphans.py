@@ -14,6 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from textpl.embeddings.graph import NeighborGraph
 from textpl.relabeling.votes import Schedule, edge_strength
 
+# What a labeled row at a cosine of 0 or less counts: around the mean that is half of them, and the nearest labeled row
+# is still the nearest one.
+FAR = np.float32(2**-20)
 Orphans = Literal["abstain", "nearest", "grow_k", "knn_dv"]
 ToGold = tuple[np.ndarray, np.ndarray]
 
@@ -62,7 +65,7 @@ def settle_orphans(labeling: Labeling, orphans: Orphans, graph: NeighborGraph, k
             labeling.spread(graph.first(k))
     elif orphans != "abstain" and to_gold is not None:
         ids, sims = to_gold
-        strength = edge_strength(ids, sims, labeling.gamma)
+        strength = np.where(ids >= 0, np.maximum(edge_strength(ids, sims, labeling.gamma), FAR), np.float32(0))
         if orphans == "nearest":
             _spread_from_centers(labeling, graph if k == graph.k else graph.first(k), ids[:, :1], sims, strength[:, :1])
         else:
