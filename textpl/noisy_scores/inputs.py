@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from textpl.evaluation import decide
 
@@ -17,6 +18,9 @@ Array = NDArray[Any]
 
 # With fewer random rows the interval of a mean is no longer to be trusted.
 FEWEST = 30
+# Standard errors by which the mean rank of the reviewed rows by p_error may differ from that of all rows; rows drawn at
+# random pass it in 1 of 150,000 draws.
+FAIR = 4.5
 
 
 def predictions(probabilities: ArrayLike, report: LabelReport, thresholds: float | ArrayLike) -> Array:
@@ -56,11 +60,25 @@ def trusted(report: LabelReport, rows: Sequence[int], labels: ArrayLike | None) 
             raise ValueError(f"trusted_labels of shape {right.shape}: expected {report.given[ids].shape}.")
     if len(ids) < min(FEWEST, len(report)):
         raise ValueError(f"{len(ids)} trusted rows: at least {FEWEST} are needed, drawn by textpl.random_review.")
+    _check_fair(report, ids)
     size = len(report.label_names)
     if right.dtype.kind not in "iub" or right.min() < 0 or right.max() >= (2 if report.multi else size):
         kind = "0 or 1" if report.multi else f"label ids from 0 to {size - 1}"
         raise ValueError(f"trusted_labels must be {kind}.")
     return ids.astype(np.int64), table(right, size)
+
+
+def _check_fair(report: LabelReport, ids: Array) -> None:
+    """Refuse rows that were chosen for being suspicious, as those of a review queue: their score is not that of all."""
+    rows = len(report)
+    ranks = rankdata(report.found.p_error.reshape(rows, -1).max(1))
+    error = ranks.std() * np.sqrt((1 / len(ids) - 1 / rows) * rows / max(rows - 1, 1))
+    off = ranks[ids].mean() - ranks.mean()
+    if abs(off) > FAIR * error + 1e-9 * rows:
+        raise ValueError(
+            f"trusted_rows are {'more' if off > 0 else 'less'} suspicious than rows drawn by chance are: they were not "
+            "drawn at random, and their score is not that of all rows. Review rows of textpl.random_review."
+        )
 
 
 def table(labels: Array, size: int) -> Array:

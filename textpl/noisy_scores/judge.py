@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,8 +57,8 @@ def noise_corrected_scores(
         NoiseCorrectedScores; `print` tells it in words.
 
     Raises:
-        ValueError: arrays that do not fit, fewer than 30 trusted rows, rows named twice or not fully decided, and,
-            without trusted rows, a report that is not calibrated.
+        ValueError: arrays that do not fit, fewer than 30 trusted rows, rows named twice, not fully decided or
+            far more suspicious than chance draws them, and, without trusted rows, a report that is not calibrated.
 
     Example:
         >>> import numpy as np, textpl
@@ -76,11 +76,11 @@ def noise_corrected_scores(
         raise ValueError(f"level={level} must lie between 0 and 1.")
     given, multi = table(report.given, len(report.label_names)), report.multi
     predicted = predictions(probabilities, report, thresholds)
-    metrics = _metrics(predicted, given, report.label_names, multi=multi)
+    judged = _judged(predicted, given, report.label_names, multi=multi)
     if trusted_rows is not None:
         rows, truth = trusted(report, trusted_rows, trusted_labels)
         believed = np.asarray(report.found.p_true, dtype=np.float64)
-        found = [_from_review(m, predicted, given, believed, rows, truth, level, multi=multi) for m in metrics]
+        found = [_from_review(one, predicted, given, believed, rows, truth, level) for one in judged]
         return _told(found, len(given), len(rows), None, level)
     if trusted_labels is not None:
         raise ValueError("Give trusted_rows with trusted_labels: the rows they belong to, drawn at random.")
@@ -91,7 +91,7 @@ def noise_corrected_scores(
         )
     doubts = doubts_of(report, level)
     worst, best = extremes(predicted, *doubts, multi=multi)
-    found = [_from_bounds(m, predicted, given, report.p_true, worst, best, multi=multi) for m in metrics]
+    found = [_from_bounds(one, predicted, given, report.p_true, worst, best) for one in judged]
     return _told(found, len(given), 0, float(doubts.most.mean()), level)
 
 
@@ -123,41 +123,45 @@ def random_review(report: LabelReport, count: int, seed: int = 0) -> ReviewQueue
     return ReviewQueue(report, rows, labels, np.ones(len(rows), bool))
 
 
+class _Judged(NamedTuple):
+    """A metric and the columns it is made of: all labels, or one, whose cells are then judged as of several labels."""
+
+    metric: Metric
+    columns: slice
+    multi: bool
+
+
+def _judged(predicted: Array, given: Array, names: Sequence[str], *, multi: bool) -> list[_Judged]:
+    """The scores of the task, then the F1 of every label; macro F1 of single-label runs over labels that occur."""
+    present = np.ones(len(names)) if multi else ((predicted + given).sum(0) > 0).astype(float)
+    first = Metric("micro_f1", "micro") if multi else Metric("accuracy", "accuracy")
+    every = [first, Metric("macro_f1", "mean", present / present.sum())]
+    one = np.ones(1)
+    labels = [_Judged(Metric(name, "mean", one), slice(k, k + 1), True) for k, name in enumerate(names)]
+    return [*(_Judged(metric, slice(None), multi) for metric in every), *labels]
+
+
 def _from_review(
-    metric: Metric,
-    predicted: Array,
-    given: Array,
-    believed: Array,
-    rows: Array,
-    truth: Array,
-    level: float,
-    *,
-    multi: bool,
+    judged: _Judged, predicted: Array, given: Array, believed: Array, rows: Array, truth: Array, level: float
 ) -> CorrectedScore:
+    metric, columns, multi = judged
+    predicted, given, believed, truth = (part[:, columns] for part in (predicted, given, believed, truth))
     estimate, low, high, deviation = estimated(metric, predicted, believed, rows, truth, level, multi=multi)
-    if metric.weights is not None and (metric.weights > 0).sum() == 1 and len(rows) < len(given):
-        label = int(metric.weights.argmax())
-        if ((predicted[rows, label] + truth[:, label]) > 0).sum() < CARRIED:
-            low, high = 0.0, 1.0
+    one = columns != slice(None)
+    if one and len(rows) < len(given) and (predicted[rows] | truth).sum() < CARRIED:
+        low, high = 0.0, 1.0
     return CorrectedScore(metric.name, score(metric, predicted, given), estimate, low, high, deviation)
 
 
 def _from_bounds(
-    metric: Metric, predicted: Array, given: Array, believed: Array, worst: Array, best: Array, *, multi: bool
+    judged: _Judged, predicted: Array, given: Array, believed: Array, worst: Array, best: Array
 ) -> CorrectedScore:
-    raw, estimate, low, high = (score(metric, predicted, right) for right in (given, believed, worst, best))
+    metric, columns, multi = judged
+    predicted, given, *rest = (part[:, columns] for part in (predicted, given, believed, worst, best))
+    raw, estimate, low, high = (score(metric, predicted, right) for right in (given, *rest))
     low, high = max(min(low, estimate), 0.0), min(max(high, estimate), 1.0)
-    deviation = max(planned_deviation(metric, predicted, right, multi=multi) for right in (given, worst, best))
+    deviation = max(planned_deviation(metric, predicted, right, multi=multi) for right in (given, *rest[1:]))
     return CorrectedScore(metric.name, raw, estimate, low, high, deviation)
-
-
-def _metrics(predicted: Array, given: Array, names: Sequence[str], *, multi: bool) -> list[Metric]:
-    """The scores of the task, then the F1 of every label; macro F1 of single-label runs over labels that occur."""
-    size = given.shape[1]
-    present = np.ones(size) if multi else ((predicted + given).sum(0) > 0).astype(float)
-    first = Metric("micro_f1", "micro") if multi else Metric("accuracy", "accuracy")
-    labels = [Metric(name, "mean", np.eye(size)[k]) for k, name in enumerate(names)]
-    return [first, Metric("macro_f1", "mean", present / present.sum()), *labels]
 
 
 def _told(
