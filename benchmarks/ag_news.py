@@ -35,7 +35,7 @@ import textpl
 from textpl.components import align, losses, schedules, selection, sharpen, teachers, views
 from textpl.components.teacher_mixes import Blend, Then
 from textpl.components.teachers import ColumnTeacher, SelfTeacher
-from textpl.evaluation import bootstrap_difference, scores
+from textpl.evaluation import paired_difference, scores
 from textpl.inference import bf16_pays
 from textpl.models import load_classifier
 from textpl.tasks import SingleLabel
@@ -150,7 +150,7 @@ def table(args):
         if arm != "labels_only" and common:
             gold = [load(args, s)[2].label.to_numpy() for s in common]
             sides = ([np.array(x[s]["predictions"]) for s in common] for x in (base, runs))
-            line += "  " + bootstrap_difference(*sides, gold, "accuracy").sentence()
+            line += "  " + paired_difference(*sides, gold, "accuracy").sentence()
         print(line)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "textpl"
 # Floors of the house; a module imports from its own floor or below.
 FLOORS = [
-    {"tasks", "atomic_files", "evaluation", "progress", "group_folds"},
+    {"tasks", "atomic_files", "evaluation", "progress", "group_folds", "variance_components"},
     {"reading"},
     {"corpus", "splits", "split_groups", "stratified"},
     {"inference", "tokens", "unknown_tokens", "models"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"components", "pool"},
     {"label_issues"},
     {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"},
-    {"methods", "comparison", "outcomes", "overlap", "head_inputs"},
+    {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "outcomes", "overlap", "head_inputs"},
     {"reports"},
     {"recipes"},
     {"sharing"},

@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm as normal
 from scipy.stats import t as student_t
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+
+from textpl.group_folds import group_ids
+from textpl.variance_components import group_values, standard_error
 
 Array = NDArray[Any]
 
@@ -26,17 +28,17 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 # Softmax in float32 overshoots 1 by a few 1e-7; logits overshoot by far more.
 ROUNDING = 1e-5
-# Cells of the (replicates x rows) weight matrix held at once: about 40 MB with its temporaries.
+# Cells of the (rows x labels) table of metrics without a row that are held at once.
 BLOCK_CELLS = 1_000_000
-ONE_SEED = "one seed: only the test rows were resampled; the variation between training seeds is not in this interval"
-FEW_SEEDS = "{} seeds: the interval is wide because so few say little about the spread; 5 or more are better"
-# With fewer there is no verdict. If 15 % of trainings collapse, 3 seeds meet no collapse in 61 % of cases, 10 in 20 %.
-LEAST_ROWS, LEAST_SEEDS, RARE_COLLAPSE_SEEDS = 100, 3, 10
+ONE_SEED = "one seed: the interval is of the test rows only; the variation between training seeds is not in it"
+FEW_SEEDS = "{} seeds say little about the spread between seeds; 5 or more are better"
+# With fewer there is no verdict.
+LEAST_ROWS, LEAST_SEEDS, LEAST_GROUPS = 100, 3, 20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference method - baseline in points (100 x the metric) with its bootstrap interval.
+    """A difference method - baseline in points (100 x the metric) with its interval.
 
     Args:
         mean: observed difference, averaged over the seeds.
@@ -47,6 +49,7 @@ class Interval:
         note: what a reader must know about this interval; empty when there is nothing to say.
         rows: test rows, the fewest of any seed; None if unknown.
         by_seed: difference of each seed, in points; empty if unknown.
+        groups: groups (such as documents) that the test rows are of, the fewest of any seed; None: of no groups.
     """
 
     mean: float
@@ -57,6 +60,7 @@ class Interval:
     note: str = ""
     rows: int | None = None
     by_seed: tuple[float, ...] = ()
+    groups: int | None = None
 
     @property
     def verdict(self) -> Literal["helped", "hurt", "no evidence", "cannot be told"]:
@@ -70,18 +74,26 @@ class Interval:
         lacking = []
         if self.rows is not None and self.rows < LEAST_ROWS:
             lacking.append(f"{self.rows} test row{'s' * (self.rows != 1)}, and {LEAST_ROWS} are needed")
+        if self.groups is not None and self.groups < LEAST_GROUPS:
+            lacking.append(f"test rows of {self.groups} groups, and {LEAST_GROUPS} are needed")
         if self.seeds < LEAST_SEEDS:
             lacking.append(f"{self.seeds} seed{'s' * (self.seeds != 1)}, and {LEAST_SEEDS} are needed")
         return "; ".join(lacking)
 
     def seeds_told(self) -> str:
-        """Say how many seeds gained, what the worst one did, and that few exclude no rare collapse."""
+        """Say how many seeds gained, what the worst one did, and how frequent collapses may be that no seed met.
+
+        n seeds meet none of what happens in a share q of trainings with probability (1 - q)^n, so that shares up to
+        1 - .05^(1/n) go with having met none: 63 % for 3 seeds, 45 % for 5, 26 % for 10.
+        """
         if len(self.by_seed) < 2:
             return ""
-        gained = sum(difference > 0 for difference in self.by_seed)
-        told = f"{gained} of {len(self.by_seed)} seeds gained, the worst one {min(self.by_seed):+z.1f}"
-        few = "; so few cannot exclude that a training collapses now and then"
-        return told + few * (len(self.by_seed) < RARE_COLLAPSE_SEEDS)
+        count, gained = len(self.by_seed), sum(difference > 0 for difference in self.by_seed)
+        unseen = 100 * (1 - 0.05 ** (1 / count))
+        return (
+            f"{gained} of {count} seeds gained, the worst one {min(self.by_seed):+z.1f}; a collapse that no seed met "
+            f"may still come in up to {unseen:.0f} % of trainings"
+        )
 
     def sentence(self, unit: str = "points") -> str:
         """The answer in words: a gain, a loss, no evidence when the interval holds zero, or that it cannot be told."""
@@ -203,91 +215,94 @@ def per_label(predictions: ArrayLike, gold: ArrayLike, label_names: Sequence[str
     ]
 
 
-def bootstrap_difference(
+def paired_difference(
     baseline: Sequence[ArrayLike],
     method: Sequence[ArrayLike],
     gold: Sequence[ArrayLike],
     metric: str,
     *,
     level: float = 0.95,
-    replicates: int = 2000,
-    seed: int = 0,
+    groups: Sequence[ArrayLike] | None = None,
 ) -> Interval:
-    """Percentile interval of the paired difference method - baseline, resampling seeds and test rows.
+    """Interval of the paired difference method - baseline for new seeds and new test rows.
 
-    With D_s the observed difference of seed s, D_s(w) the same under row weights w and D the mean of the D_s,
-    replicate r with seed counts v (multinomial, S of S) and row weights w (multinomial, n of n) is
-
-        T_r = D + f (mean_s v_s D_s - D) + mean_s (D_s(w_s) - D_s),   f = sqrt(S / (S - 1)) t_{S-1} / z,
-
-    t and z being the quantiles of Student's and the normal distribution at the level's upper end. The terms are
-    drawn independently, because only the first needs correcting: S seeds drawn with replacement vary by (S - 1) / S
-    of the unbiased variance between seeds, and a percentile interval of few values is too narrow besides (Hesterberg
-    2015, "What teachers should know about the bootstrap", section 5.3: the expanded percentile interval). Without f a
-    nominal 95 % covered 67 % with 2 seeds, 81 % with 3 and 92 % with 5 in simulations where seeds dominate; with it
-    93 % and more. Where all gold arrays are equal (crossed: one test set) all w_s of a replicate are the same draw,
-    as a hard row is hard for every seed; else (nested: a test set per split) each seed has its own. The D_s hold some
-    row noise already, so the sum errs on the wide side where rows dominate, as resampling both factors of a crossed
-    table does (Owen 2007, "The pigeonhole bootstrap").
+    A row's part in a seed's difference is its pseudo-value n D - (n - 1) D without the row (the jackknife; for accuracy
+    that is the row's own difference), shifted to have the mean D. From the table of seeds x rows, or the rows of each
+    seed where it has test rows of its own, `textpl.variance_components.standard_error` estimates how far the mean may
+    be off, counting row noise once; the interval is the mean -+ Student's t at Satterthwaite's degrees of freedom.
+    benchmarks/interval_coverage.py has its coverage: 93 to 98 % where rows, seeds or both vary normally, at 3 to 10
+    seeds and 200 to 7,600 rows. No interval of so few seeds covers rare collapses: see `Interval.seeds_told`.
 
     Args:
         baseline: predictions of the baseline, one array per seed or split: ids (rows,) or 0/1 (rows, labels).
         method: predictions of the method, same seeds in the same order.
-        gold: gold labels per seed, rows in the order of the predictions.
+        gold: gold labels per seed, rows in the order of the predictions; equal for all seeds with one test set.
         metric: a name that `METRICS` lists for the problem type.
         level: nominal coverage of the interval.
-        replicates: number of bootstrap replicates.
-        seed: of the bootstrap itself; the same seed gives the same interval.
+        groups: per seed, the group of each row (rows,), such as its document: whole groups are what is drawn then.
     """
     seeds = _paired_seeds(baseline, method, gold, metric)
-    if not 0 < level < 1 or replicates < 1:
-        raise ValueError(f"level={level} must lie between 0 and 1 and replicates={replicates} be at least 1.")
-    crossed = all(np.array_equal(true, seeds[0][2]) for _, _, true in seeds)
-    observed, moved = np.empty(len(seeds)), np.zeros(replicates)
-    for s, sides in enumerate(seeds):
-        # Stream 0 draws seeds, stream 1 the rows shared by all seeds: redrawn for each, which needs no memory.
-        rng = np.random.default_rng([seed, 1 if crossed else 1 + s])
-        observed[s], resampled = _row_replicates(*sides, metric, rng, replicates)
-        moved += (resampled - observed[s]) / len(seeds)
-    mean, draws = observed.mean(), np.full(replicates, observed.mean())
-    if len(seeds) > 1:
-        size, rng = len(seeds), np.random.default_rng([seed, 0])
-        counts = rng.multinomial(size, np.full(size, 1 / size), size=replicates)
-        upper = (1 + level) / 2
-        widen = np.sqrt(size / (size - 1)) * student_t.ppf(upper, size - 1) / normal.ppf(upper)
-        draws += widen * (counts @ (observed - mean)) / size
-    # The correction may stretch a replicate past what any difference can be.
-    draws = np.clip(100 * (draws + moved), -100, 100)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must lie between 0 and 1.")
+    values = [_paired_values(*sides, metric) for sides in seeds]
+    observed = np.array([value.mean() for value in values])
+    crossed, members = all(np.array_equal(true, seeds[0][2]) for _, _, true in seeds), None
+    if groups is not None:
+        numbered = _numbered_groups(groups, values)
+        crossed = crossed and all(np.array_equal(ids, numbered[0]) for ids in numbered)
+        values = [group_values(value, ids) for value, ids in zip(values, numbered, strict=True)]
+        members = min(len(value) for value in values)
+    error, freedom = standard_error(values, crossed=crossed)
+    reach = float(student_t.ppf((1 + level) / 2, freedom)) * error if error > 0 else 0.0
+    mean = float(observed.mean())
+    # No difference is larger than 100 points.
+    low, high = (float(np.clip(100 * end, -100, 100)) for end in (mean - reach, mean + reach))
     note = ONE_SEED if len(seeds) == 1 else FEW_SEEDS.format(len(seeds)) if len(seeds) < 5 else ""
     rows, by_seed = min(len(true) for _, _, true in seeds), tuple(float(100 * value) for value in observed)
-    return Interval(float(100 * mean), float(low), float(high), float(level), len(seeds), note, rows, by_seed)
+    return Interval(100 * mean, low, high, float(level), len(seeds), note, rows, by_seed, members)
 
 
-def _row_replicates(
-    baseline: Array, method: Array, gold: Array, metric: str, rng: np.random.Generator, replicates: int
-) -> tuple[float, Array]:
-    """Difference of one seed: observed, and under `replicates` draws of the rows (replicates,)."""
-    rows, summands = len(gold), [_summands(side, gold, metric) for side in (baseline, method)]
+def _numbered_groups(groups: Sequence[ArrayLike], values: Sequence[Array]) -> list[Array]:
+    """Numbers of the groups of every seed's rows, checked to be as many."""
+    numbered = [group_ids(ids) for ids in groups]
+    if [len(ids) for ids in numbered] != [len(value) for value in values]:
+        raise ValueError("groups: give one array per seed, with the group of each of its test rows.")
+    return numbered
 
-    def difference(weights: Array) -> Array:
-        before, after = (_weighted_score(weights, side, metric) for side in summands)
-        return after - before
 
-    blocks, step = [], max(1, BLOCK_CELLS // rows)
-    for size in [min(step, replicates - start) for start in range(0, replicates, step)]:
-        # Multinomial counts by counting drawn row numbers, replicate after replicate: faster than rng.multinomial.
-        drawn = rng.integers(rows, size=(size, rows)) + rows * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        blocks.append(difference(counts.astype(np.float32)))
-    return float(difference(np.ones((1, rows), np.float32))[0]), np.concatenate(blocks)
+def _paired_values(baseline: Array, method: Array, gold: Array, metric: str) -> Array:
+    """What each row makes of the difference of one seed (rows,); their mean is that difference."""
+    (before, first), (after, second) = (
+        _pseudo_values(_summands(side, gold, metric), metric) for side in (baseline, method)
+    )
+    values = second - first
+    return values - values.mean() + (after - before)
+
+
+def _pseudo_values(summands: Array, metric: str) -> tuple[float, Array]:
+    """Metric, and the jackknife's pseudo-value of each row (rows,), from `_summands`."""
+    rows, sums = len(summands), summands.sum(axis=0, dtype=float)
+    whole = float(_from_sums(sums[None], rows, metric)[0])
+    step = max(1, BLOCK_CELLS // summands.shape[1])
+    blocks = [
+        _from_sums(sums - summands[start : start + step].astype(float), rows - 1, metric)
+        for start in range(0, rows, step)
+    ]
+    return whole, rows * whole - (rows - 1) * np.concatenate(blocks)
+
+
+def _from_sums(sums: Array, rows: int, metric: str) -> Array:
+    """Metric of the sums over `rows` rows of what `_summands` gives: (n, columns) -> (n,)."""
+    if metric.endswith("accuracy"):
+        return sums[:, 0] / max(rows, 1)
+    hits, total = np.split(sums, 2, axis=1)
+    if metric == "micro_f1":
+        hits, total = hits.sum(axis=1, keepdims=True), total.sum(axis=1, keepdims=True)
+    return (2 * hits / np.maximum(total, 1)).mean(axis=1)  # total 0 has no hits either: 0, as zero_division=0
 
 
 def _summands(predicted: Array, gold: Array, metric: str) -> Array:
-    """Per-row numbers whose weighted sums give the metric: hits (rows, 1), or TP and 2TP+FP+FN (rows, 2 x labels).
-
-    float32 holds their sums exactly up to 2^24, so 8 million test rows.
-    """
+    """Per-row numbers whose weighted sums give the metric: hits (rows, 1), or TP and 2TP+FP+FN (rows, 2 x labels)."""
     if metric.endswith("accuracy"):
         return (predicted == gold).reshape(len(gold), -1).all(axis=1, keepdims=True).astype(np.float32)
     if gold.ndim == 1:
@@ -295,17 +310,6 @@ def _summands(predicted: Array, gold: Array, metric: str) -> Array:
         classes = np.union1d(gold, predicted)
         predicted, gold = predicted[:, None] == classes, gold[:, None] == classes
     return np.hstack([predicted & gold, predicted.astype(np.int8) + gold]).astype(np.float32)
-
-
-def _weighted_score(weights: Array, summands: Array, metric: str) -> Array:
-    """Metric of the rows repeated `weights` times: (replicates, rows), (rows, columns) -> (replicates,)."""
-    sums = (weights @ summands).astype(float)
-    if metric.endswith("accuracy"):
-        return sums[:, 0] / weights.shape[1]
-    hits, total = np.split(sums, 2, axis=1)
-    if metric == "micro_f1":
-        hits, total = hits.sum(axis=1, keepdims=True), total.sum(axis=1, keepdims=True)
-    return (2 * hits / np.maximum(total, 1)).mean(axis=1)  # total 0 has no hits either: 0, as zero_division=0
 
 
 def _paired_seeds(
@@ -384,3 +388,6 @@ def _cut(column: Array, wanted: float) -> float:
             return float(column[column > value].min())
     # One float32 step above the maximum, so that the cut stays above it when stored in single precision.
     return float(np.nextafter(np.float32(column.max()), np.float32(np.inf)))
+
+
+bootstrap_difference = paired_difference
