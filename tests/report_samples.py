@@ -6,9 +6,9 @@ import numpy as np
 from datasets import Dataset
 from test_cleaning_page import EVIL, report
 
-from textpl.comparison import Comparison
+from textpl.comparison import Arm, Comparison
 from textpl.embeddings.mapped import mapped_rows
-from textpl.evaluation import bootstrap_difference, decide, expected_calibration_error, scores
+from textpl.evaluation import decide, expected_calibration_error, paired_difference, scores
 from textpl.labeling import label
 from textpl.outcomes import Outcome
 from textpl.reports.cleaning_page import cleaning_page
@@ -54,8 +54,10 @@ def comparison(multi=False, rows=40, seeds=(0, 1), pool=True, name="softmatch", 
     after = [outcome(seed + 10, skill, gold, with_pool) for seed in seeds]
     metric = "macro_f1" if multi else "accuracy"
     sides = [[o.predictions for o in side] for side in (before, after)]
-    interval = bootstrap_difference(*sides, [gold for _ in seeds], metric, replicates=200)
-    return Comparison("multi" if multi else "single", metric, name, before, after, interval)
+    interval = paired_difference(*sides, [gold for _ in seeds], metric)
+    return Comparison(
+        "multi" if multi else "single", metric, name, after, (Arm("labels only", "as given", before, interval),)
+    )
 
 
 def run_report(compared, **more):

@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_data, make_model, make_pool, make_trainer
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 import textpl
-from textpl.comparison import _matched_steps
+from textpl.arms import matched_steps
 
 
 def trainers(tmp_path, tokenizer, task="single", **settings):
     return lambda seed: make_trainer(tmp_path / "out", tokenizer, task=task, seed=seed, **settings)
+
+
+def form(comparison, name):
+    (found,) = [arm for arm in comparison.of_kind("labels only") if arm.name == name]
+    return found
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
@@ -24,8 +29,8 @@ def test_compare_reports_both_sides(tmp_path, tokenizer, task):
     method = textpl.softmatch(make_pool(task=task))
     comparison = textpl.compare(trainers(tmp_path, tokenizer, task), method, seeds=range(2), name="softmatch")
     results = json.loads(json.dumps(comparison.to_dict()))
-    told = {"task", "metric", "unit", "baseline", "method", "difference", "seen_test_texts", "cost", "seed_results"}
-    assert set(results) == told
+    told = {"task", "metric", "unit", "baseline", "method", "difference", "cost", "seed_results"}
+    assert set(results) == told | {"seen_test_texts", "arms", "arms_told"}
     assert results["task"] == task and results["unit"] == "points"
     assert results["metric"] == {"single": "accuracy", "multi": "macro_f1"}[task]
     assert results["baseline"]["seeds"] == results["method"]["seeds"] == [0, 1]
@@ -46,18 +51,109 @@ def test_labels_only_side_is_a_plain_training(tmp_path, tokenizer):
     plain = trainers(tmp_path, tokenizer)(3)
     plain.train()
     logits = plain.predict(plain.eval_dataset).predictions
-    np.testing.assert_array_equal(comparison.baseline[0].predictions, logits.argmax(1))
-    assert comparison.baseline[0].steps == comparison.method[0].steps == 4
+    given = form(comparison, "as given")
+    np.testing.assert_array_equal(given.outcomes[0].predictions, logits.argmax(1))
+    assert given.outcomes[0].steps == comparison.method[0].steps == 4
 
 
 def test_labels_only_gets_the_same_compute(tmp_path, tokenizer):
     method = textpl.pseudo_label(make_pool(), threshold=0.0, ratio=2, weight=1.0)
     comparison = textpl.compare(trainers(tmp_path, tokenizer, max_steps=10), method, seeds=[0])
-    ours, plain = comparison.method[0], comparison.baseline[0]
-    assert ours.steps == 10
+    ours, plain = comparison.method[0], form(comparison, "same compute").outcomes[0]
+    assert ours.steps == 10 == form(comparison, "as given").outcomes[0].steps
     assert plain.token_passes == plain.labeled_passes
     assert plain.token_passes == pytest.approx(ours.token_passes, rel=0.15)
-    assert plain.steps == _matched_steps(ours)
+    assert plain.steps == matched_steps(ours)
+
+
+def test_the_method_is_judged_against_the_best_form_of_labels_only(tmp_path, tokenizer):
+    method = textpl.mean_teacher(make_pool(), ratio=2)
+    comparison = textpl.compare(trainers(tmp_path, tokenizer, max_steps=6), method, seeds=range(2))
+    forms = comparison.of_kind("labels only")
+    equipped = "same compute, with the method's view and averaged weights"
+    assert [arm.name for arm in forms] == ["same compute", "as given", equipped]
+    assert comparison.interval.mean == min(arm.interval.mean for arm in forms)
+    assert comparison.baseline is comparison.judged.outcomes
+    long = [form(comparison, name).outcomes[0] for name in ("same compute", equipped)]
+    assert long[0].steps == long[1].steps > 6
+    assert not np.array_equal(long[0].probabilities, long[1].probabilities)
+    results = comparison.to_dict()
+    assert [arm["judged"] for arm in results["arms"]].count(True) == 1
+    assert results["baseline"]["form"] == comparison.judged.name
+    assert "best form on the test rows" in results["arms_told"][0] and "same compute" in results["arms_told"][0]
+
+
+def test_averaged_weights_of_labels_only_are_those_of_a_plain_training(tmp_path, tokenizer):
+    """The average that labels-only gets, by hand from the weights after every step."""
+    weights = []
+
+    class Keep(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            weights.append([p.detach().clone() for p in kwargs["model"].parameters()])
+
+    make = trainers(tmp_path, tokenizer)
+    method = textpl.mean_teacher(make_pool(), view=None, decay=0.5)
+    comparison = textpl.compare(make, method, seeds=[0], match="steps")
+    set_seed(0)
+    plain = make(0)
+    average = [p.detach().clone() for p in plain.model.parameters()]
+    plain.add_callback(Keep)
+    plain.train()
+    for number, step in enumerate(weights, start=1):
+        m = min(1 - 1 / (number + 1), 0.5)
+        average = [m * a + (1 - m) * w for a, w in zip(average, step, strict=True)]
+    with torch.no_grad():
+        for parameter, mean in zip(plain.model.parameters(), average, strict=True):
+            parameter.copy_(mean)
+    expected = torch.tensor(plain.predict(plain.eval_dataset).predictions).softmax(1)
+    ours = form(comparison, "as given, with averaged weights").outcomes[0].probabilities
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_rows_without_texts_have_no_view(tmp_path, tokenizer):
+    data = make_data(tokenizer).remove_columns("text")
+    comparison = textpl.compare(
+        trainers(tmp_path, tokenizer, data=data), textpl.fixmatch(make_pool()), seeds=[0], match="steps"
+    )
+    assert [arm.name for arm in comparison.arms] == ["as given"] and comparison.told_arms() == []
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_embeddings_alone_and_a_placebo_stand_beside_the_method(tmp_path, tokenizer, task):
+    labeled = make_data(tokenizer, task=task).select_columns(["text"])
+    settings = {"seeds": [0], "match": "steps", "folder": tmp_path / "kept", "encoder": "lsa"}
+    comparison = textpl.compare(
+        trainers(tmp_path, tokenizer, task),
+        textpl.pseudo_label(make_pool(task=task), view=None),
+        placebo=textpl.pseudo_label(labeled, view=None),
+        name="pseudo_label",
+        **settings,
+    )
+    assert [arm.kind for arm in comparison.arms] == ["labels only", "placebo", "embeddings"]
+    (alone,) = comparison.of_kind("embeddings")
+    test = make_trainer(tmp_path, tokenizer, task=task).eval_dataset
+    found = textpl.label(
+        make_data(tokenizer, task=task).select_columns(["text", "label"]),
+        datasets.Dataset.from_dict({"text": test["text"][:] + make_pool(task=task)["text"][:]}),
+        encoder="lsa",
+        label_names=["LABEL_0", "LABEL_1", "LABEL_2"],
+        progress=False,
+    )
+    np.testing.assert_allclose(alone.outcomes[0].probabilities, found.probabilities[:12], atol=1e-6)
+    assert alone.outcomes[0].steps == 0 and len(comparison.to_dict()["arms"]) == 3
+    told = "\n".join(comparison.told_arms())
+    assert "nothing trained" in told and "pseudo_label with a placebo for a pool" in told
+    with pytest.raises(ValueError, match="another comparison"):
+        textpl.compare(
+            trainers(tmp_path, tokenizer, task), None, method_trainer=trainers(tmp_path, tokenizer, task),
+            name="pseudo_label", **settings | {"encoder": "other"},
+        )  # fmt: skip
+
+
+def test_the_labeler_needs_texts(tmp_path, tokenizer):
+    data = make_data(tokenizer).remove_columns("text")
+    with pytest.raises(ValueError, match="keep it when you tokenize"):
+        textpl.compare(trainers(tmp_path, tokenizer, data=data), textpl.fixmatch(make_pool()), seeds=[0], encoder="lsa")
 
 
 def test_what_the_head_sees_is_kept_for_a_map(tmp_path, tokenizer):
@@ -108,10 +204,10 @@ def test_finished_trainings_are_not_repeated(tmp_path, tokenizer):
 
     settings = {"folder": tmp_path / "kept", "match": "steps"}
     first = textpl.compare(make, textpl.fixmatch(make_pool()), seeds=[0], **settings)
-    assert built == [0, 0]
+    assert built == [0, 0, 0], "the method, labels only, labels only with the view"
     (tmp_path / "kept" / "0-baseline.npz").unlink()
     second = textpl.compare(make, textpl.fixmatch(make_pool()), seeds=[0], **settings)
-    assert built == [0, 0, 0]
+    assert built == [0, 0, 0, 0]
     assert first.interval == second.interval
     assert first.method[0].history == second.method[0].history
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from transformers import EarlyStoppingCallback, Trainer, set_seed
+from transformers import Trainer
 
+from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback
 from textpl.atomic_files import read_json, write_json
-from textpl.callbacks.attach import attach, prepare_labels
-from textpl.callbacks.noisy_labels import NoisyLabels
-from textpl.callbacks.semi_supervised import SemiSupervised
-from textpl.callbacks.setup import find_task, label_key
-from textpl.components.labeled_rows import seen_rows
-from textpl.evaluation import Interval, bootstrap_difference
-from textpl.outcomes import Outcome, TokenCounter, load_outcome, save_outcome, train_and_test
-from textpl.overlap import SeenTestTexts, seen_test_texts
+from textpl.evaluation import Interval, paired_difference
+from textpl.outcomes import Outcome
+from textpl.overlap import SeenTestTexts
 
-logger = logging.getLogger(__name__)
+Kind = Literal["labels only", "embeddings", "placebo"]
 
-Callback = SemiSupervised | NoisyLabels
+
+@dataclass(frozen=True)
+class Arm:
+    """What the method is measured against.
+
+    Attributes:
+        kind: "labels only", "embeddings" (the labeler alone, nothing is trained) or "placebo" (a pool with nothing in
+            it that the labeled rows do not say).
+        name: tells it from others of its kind.
+        outcomes: one per seed.
+        interval: bootstrap interval of method - this, in points.
+    """
+
+    kind: Kind
+    name: str
+    outcomes: list[Outcome]
+    interval: Interval
+
+    def told(self) -> str:
+        """The difference to it, in words."""
+        low, mean, high = self.interval.low, self.interval.mean, self.interval.high
+        return f"{mean:+z.1f} [{low:z.1f}, {high:z.1f}]"
 
 
 @dataclass(frozen=True)
@@ -35,19 +50,36 @@ class Comparison:
         task: "single" or "multi".
         metric: the metric compared.
         name: name of the method.
-        baseline: labels-only outcomes, one per seed.
-        method: the method's outcomes, same seeds.
-        interval: bootstrap interval of method - baseline, in points.
+        method: the method's outcomes, one per seed.
+        arms: what it is measured against, same seeds: labels-only in each of its forms, then what else was asked for.
         baseline_name: name of the side without the method.
     """
 
     task: str
     metric: str
     name: str
-    baseline: list[Outcome]
     method: list[Outcome]
-    interval: Interval
+    arms: tuple[Arm, ...]
     baseline_name: str = "labels only"
+
+    @property
+    def judged(self) -> Arm:
+        """The form of labels-only that scored best on the test rows: whoever beats it beats the others too."""
+        return min(self.of_kind("labels only"), key=lambda arm: arm.interval.mean)
+
+    @property
+    def baseline(self) -> list[Outcome]:
+        """The outcomes of the labels-only form that is judged."""
+        return self.judged.outcomes
+
+    @property
+    def interval(self) -> Interval:
+        """Bootstrap interval of method - that form, in points."""
+        return self.judged.interval
+
+    def of_kind(self, kind: Kind) -> list[Arm]:
+        """The arms of a kind."""
+        return [arm for arm in self.arms if arm.kind == kind]
 
     @property
     def seen_test_texts(self) -> SeenTestTexts | None:
@@ -61,6 +93,27 @@ class Comparison:
         notes = "; ".join(note for note in (self.interval.seeds_told(), self.interval.note, told) if note)
         return f"{self.interval.sentence()} ({notes})" if notes else self.interval.sentence()
 
+    def told_arms(self) -> list[str]:
+        """What the method was measured against besides, a sentence each."""
+        judged, found = self.judged, []
+        if others := [arm for arm in self.of_kind("labels only") if arm is not judged]:
+            rest = "; ".join(f"{arm.told()} against {arm.name}" for arm in others)
+            found.append(
+                f"Judged against {self.baseline_name} {judged.name}, its best form on the test rows, which favors it; "
+                f"the difference is {rest}"
+            )
+        for arm in self.of_kind("embeddings"):
+            found.append(
+                f"The embedding labeler alone, nothing trained: {self._summary(arm.outcomes)['mean']:.1f}; the "
+                f"difference to it is {arm.told()}"
+            )
+        for arm in self.of_kind("placebo"):
+            found.append(
+                f"{self.name} with a placebo for a pool: {self._summary(arm.outcomes)['mean']:.1f}; the pool itself "
+                f"brings {arm.told()}"
+            )
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """The numbers as plain data, in the form of `results.json`."""
         seen = self.seen_test_texts
@@ -68,15 +121,11 @@ class Comparison:
             "task": self.task,
             "metric": self.metric,
             "unit": "points",
-            "baseline": {"name": self.baseline_name, **self._summary(self.baseline)},
+            "baseline": {"name": self.baseline_name, "form": self.judged.name, **self._summary(self.baseline)},
             "method": {"name": self.name, **self._summary(self.method)},
-            "difference": {
-                "mean": self.interval.mean,
-                "interval": [self.interval.low, self.interval.high],
-                "level": self.interval.level,
-                "verdict": self.interval.verdict,
-                "sentence": str(self),
-            },
+            "difference": {**self._difference(self.interval), "verdict": self.interval.verdict, "sentence": str(self)},
+            "arms": [self._arm(arm) for arm in self.arms],
+            "arms_told": self.told_arms(),
             "seen_test_texts": None if seen is None else {**seen.to_dict(), "sentence": str(seen)},
             "cost": {"baseline": self._cost(self.baseline), "method": self._cost(self.method)},
             "seed_results": [
@@ -84,6 +133,21 @@ class Comparison:
                 for b, m in zip(self.baseline, self.method, strict=True)
             ],
         }
+
+    def _arm(self, arm: Arm) -> dict[str, Any]:
+        return {
+            "kind": arm.kind,
+            "name": arm.name,
+            "judged": arm is self.judged,
+            **self._summary(arm.outcomes),
+            "by_seed": [100 * o.scores[self.metric] for o in arm.outcomes],
+            "difference": self._difference(arm.interval),
+            "cost": self._cost(arm.outcomes),
+        }
+
+    @staticmethod
+    def _difference(interval: Interval) -> dict[str, Any]:
+        return {"mean": interval.mean, "interval": [interval.low, interval.high], "level": interval.level}
 
     def _summary(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         values = [100 * o.scores[self.metric] for o in outcomes]
@@ -122,6 +186,8 @@ def compare(
     baseline_name: str = "labels only",
     metric: str | None = None,
     match: Literal["compute", "steps"] = "compute",
+    encoder: Any = None,
+    placebo: Callback | Callable[[int], Callback] | None = None,
     thresholds: float | Literal["prior"] = "prior",
     level: float = 0.95,
     folder: str | Path | None = None,
@@ -131,8 +197,12 @@ def compare(
     """Train labels-only and with `method`, once per seed, and compare on the test rows.
 
     No checkpoint is chosen on the test rows: what is trained last is what is tested. Labels-only gets the same
-    labelled rows, model, seed and settings, and by default the same compute: as many more steps as the method's
-    passes over the pool cost, in forward passes per token.
+    labelled rows, model, seed and settings. More steps often make it worse, and what a method has besides its pool may
+    help it, so it is trained in several forms: as given; with the same compute (as many more steps as the method's
+    passes over the pool cost, in forward passes per token); and, where the method has a view or averaged weights, with
+    these. The method is judged against the form that scores best on the test rows. These rows choose in favor of
+    labels-only only: where a method beats its best form, it beats each of them, and no choice among them has made the
+    gain. A few labeled rows could not choose as safely, and choosing the weaker form by mistake would make one.
 
     Args:
         make_trainer: `make_trainer(seed)` builds a fresh stock Trainer with its labelled `train_dataset` and the test
@@ -144,7 +214,11 @@ def compare(
         name: the method's name, for tables.
         baseline_name: that of the other side.
         metric: default: accuracy, for multi-label macro F1.
-        match: "compute", or "steps" for equally many optimizer steps.
+        match: "compute", or "steps" for equally many optimizer steps only.
+        encoder: also measure `textpl.label` with this encoder on the test rows, beside those of the pool: nothing is
+            trained, and a method that is no better is not worth its training. Needs the texts in all rows.
+        placebo: also train the method with a pool that has nothing to tell, such as the labeled texts:
+            `textpl.softmatch(labeled)`. What it gains over labels-only does not come from unlabeled text.
         thresholds: multi-label cut, a probability or "prior": per label, so that as many test rows get the label as
             labelled rows have it. The same rule for both sides; no test label is used, but all test texts at once are
             (it is transductive). The cuts are in `seed_results`.
@@ -168,112 +242,35 @@ def compare(
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds}: one or more different seeds are needed.")
     keep = None if folder is None else Path(folder)
-    _claim(keep, {"name": name, "match": match, "thresholds": thresholds})
-    names = (baseline_name, name)
-    pair = _Pair(
-        make_trainer, method_trainer or make_trainer, method, names, match, thresholds, keep, on_model, on_start
-    )
+    told = {} if encoder is None else {"encoder": getattr(encoder, "name", str(encoder))}
+    _claim(keep, {"name": name, "match": match, "thresholds": thresholds, **told})
+    arms = Arms(
+        make_trainer, method_trainer or make_trainer, method, placebo, encoder, (baseline_name, name), match,
+        thresholds, keep, on_model, on_start,
+    )  # fmt: skip
     methods: list[Outcome] = []
-    baseline: list[Outcome] = []
+    found: dict[tuple[Kind, str], list[Outcome]] = {}
     for seed in seeds:
-        methods.append(pair.with_method(seed))
-        baseline.append(pair.without(seed, methods[-1]))
-    multi = baseline[0].gold.ndim == 2
+        methods.append(arms.with_method(seed))
+        for form, outcome in arms.labels_only(seed, methods[-1]).items():
+            found.setdefault(("labels only", form), []).append(outcome)
+        if placebo is not None:
+            found.setdefault(("placebo", PLACEBO), []).append(arms.as_placebo(seed))
+        if encoder is not None:
+            found.setdefault(("embeddings", EMBEDDINGS), []).append(arms.from_embeddings(seed))
+    same, given = (found.get(("labels only", form)) for form in (SAME_COMPUTE, AS_GIVEN))
+    if same is not None and given is not None and all(a is b for a, b in zip(same, given, strict=True)):
+        del found["labels only", AS_GIVEN]  # the pool cost nothing
+    multi = methods[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
-    interval = bootstrap_difference(
-        [o.predictions for o in baseline],
-        [o.predictions for o in methods],
-        [o.gold for o in baseline],
-        metric,
-        level=level,
-    )
-    return Comparison("multi" if multi else "single", metric, name, baseline, methods, interval, baseline_name)
+    measured = [_measured(kind, form, side, methods, metric, level) for (kind, form), side in found.items()]
+    return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name)
 
 
-@dataclass
-class _Pair:
-    """The two trainings of a seed, with the settings of `compare`; what `folder` holds is not repeated."""
-
-    make_trainer: Callable[[int], Trainer]
-    method_trainer: Callable[[int], Trainer]
-    method: Callback | Callable[[int], Callback] | None
-    names: tuple[str, str]
-    match: Literal["compute", "steps"]
-    thresholds: float | Literal["prior"]
-    folder: Path | None
-    on_model: Callable[[int, Trainer], None] | None
-    on_start: Callable[[str], None] | None
-    seen: list[weakref.ref] = field(default_factory=list)
-
-    def with_method(self, seed: int) -> Outcome:
-        if (done := load_outcome(self.folder, seed, "method")) is not None:
-            return done
-        trainer = self._fresh(self.method_trainer, seed)
-        callback = self.method(seed) if callable(self.method) else self.method
-        if callback is not None:
-            attach(trainer, callback)
-        self._announce(seed, self.names[1])
-        outcome = train_and_test(trainer, seed, self.thresholds, callback or TokenCounter(trainer))
-        seen = seen_test_texts(trainer, callback)
-        if seen.count:
-            logger.warning("%s. Take them out for an honest number.", seen)
-        outcome = replace(outcome, seen_test_texts=seen.to_dict())
-        if self.on_model is not None:
-            self.on_model(seed, trainer)
-        save_outcome(self.folder, outcome, "method")
-        return outcome
-
-    def without(self, seed: int, method: Outcome) -> Outcome:
-        if (done := load_outcome(self.folder, seed, "baseline")) is not None:
-            return done
-        trainer = self._fresh(self.make_trainer, seed)
-        counter = TokenCounter(trainer)
-        if self.match == "compute":
-            trainer.args.max_steps = _matched_steps(method)
-        self._announce(seed, self.names[0])
-        outcome = train_and_test(trainer, seed, self.thresholds, counter)
-        save_outcome(self.folder, outcome, "baseline")
-        return outcome
-
-    def _fresh(self, make_trainer: Callable[[int], Trainer], seed: int) -> Trainer:
-        set_seed(seed)
-        trainer = make_trainer(seed)
-        _check(trainer, self.seen)
-        return trainer
-
-    def _announce(self, seed: int, side: str) -> None:
-        if self.on_start is not None:
-            self.on_start(f"seed {seed}: {side}")
-
-
-def _check(trainer: Trainer, seen: list[weakref.ref]) -> None:
-    """Refuse what would make the comparison dishonest or fail after hours; have the labels as the model needs them."""
-    if trainer.eval_dataset is None:
-        raise ValueError("make_trainer must give its Trainer the test rows: Trainer(eval_dataset=test, ...).")
-    if trainer.args.load_best_model_at_end or any(
-        isinstance(callback, EarlyStoppingCallback) for callback in trainer.callback_handler.callbacks
-    ):
-        raise ValueError(
-            "The Trainer chooses a checkpoint on its eval_dataset, which are the test rows here: train for a fixed "
-            "number of steps, without load_best_model_at_end and early stopping."
-        )
-    if any(trainer.model is model() for model in seen) or trainer.state.global_step > 0:
-        raise ValueError(
-            "make_trainer returned a model that was trained before: it must load a fresh one at every call."
-        )
-    seen.append(weakref.ref(trainer.model))
-    prepare_labels(trainer)
-    test, labeled = (
-        seen_rows(rows, trainer.data_collator, tokens=False, count=1)
-        for rows in (trainer.eval_dataset, trainer.train_dataset)
-    )
-    label_key(test)
-    find_task(trainer.model, labeled)
-
-
-def _matched_steps(method: Outcome) -> int:
-    """Labels-only steps that cost as much as the method's run."""
-    return max(1, round(method.steps * method.token_passes / method.labeled_passes))
+def _measured(kind: Kind, name: str, outcomes: list[Outcome], methods: list[Outcome], metric: str, level: float) -> Arm:
+    """An arm with the interval of method - arm."""
+    sides = ([o.predictions for o in outcomes], [o.predictions for o in methods], [o.gold for o in methods])
+    return Arm(kind, name, outcomes, paired_difference(*sides, metric, level=level))
 
 
 def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
@@ -281,6 +278,7 @@ def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "settings.json"
-    if file.exists() and (known := read_json(file, "Remove it and run again.")) != settings:
+    known = read_json(file, "Remove it and run again.") if file.exists() else {}
+    if any(known.get(key, value) != value for key, value in settings.items()):
         raise ValueError(f"The folder {folder} holds the trainings of another comparison ({known}).")
-    write_json(file, settings)
+    write_json(file, known | settings)

@@ -42,6 +42,7 @@ class Outcome:
         features: float16 (mapped rows, at most 50), what the classification layer sees of the test rows
             `mapped_rows(len(gold))`, as principal components; None where that layer was not found.
         seen_test_texts: which test texts the training saw, a `SeenTestTexts` as plain data; None if not looked for.
+        free: what the method gives its model that labels-only could have too, in words; None if not looked for.
     """
 
     seed: int
@@ -58,6 +59,7 @@ class Outcome:
     history: list[dict[str, Any]]
     features: np.ndarray | None = None
     seen_test_texts: dict[str, Any] | None = None
+    free: str | None = None
 
 
 class TokenCounter:
