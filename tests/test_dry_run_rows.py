@@ -42,7 +42,7 @@ def test_the_rows_of_the_first_seed(folder):
     done = run(folder, "--dry-run", "--seeds", "5,6")
     assert done.exit_code == 0, done.output
     assert "Would use: 8 labelled, 3 dev, 49 unlabelled, 20 test rows (seed 5)" in done.output
-    assert "4 models, 4 steps each" in done.output, "two epochs of two batches"
+    assert "8 models, 4 steps each" in done.output, "two epochs of two batches"
     assert not (folder / "out").exists()
     alone = run(folder, "--dry-run", "--set", "method=none", "--set", "train.labeled_loss=gce")
     assert "8 labelled, 3 dev, 20 test rows (seed 0)" in alone.output, alone.output

@@ -106,6 +106,32 @@ def test_the_pool_is_labelled_from_embeddings_first(folder):
     assert "pool rows labelled by linear" in done.output
 
 
+def test_embeddings_alone_and_a_placebo_stand_beside_the_method(folder):
+    alone = "label: {encoder: lsa}\ncompare: {embeddings: true}\nseeds: [0]"
+    (folder / "recipe.yaml").write_text(RECIPE.replace("seeds: [0, 1]", alone))
+    done = run(folder, "--placebo")
+    assert done.exit_code == 0, done.output
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert [arm["kind"] for arm in results["arms"]] == ["labels only"] * 3 + ["placebo", "embeddings"]
+    page = (folder / "out" / "report.html").read_text()
+    for told in ("Judged against labels only", "The embedding labeler alone", "with a placebo for a pool"):
+        assert told in " ".join(done.output.split()) and told in page, told
+    assert "No test text is in the pool" in done.output and "No test text is in the pool" in page
+    (folder / "cleaning.yaml").write_text(RECIPE.replace("method: {name: softmatch}", "stages: [clean, train]"))
+    refused = textpl("run", folder / "cleaning.yaml", "--out", folder / "other", "--placebo")
+    assert refused.exit_code == 1 and "there is no placebo for it" in refused.output
+
+
+def test_a_placebo_for_labels_from_embeddings(folder):
+    stages = "stages: [label, train]\nlabel: {method: linear, encoder: lsa}"
+    (folder / "recipe.yaml").write_text(RECIPE.replace("method: {name: softmatch}", stages))
+    assert run(folder, "--seeds", "0", "--placebo").exit_code == 0
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert [arm["kind"] for arm in results["arms"]] == ["labels only"] * 2 + ["placebo", "embeddings"]
+    kept = json.loads((folder / "out" / "seeds" / "0-placebo-labels.json").read_text())
+    assert kept["rows"] == 8 and results["labels"][0]["rows"] > 8
+
+
 def test_a_loss_for_wrong_labels_in_every_training(folder):
     loss = "train: {labeled_loss: {name: elr, lam: 1.0}, "
     (folder / "recipe.yaml").write_text(RECIPE.replace("train: {", loss))

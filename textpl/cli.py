@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,6 +72,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out (default: the newest in runs).")
     ] = False,
+    placebo: Annotated[
+        bool, typer.Option("--placebo", help="Also train the method with the labeled texts for a pool.")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model: read it before.")
     ] = False,
@@ -99,6 +102,7 @@ def run(
                 data=data,
                 seeds=_seeds(seeds),
                 resume=resume,
+                placebo=placebo,
                 command=typed_command(context, leave_out=("resume",)),
                 say=functools.partial(say, bold=True),
             )
@@ -299,14 +303,17 @@ def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:
 
     numbers = comparison.to_dict()
     rows = []
-    for name, side in ((recipe.baseline, "baseline"), (comparison.name, "method")):
-        values, cost = numbers[side], numbers["cost"][side]
+    several = len(comparison.of_kind("labels only")) > 1
+    measured = [(_arm_name(recipe, arm, several), arm, arm["cost"]) for arm in numbers["arms"]]
+    for name, values, cost in (*measured, (comparison.name, numbers["method"], numbers["cost"]["method"])):
         std = "" if values["std"] is None else f"{values['std']:.1f}"
         trained = (str(len(values["seeds"])), f"{cost['steps']:.0f}", f"{cost['seconds']:.0f}")
         rows.append((name, f"{values['mean']:.1f}", std, *trained))
     headings = ("", "mean", "std", "seeds", "steps", "seconds per training")
     say_table(f"{comparison.metric.replace('_', ' ')} on the test rows, %", headings, rows)
     say(f"{recipe.question}  {comparison}", bold=True)
+    for line in comparison.told_arms():
+        say(f"{line}.")
     if (seen := comparison.seen_test_texts) is not None and not seen.count:
         say(f"{seen}.")
     written = {
@@ -320,6 +327,12 @@ def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:
     results = Results.model_validate(numbers)
     if results.doubted:
         say(f"Note: {results.model_note()}.")
+
+
+def _arm_name(recipe: Recipe, arm: dict[str, Any], several: bool) -> str:
+    if arm["kind"] != "labels only":
+        return arm["name"]
+    return f"{recipe.baseline}, {arm['name']}" if several else recipe.baseline
 
 
 def _how_to_go_on(folder: Path) -> str:

@@ -38,6 +38,12 @@ class Difference(_Numbers):
     verdict: Word = ""  # of an older textpl
 
 
+class SeenTexts(_Numbers):
+    """Which test texts the training saw, in words."""
+
+    sentence: Annotated[str, Field(max_length=1000, pattern=r"^[^\r\n]*$")]
+
+
 class Trained(_Numbers):
     """One training on the test rows."""
 
@@ -87,6 +93,9 @@ class Results(_Numbers):
     model: KeptModel | None = None
     label_names: list[str] = []  # of the data that were read
     seed_results: list[OfSeed] = []
+    # What else the method was measured against, and which test texts it saw; an older textpl did not look.
+    arms_told: list[Annotated[str, Field(max_length=1000, pattern=r"^[^\r\n]*$")]] = []
+    seen_test_texts: SeenTexts | None = None
     versions: dict[Word, str | int | float | bool | None] = {}
     labels: list[dict[str, Any]] = []
     cleaning: list[dict[str, Any]] = []
@@ -109,6 +118,11 @@ class Results(_Numbers):
     def doubted(self) -> bool:
         """Whether the interval, or what it rests on, leaves open that what was tried did not help."""
         return self.difference.interval[0] <= 0 or self.difference.verdict == "cannot be told"
+
+    def told_besides(self) -> list[str]:
+        """What has to be read with the difference, a sentence each."""
+        seen = [] if self.seen_test_texts is None else [self.seen_test_texts.sentence]
+        return [f"{line}." for line in (*self.arms_told, *seen)]
 
     def doubt(self) -> str:
         """What to know of the model where it is `doubted`."""

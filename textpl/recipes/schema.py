@@ -140,6 +140,8 @@ class CompareSettings(ft.Strictly):
     """How labels-only is compared with the method; arguments of `textpl.compare`."""
 
     match: Literal["compute", "steps"] = "compute"
+    # Also what label.encoder makes of the test rows, nothing trained. auto: where the recipe reads that encoder anyway.
+    embeddings: Annotated[bool | Literal["auto"], ft.told_as("true, false or auto")] = "auto"
     metric: Literal["accuracy", "macro_f1", "micro_f1", "subset_accuracy"] | None = None
     threshold: Annotated[ft.Between | Literal["prior"], ft.told_as("prior, or a number between 0 and 1")] = "prior"
 
@@ -194,6 +196,13 @@ class Recipe(ft.Strictly):
         return self.method.name if self.has_pool or loss is None else loss.name
 
     @property
+    def embeds(self) -> bool:
+        """Whether the embedding labeler alone is measured too, without a download that nobody asked for."""
+        asked = self.compare.embeddings
+        reads_it = "label" in self.stages or self.model.name == self.label.encoder
+        return self.has_pool and reads_it if asked == "auto" else asked
+
+    @property
     def question(self) -> str:
         """What the comparison answers."""
         if self.has_pool:
@@ -228,7 +237,9 @@ class Recipe(ft.Strictly):
         return self
 
     def _check_label(self) -> None:
-        if "label" not in self.stages and self.label != LabelSettings():
+        # Who measures embeddings alone may say whose.
+        unused = LabelSettings(encoder=self.label.encoder) if self.compare.embeddings is True else LabelSettings()
+        if "label" not in self.stages and self.label != unused:
             raise ValueError("label: these settings have no effect without the stage: write stages: [label, train]")
         learns = self.method.name == "distillation" and self.method.settings.get("column") == LEARN_LABELS["column"]
         if "label" in self.stages and not learns:

@@ -85,6 +85,10 @@ With and without what the recipe tries, {{ metric | words | md }} over all seeds
 {% endfor %}
 
 {{ difference }}
+{% for line in besides %}
+
+{{ line | md }}
+{% endfor %}
 
 ## Training
 
@@ -157,6 +161,7 @@ def model_card(
         metric=results.metric,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)],
         difference=difference(results),
+        besides=results.told_besides(),
         about=describe(recipe, run.beside),
         text=text,
         fence=code_fence(text),

@@ -53,6 +53,10 @@ whether it helped.
 {% endfor %}
 
 {{ difference }}
+{% for line in besides %}
+
+{{ line | md }}
+{% endfor %}
 {% if picture %}
 
 ![{{ results.metric | words | md }} of {{ sides[0][0] | md }} and of {{ sides[1][0] | md }}, by seed]({{ picture }})
@@ -125,6 +129,7 @@ def recipe_card(
         results=results,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
         difference=difference(results) if results else "",
+        besides=results.told_besides() if results else [],
         provenance=provenance(recipe, results) if results else [],
         picture=picture,
         limits=limits(recipe, results, beside),

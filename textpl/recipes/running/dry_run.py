@@ -94,7 +94,8 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
     chosen = seeds or recipe.seeds
     split = _split(loaded, data, chosen[0])
     steps = _steps(recipe, split)
-    trainings = (3 if _has_reference(recipe) else 2) * len(chosen)
+    by_seed = 1 + sum(_forms(recipe)) if recipe.has_pool else 3 if _has_reference(recipe) else 2
+    trainings = by_seed * len(chosen)
     seconds, unknown = None, ""
     if steps is None:
         unknown = "the steps follow from the number of rows, which is not known before the data are read"
@@ -105,7 +106,7 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
         low, high = (batch * steps * len(chosen) * units for units in _units(recipe))
         seconds = (low, high)
     remark = (
-        "; labels-only takes as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
+        "; labels-only also as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
     )
     rows = "" if split is None else _told_rows(recipe, split)
     return DryRun(reads, out, model.size, trainings, steps, seconds, unknown, remark, rows)
@@ -221,6 +222,12 @@ def _units(recipe: Recipe) -> tuple[float, float]:
         low = high = 1 + ratio * (1 + teachers / 3)
     else:
         low, high = 1 + ratio / 3, 1 + ratio * (1 + 1 / 3)
-    both = 2 if recipe.compare.match == "compute" else 1
-    labels_only = 0 if both == 2 else 1
-    return accumulated * (both * low + labels_only), accumulated * (both * high + labels_only)
+    as_long, short = _forms(recipe)
+    return accumulated * ((1 + as_long) * low + short), accumulated * ((1 + as_long) * high + short)
+
+
+def _forms(recipe: Recipe) -> tuple[int, int]:
+    """How many labels-only trainings of a seed cost as much as the method's, and how many take as many steps only."""
+    method = recipe.method
+    free = method.value("view") is not None or method.value("ema") or method.name == "mean_teacher"
+    return (2 if free else 1, 1) if recipe.compare.match == "compute" else (0, 2 if free else 1)

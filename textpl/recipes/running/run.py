@@ -16,7 +16,7 @@ from textpl.models import saved_problem
 from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import NOT_COMPARED
 from textpl.recipes.agreement import judge as judge_expected
-from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import Located
 from textpl.recipes.results import Results
 from textpl.recipes.running.claim import check_claim, check_data, claim
@@ -36,6 +36,7 @@ def run_recipe(
     data: Path | None = None,
     seeds: list[int] | None = None,
     resume: bool = False,
+    placebo: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
@@ -52,6 +53,7 @@ def run_recipe(
         data: folder or file to read instead of the recipe's `data.source`.
         seeds: instead of the recipe's.
         resume: go on with the interrupted run in `out`.
+        placebo: also train the method with the labeled texts for a pool.
         command: what the user typed, for `results.json` and the report.
         say: called with lines for the user.
 
@@ -59,15 +61,20 @@ def run_recipe(
         Comparison: labels-only against the method.
 
     Raises:
-        RecipeError: if `out` already holds a run, or when resuming one with other settings or data, or broken files.
+        RecipeError: for a placebo where there is no pool, if `out` already holds a run, or when resuming one with
+            other settings or data, or broken files.
         OSError: if `out` cannot be written to.
     """
+    if placebo and not loaded.recipe.has_pool:
+        raise RecipeError(
+            f"{loaded.recipe.tried} uses no pool, so that there is no placebo for it: leave --placebo out."
+        )
     loaded = check_claim(out, loaded, data, resume)
     check_kept(out)
     with _tidied(out):
         check_writable(out)
         remove_temporary(out)
-        return _run(loaded, out, data, seeds, command, say)
+        return _run(loaded, out, data, seeds, placebo, command, say)
 
 
 def _run(
@@ -75,6 +82,7 @@ def _run(
     out: Path,
     data: Path | None,
     seeds: list[int] | None,
+    placebo: bool,
     command: str,
     say: Callable[[str], None],
 ) -> Comparison:
@@ -106,6 +114,8 @@ def _run(
         method_trainer=sides.method_trainer,
         name=recipe.tried,
         match="steps" if sides.method is None else recipe.compare.match,
+        encoder=sides.encoder,
+        placebo=sides.placebo if placebo else None,
         folder=out / SEEDS,
         on_model=functools.partial(_keep_model, out),
     )

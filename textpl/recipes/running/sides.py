@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from textpl.recipes.running.label_stage import label_pool
 from textpl.recipes.running.noise_stage import estimate_noise
 from textpl.recipes.running.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
 from textpl.recipes.running.reading import draw_split
+from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.recipes.running.trainers import Trainers
 from textpl.splits import Split
 from textpl.tasks import make_task
@@ -52,6 +54,20 @@ class Sides:
         """Builds the callback that is tried; None if it is the rows that differ."""
         return None if self._cleans else self._callback
 
+    def placebo(self, seed: int) -> Callback:
+        """The method with the labeled texts for a pool: what it gains does not come from unlabeled text."""
+        split = self.split(seed)
+        pool = split.labeled.select_columns(["text"])
+        split = dataclasses.replace(split, pool=pool)
+        if "label" in self._recipe.stages:
+            pool = label_pool(self._loaded, self._corpus, split, self.stage_file("placebo", seed), self._say)
+        return self._recipe.method.build(pool, seed=seed, max_length=self._recipe.model.max_length)
+
+    @property
+    def encoder(self) -> Any:
+        """What the embedding labeler alone is measured with; None if it is not."""
+        return stage_encoder(self._loaded, self._recipe.label.encoder) if self._recipe.embeds else None
+
     @property
     def method_trainer(self) -> Callable[[int], Trainer] | None:
         """Builds the Trainers of that side if they differ."""
@@ -72,8 +88,9 @@ class Sides:
         return self._make(seed, rows, cleaned=rows)
 
     def stage_file(self, stage: str, seed: int) -> Path:
-        """Where the findings of the stage `label` or `clean` are kept."""
-        return self._out / "seeds" / f"{seed}-{'labels' if stage == 'label' else 'cleaning'}.json"
+        """Where the findings of the stage `label` (of the pool or of a placebo for it) or `clean` are kept."""
+        names = {"label": "labels", "placebo": "placebo-labels", "clean": "cleaning"}
+        return self._out / "seeds" / f"{seed}-{names[stage]}.json"
 
     def _on_cleaned_labels(self, seed: int) -> Trainer:
         split = self.split(seed)
