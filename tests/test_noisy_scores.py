@@ -118,16 +118,21 @@ def test_without_review_the_truth_lies_between(multi):
     assert "No random rows were reviewed" in str(found) and "between" in str(found)
 
 
-def test_class_noise_that_sure_rows_show_is_not_doubted_twice():
-    rng = np.random.default_rng(0)
-    right = rng.integers(4, size=3000)
-    given = np.where(rng.random(3000) < 0.2, (right + rng.integers(1, 4, size=3000)) % 4, right)
-    p = 0.95 * np.eye(4)[right] + 0.0125  # knows the right label of every row
-    report = textpl.find_label_issues(labels=given, pred_probs=p, encoder=None)
-    doubts = doubts_of(report, 0.95)
-    wrong = (given != right).mean()
-    assert wrong < doubts.most.mean() < 1.4 * wrong  # 1 - sum of squares of a row of T would be .35
-    assert 0.3 * wrong < doubts.least.mean() < wrong
+def test_a_report_that_counts_errors_bounds_them():
+    _, given, p, plain = noisy_corpus(rows=500)
+    found = plain.found
+    arrays = (found.p_error, found.p_true, found.flagged, found.suggested, found.evidence, None)
+    counted = LabelReport(Detection(*arrays, {"errors_low": 30.0, "errors_high": 140.0}), given, plain.label_names)
+    doubts = doubts_of(counted, 0.95)
+    assert (doubts.least.sum(), doubts.most.sum()) == pytest.approx((30, 140), rel=1e-6)
+    # Of 500 rows 100 could not be judged, and the count is of the others.
+    partly = Detection(*arrays, {"errors_low": 0.0, "errors_high": 140.0, "unjudged": 100})
+    doubts = doubts_of(LabelReport(partly, given, plain.label_names), 0.95)
+    assert (doubts.least.sum(), doubts.most.sum()) == pytest.approx((0, 175), rel=1e-6)
+    widths = [
+        r["accuracy"].high - r["accuracy"].low for r in (textpl.noise_corrected_scores(p, c) for c in (counted, plain))
+    ]
+    assert widths[0] < widths[1]
 
 
 def test_what_people_decided_is_known():
