@@ -34,7 +34,7 @@ FLOORS = [
     {"reports"},
     {"recipes"},
     {"sharing"},
-    {"cli", "recipes_cli", "hub_cli", "terminal", "label_options"},
+    {"cli", "recipes_cli", "hub_cli", "score_cli", "terminal", "label_options"},
 ]
 
 

@@ -11,6 +11,7 @@ import typer
 from textpl.hub_cli import push_made, tell_run
 from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
 from textpl.recipes_cli import recipes_app
+from textpl.score_cli import score
 from textpl.terminal import (
     TellingGroup,
     errors_told,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(recipes_app, name="recipes")
 app.command("push")(push_made)
+app.command()(score)
 
 
 def _version(wanted: bool) -> None:

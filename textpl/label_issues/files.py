@@ -146,7 +146,7 @@ def clean_files(
     info |= {"label_format": rows.label_format.described() | {"unlabeled_values": none}}
     write_json(out / "info.json", info)
     write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)
-    files["cells to review"] = _write_queue(report.review_queue(budget), out / "review.csv")
+    files["cells to review"] = write_queue(report.review_queue(budget), out / "review.csv")
     rates = report.noise_rates()
     said = _read_inputs(out)["settings"] | {"split": split, "review": review}
     said |= {"label_names": label_names, **vars(label_format or LabelFormat())}
@@ -173,7 +173,7 @@ def _examined(
     if settings.get("encoder") == "none":
         settings["encoder"] = None
     if pred_probs is not None:
-        settings["pred_probs"], names = _probabilities(pred_probs, rows)
+        settings["pred_probs"], names = label_probabilities(pred_probs, rows)
         said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
     if (out / INPUTS).exists():
         known = _read_inputs(out)
@@ -212,7 +212,7 @@ def _examined(
     return report
 
 
-def _probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str, ...]]:
+def label_probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str, ...]]:
     """Probabilities of the labeled rows in the order of the labels, and the names of all labels in that order."""
     names, size = rows.label_names, len(rows.given) + len(rows.unlabeled)
     try:
@@ -237,7 +237,7 @@ def _read_inputs(out: Path) -> dict[str, Any]:
     return known
 
 
-def _write_queue(queue: ReviewQueue, path: Path) -> Path:
+def write_queue(queue: ReviewQueue, path: Path) -> Path:
     """Write a review queue beside those that are there, which may hold somebody's decisions; not if it is there."""
     cells = list(zip(queue.rows.tolist(), queue.label_names(), strict=True))
     number, found = 1, path
