@@ -16,10 +16,11 @@ from transformers import TrainerCallback
 
 import textpl
 from textpl import SemiSupervised
-from textpl.components.selection import FixedThreshold
+from textpl.components.selection import FixedThreshold, LabelThresholds
 
 WEIGHT = 0.7
-THRESHOLD = {"single": 0.6, "multi": 0.7}
+THRESHOLD, POSITIVE, NEGATIVE = 0.6, 0.7, 0.3
+SELECT = {"single": FixedThreshold(THRESHOLD), "multi": LabelThresholds(POSITIVE, NEGATIVE)}
 
 
 class Recorder(TrainerCallback):
@@ -31,7 +32,7 @@ class Recorder(TrainerCallback):
 
 def train_one_step(folder, tokenizer, task, *, ratio=1, accumulation=1, dtype=torch.float64, attach=True, **settings):
     """A trained Trainer, its callback, the gradient and the labelled batches of this process."""
-    callback = SemiSupervised(make_pool(task=task), select=FixedThreshold(THRESHOLD[task]), weight=WEIGHT, ratio=ratio)
+    callback = SemiSupervised(make_pool(task=task), select=SELECT[task], weight=WEIGHT, ratio=ratio)
     recorder, seen = Recorder(), []
     trainer = make_trainer(
         folder,
@@ -65,14 +66,14 @@ def summed_loss(model, labeled, pool_inputs, task):
     z = logits_of(pool_inputs)
     if task == "single":
         p = z.detach().softmax(-1)
-        w = (p.max(-1).values >= THRESHOLD[task]).to(p.dtype)
+        w = (p.max(-1).values >= THRESHOLD).to(p.dtype)
         supervised = F.cross_entropy(logits, labels)
         loss = F.cross_entropy(z, p.argmax(-1), reduction="none")
     else:
         p = z.detach().sigmoid()
-        w = ((p >= THRESHOLD[task]) | (p <= 1 - THRESHOLD[task])).to(p.dtype)
+        w = ((p >= POSITIVE) | (p <= NEGATIVE)).to(p.dtype)
         supervised = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        loss = F.binary_cross_entropy_with_logits(z, (p >= 0.5).to(p.dtype), reduction="none")
+        loss = F.binary_cross_entropy_with_logits(z, p, reduction="none")
     assert 0 < w.mean() < 1, "the test needs some in and some out"
     return supervised + WEIGHT * (w * loss).sum() / w.numel()
 
@@ -102,7 +103,7 @@ def test_plain_callback_is_exact_in_one_piece_and_refuses_otherwise(tmp_path, to
 
 def test_plain_callback_is_exact_when_the_model_says_so(tmp_path, tokenizer):
     callback, recorder = (
-        SemiSupervised(make_pool(), select=FixedThreshold(THRESHOLD["single"]), weight=WEIGHT),
+        SemiSupervised(make_pool(), select=SELECT["single"], weight=WEIGHT),
         Recorder(),
     )
     model = make_model(dtype=torch.float64)

@@ -6,6 +6,9 @@ All take the unlabelled dataset and keywords only, and return a `SemiSupervised`
 * `ratio`: pool rows per labelled row;
 * `view`: what the student sees; None is the unchanged text;
 * `text_column` (two of them for pairs of texts), `max_length`, `seed`: see `SemiSupervised`.
+
+Multi-label tasks: the target of a cell is its probability (where the method aligns, the aligned one), neither cut nor
+sharpened, and every cell counts; thresholds and `n_sigma` are for single-label. See `textpl.components.sharpen`.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from textpl.components.losses import DistillationLoss, cross_entropy, kl_diverge
 from textpl.components.neighbor_teacher import HDLTeacher
 from textpl.components.schedules import Schedule, cosine, lee, sigmoid
 from textpl.components.selection import FixedThreshold, GaussianWeight, RelativeThreshold, Until
-from textpl.components.sharpen import Temperature, argmax, keep, winner
+from textpl.components.sharpen import Temperature, argmax, keep
 from textpl.components.teacher_mixes import Then
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.components.views import TfidfReplacement, View
@@ -51,9 +54,9 @@ def pseudo_label(
     """Pseudo-Label (Lee 2013): the model's own arg-max as a label, with a weight that grows slowly.
 
     L = H(y, p) + alpha(t) mean_U H(onehot(argmax p), p) (equation 15), alpha(t) as equation 16 with times as shares of
-    the run. Lee's alpha is 3 and has no threshold; both are too much for a fine-tune on few labels. Multi-label:
-    1[p >= 0.5] on the cells that are sure either way.
-    When to use: as the plainest baseline. It mostly confirms what the model already believes.
+    the run. Lee's alpha is 3 and has no threshold; both are too much for a fine-tune on few labels.
+    When to use: as the plainest baseline. It mostly confirms what the model already believes; in a multi-label task it
+    does nothing else.
     """
     return SemiSupervised(
         unlabeled,
@@ -99,7 +102,7 @@ def uda(
     return SemiSupervised(
         unlabeled,
         select=FixedThreshold(threshold),
-        sharpen=Temperature(temperature),
+        sharpen=Temperature(temperature, cells=False),
         view=view,
         loss=kl_divergence,
         weight=weight,
@@ -125,7 +128,7 @@ def fixmatch(
     """FixMatch (Sohn et al. 2020, arXiv 2001.07685): a confident hard label from the text, learned on its strong view.
 
     L = H(y, p) + weight * mean_U 1[max p >= threshold] H(onehot(argmax p), p(view)) (equation 4), the mean over all
-    drawn rows. Multi-label: cells with p >= threshold or p <= 1 - threshold.
+    drawn rows.
     When to use: some hundred labels. On 10 labels per class a fine-tuned encoder is soon sure of everything; prefer
     `adamatch`.
     """
@@ -159,7 +162,7 @@ def adamatch(
 
     p ~ p * EMA(mean p labelled) / EMA(mean p pool), accepted where max p >= threshold * mean labelled
     confidence, weight ramped up by a cosine. The logit interpolation of the paper mends
-    BatchNorm and is left out. Multi-label: odds aligned and confidence compared per label.
+    BatchNorm and is left out. Multi-label: the odds of each label are aligned.
     `ema` and a weight below the paper's 1 as in `softmatch`; the labelled statistics stay the student's.
     When to use: few labels per class, drawn with about the pool's class shares.
     """
@@ -196,7 +199,7 @@ def softmatch(
 
     w = exp(-min(c - mu, 0)^2 n^2 / (2 var)) on probabilities aligned to a prior (the paper's is uniform, ours the
     labelled one; None switches alignment off). As in the authors' code (USB, `softmatch.py`) the target is the arg-max
-    of the *unaligned* probabilities: alignment moves weights, never targets. Multi-label: per label, on max(p, 1 - p).
+    of the *unaligned* probabilities: alignment moves weights, never targets. Multi-label: it moves the (soft) targets.
     The paper trains from scratch with weight 1 and tests the averaged weights; with `ema` those also make the targets.
     On a fine-tune with 10 labels per class weights of 0.3 and 1 let the model drift after its own mistakes on some
     splits; 0.1 is gentler. Measure with `textpl.compare` before you trust it.
@@ -271,7 +274,7 @@ def hdl(
 
     Until `start`: `fixmatch`. Then the pool is labelled by neighbours in the space of the model itself
     (`encoder="model"`, again every `refresh`) or of a fixed encoder, and training goes on with these labels as hard
-    targets: H(y, p) + weight * mean_U H(onehot(q_neighbours), p(view)); multi-label keeps the soft targets. Rows out of
+    targets: H(y, p) + weight * mean_U H(onehot(q_neighbours), p(view)). Rows out of
     reach of every label are left out.
     When to use: the model's representation is better than its classifier, which holds for topics more than sentiment;
     look at what `textpl.label` says first. `labeled`, `encoder`, `k` and `refresh` are those of `textpl.HDLTeacher`,
@@ -282,7 +285,7 @@ def hdl(
         unlabeled,
         teacher=Then(SelfTeacher(), neighbors, at=start),
         select=Until(start, FixedThreshold(threshold)),
-        sharpen=winner,
+        sharpen=argmax,
         view=view,
         loss=cross_entropy,
         weight=weight,

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 from textpl.components.step import Run
-from textpl.tasks import SingleLabel
+from textpl.tasks import TINY, SingleLabel
 
 logger = logging.getLogger(__name__)
+
+# Multi-label: a label whose accepted positives are rarer than this share of its labeled rate is told, and so is one of
+# whose expected positives less than HALF are in the targets; from so many expected positives on.
+FAR_BELOW, HALF, EXPECTED = 0.2, 0.5, 5
 
 
 class Monitor:
@@ -19,9 +23,11 @@ class Monitor:
     Keys: `textpl/mask_rate` (mean selection weight: with a 0/1 mask the share accepted), `textpl/unlabeled_loss`
     (before the schedule's weight), `textpl/weight`, `textpl/target_entropy` (nats, of the aligned probabilities before
     sharpening), `textpl/not_finite` (pool rows left out so far as their numbers were NaN or infinite, if any were),
-    `textpl/accepted/<label>` (share of the accepted weight whose target is that label) and, with a `gold`
-    column, `textpl/precision` (share of the accepted weight whose target is right; for multi-label of the accepted
-    positive cells).
+    `textpl/accepted/<label>` (share of the accepted weight whose target is that label; multi-label: mean target of the
+    label's accepted cells, to be held against the share of labeled rows that carry it), `textpl/rare_labels`
+    (multi-label: of how many labels that is below a fifth of that share, where five positives or more would be
+    expected) and, with a `gold` column, `textpl/precision` (share of the accepted weight whose target is right; for
+    multi-label of the accepted positives, a soft target counting as its part of one).
 
     Args:
         run: the run.
@@ -60,11 +66,14 @@ class Monitor:
             ", ".join(str(self._run.pool.source_row(int(row))) for row in rows[:3]),
         )
 
-    def record(self, p: Tensor, q: Tensor, w: Tensor, loss: Tensor, weight: float, gold: Tensor | None) -> None:
+    def record(
+        self, p: Tensor, valid: Tensor, q: Tensor, w: Tensor, loss: Tensor, weight: float, gold: Tensor | None
+    ) -> None:
         """Add one step.
 
         Args:
-            p: aligned probabilities of the rows on which the teacher does not abstain, (valid rows, labels).
+            p: aligned probabilities, (rows, labels).
+            valid: rows on which the teacher does not abstain, bool (rows,).
             q: targets, (rows, labels).
             w: selection weights, (rows,) or (rows, labels).
             loss: unlabelled loss, ().
@@ -72,16 +81,18 @@ class Monitor:
             gold: hidden labels, (rows,) or (rows, labels), -1 where unknown, or None.
         """
         task = self._run.task
-        hard = task.hard(q)
-        accepted = (w.unsqueeze(1) if isinstance(task, SingleLabel) else w) * hard
+        single = isinstance(task, SingleLabel)
+        accepted = w.unsqueeze(1) * task.hard(q) if single else w * q
         sums = {
             "steps": torch.ones((), device=w.device),
             "mask": w.mean(),
             "nonzero": (w > 0).float().mean(),
             "loss": loss,
-            "entropy": task.entropy(p).mean().nan_to_num(),
+            "entropy": task.entropy(p[valid]).mean().nan_to_num(),
             "accepted": accepted.sum(0),
         }
+        if not single:
+            sums |= {"cells": w.sum(0), "expected": (w * p).sum(0)}
         if gold is not None:
             gold = gold.to(w.device)
             known = (gold >= 0).reshape(len(gold), -1).all(1, keepdim=True)  # -1: this row's gold is unknown
@@ -114,12 +125,55 @@ class Monitor:
             values["textpl/not_finite"] = float(sum(self.dropped.values()))
         if sums.get("judged", 0) > 0:
             values["textpl/precision"] = float(sums["right"] / sums["judged"])
+        if "cells" in sums:
+            values["textpl/rare_labels"] = float(self._far_below(sums).sum())
         if accepted.sum() > 0:
-            shares = (accepted / accepted.sum()).tolist()
+            shares = (accepted / sums.get("cells", accepted.sum()).clamp_min(TINY)).tolist()
             values |= {f"textpl/accepted/{n}": share for n, share in zip(self._run.label_names, shares, strict=True)}
         return values
 
+    def _far_below(self, sums: dict[str, Tensor]) -> Tensor:
+        """Labels whose accepted positives are far rarer than the labeled rows have them, bool (labels,).
+
+        `sums` are means over the processes, and expectations too small to tell anything are left out.
+        """
+        rate = self._run.labeled_prior.to(sums["cells"].device)
+        enough = rate * sums["cells"] * self._run.world >= EXPECTED
+        return enough & (sums["accepted"] < FAR_BELOW * rate * sums["cells"])
+
+    def _warn_of_rare_labels(self, sums: dict[str, Tensor]) -> None:
+        cut = (sums["expected"] * self._run.world >= EXPECTED) & (sums["accepted"] < HALF * sums["expected"])
+        if cut.any():
+            self._once(
+                "cut",
+                "The targets of the last %d steps hold %.0f %% of the positives of label %s that the teacher's own "
+                "probabilities expect there: they teach the label away. Rare labels hardly ever reach p >= 0.5: keep "
+                "the targets soft (sharpen=argmax or keep).",
+                self._patience,
+                100 * float(sums["accepted"][cut].sum() / sums["expected"][cut].sum()),
+                self._names(cut),
+            )
+        rare = self._far_below(sums) & ~cut
+        if rare.any():
+            self._once(
+                "rare",
+                "Accepted positives of label %s are below a fifth of the share of labelled rows with it (%.2f %%, "
+                "labelled rows: %.2f %%, last %d steps): the label may be unlearnt. If the labelled rows were drawn at "
+                "random, align the marginal (adamatch, softmatch, or align=AlignToPrior('labeled')); if select= takes "
+                "sure cells only, take it out.",
+                self._names(rare),
+                100 * float((sums["accepted"][rare] / sums["cells"][rare]).mean()),
+                100 * float(self._run.labeled_prior.to(rare.device)[rare].mean()),
+                self._patience,
+            )
+
+    def _names(self, which: Tensor) -> str:
+        names = [repr(self._run.label_names[i]) for i in which.nonzero().flatten().tolist()]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
     def _warn(self, sums: dict[str, Tensor]) -> None:
+        if "cells" in sums:
+            self._warn_of_rare_labels(sums)
         nonzero = float(sums["nonzero"] / sums["steps"])
         if nonzero == 0:
             self._once(
@@ -128,7 +182,7 @@ class Monitor:
                 "(adamatch), or start the unlabelled loss later (weight=linear(1.0, start=0.2)).",
                 self._patience,
             )
-        elif self._selects and float(sums["mask"] / sums["steps"]) > 0.999:
+        elif self._selects and isinstance(self._run.task, SingleLabel) and float(sums["mask"] / sums["steps"]) > 0.999:
             self._once(
                 "everything",
                 "Every unlabelled row was accepted in the last %d steps: the selection no longer filters; raise the "

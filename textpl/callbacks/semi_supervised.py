@@ -37,7 +37,7 @@ from textpl.components.teachers import SelfTeacher, Teacher
 from textpl.components.views import View
 from textpl.inference import chunked, longest_input, trim
 from textpl.pool import Pool, PoolBatch
-from textpl.tasks import Task
+from textpl.tasks import MultiLabel, Task
 from textpl.tokens import TextColumn, text_columns
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class SemiSupervised(Attachable):
         teacher: makes the target probabilities; default: the model itself.
         align: corrects them for the class marginal; None leaves them.
         align_target: whether the target is made of the corrected probabilities too, or (False, as in SoftMatch) they
-            are for the selection alone.
+            are for the selection alone. Multi-label targets, which are soft, are always made of the corrected ones.
         select: weighs rows or cells; None counts all.
         sharpen: probabilities to target.
         view: what the student sees; None for the same text (with dropout).
@@ -166,8 +166,8 @@ class SemiSupervised(Attachable):
                 model=model,
                 usual_length=setup.longest_row(dataset) if self.max_length is None else None,
             )
-        prior = setup.labeled_prior(labels, task)
-        return setup.make_run(args, state, model, dataset, task, pool=pool, labeled_prior=prior)
+        shares = {"labeled_prior": setup.labeled_prior(labels, task), "unseen": setup.unseen_labels(labels, task)}
+        return setup.make_run(args, state, model, dataset, task, pool=pool, **shares)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -190,7 +190,7 @@ class SemiSupervised(Attachable):
             p, q, w = self._targets(step)
             scaler = getattr(kwargs.get("optimizer"), "scaler", None)
             loss = self._student_gradient(step.rows, strong, q, w, weight, scaler)
-        self.monitor.record(p[step.valid], q, w, loss, weight, batch.gold)
+        self.monitor.record(p, step.valid, q, w, loss, weight, batch.gold)  # type: ignore[arg-type]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move what follows the weights: EMA teacher, statistics of the labelled batches."""
@@ -251,7 +251,8 @@ class SemiSupervised(Attachable):
         unaligned = p
         if self.align is not None:
             p = self.align(p, step)
-        q = self.sharpen(p if self.align_target else unaligned, step.task)
+        aligned = self.align_target or isinstance(step.task, MultiLabel)
+        q = self.sharpen(p if aligned else unaligned, step.task)
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
         return p, q, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
 

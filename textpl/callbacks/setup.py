@@ -116,6 +116,12 @@ def labeled_prior(labels: np.ndarray, task: Task) -> Tensor:
     return torch.as_tensor(prior, dtype=torch.float32)
 
 
+def unseen_labels(labels: np.ndarray, task: Task) -> Tensor:
+    """Labels that no labelled row carries, bool (labels,)."""
+    carried = labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=task.num_labels)
+    return torch.as_tensor(carried == 0)
+
+
 def labels_identity(labels: np.ndarray) -> dict[str, str]:
     """By which the labelled rows of a resumed run are known to be those it was started with."""
     return {"labelled set": f"{len(labels)} rows, {hashlib.sha256(labels.tobytes()).hexdigest()[:16]}"}

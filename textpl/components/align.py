@@ -14,6 +14,7 @@ from torch import Tensor
 
 from textpl.components.running import RunningMean, check_horizon
 from textpl.components.step import HORIZON, Run, Step
+from textpl.tasks import MultiLabel
 
 # ReMixMatch's guard against a division by a marginal of zero.
 EPSILON = 1e-6
@@ -32,7 +33,11 @@ def align_marginal(p: Tensor, wanted: Tensor, seen: Tensor, step: Step) -> Tenso
 
 
 class _PoolMarginal:
-    """Keeps the running marginal of the pool; what it is aligned to is the subclasses' business."""
+    """Keeps the running marginal of the pool; what it is aligned to is the subclasses' business.
+
+    Multi-label: a label that no labeled row carries stays as it is. Its smoothed share is not 0, and the model, which
+    was told nothing of the label, would spread it at random.
+    """
 
     def __init__(self, horizon: float) -> None:
         check_horizon(horizon)
@@ -53,7 +58,12 @@ class _PoolMarginal:
         if count:
             self._seen.update(mean)
         wanted, seen = self.wanted(step), self._seen.value
-        return p if wanted is None or seen is None else align_marginal(p, wanted.to(p.device), seen, step)
+        if wanted is None or seen is None:
+            return p
+        wanted, unseen = wanted.to(p.device), step.run.unseen
+        if unseen is not None and isinstance(step.task, MultiLabel):
+            wanted = torch.where(unseen.to(p.device), seen, wanted)
+        return align_marginal(p, wanted, seen, step)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The running marginal of the pool."""

@@ -2,10 +2,16 @@
 
 Called as `select(p, step)`; shapes (rows, labels) -> (rows,) or (rows, labels), float32 weights >= 0.
 A weight of 0 means that the student never sees the row (or cell).
+
+A rule of confidence sorts out targets that may be wrong. In a multi-label task the targets are probabilities (see
+`textpl.components.sharpen`), which are as right where they are unsure, while max(p, 1 - p) is high in nearly every cell
+of a rare label but its positives. There `FixedThreshold`, `RelativeThreshold` and `GaussianWeight` count every cell,
+and say so; `LabelThresholds` is the rule for cells.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +21,28 @@ from torch import Tensor
 
 from textpl.components.running import RunningMean, check_horizon
 from textpl.components.step import HORIZON, Run, Step
-from textpl.tasks import MultiLabel
+from textpl.tasks import MultiLabel, SingleLabel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FixedThreshold:
-    """1[confidence >= threshold] (FixMatch, arXiv 2001.07685, equation 4).
-
-    Multi-label: a cell counts when its label is that sure either way, p >= threshold or p <= 1 - threshold.
-    """
+    """1[max p >= threshold] (FixMatch, arXiv 2001.07685, equation 4). Multi-label: every cell counts, see module."""
 
     threshold: float = 0.95
 
     def __post_init__(self) -> None:
         _check_share("threshold", self.threshold)
 
+    def prepare(self, run: Run) -> None:
+        """Tell where every cell counts."""
+        _tell_of_cells(self, run)
+
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Weights 0 or 1."""
+        if not isinstance(step.task, SingleLabel):
+            return torch.ones_like(p)
         return (step.task.confidence(p) >= self.threshold).float()
 
 
@@ -39,8 +50,8 @@ class FixedThreshold:
 class RelativeThreshold:
     """1[confidence >= threshold * mean confidence on labelled rows] (AdaMatch, arXiv 2106.04732).
 
-    The labelled confidence is that of training passes (dropout on), running and one step late; multi-label has one
-    per label. Before the first labelled batch nothing counts.
+    The labelled confidence is that of training passes (dropout on), running and one step late. Before the first
+    labelled batch nothing counts. Multi-label: from then on every cell counts, see module.
     """
 
     threshold: float = 0.9
@@ -48,12 +59,18 @@ class RelativeThreshold:
     def __post_init__(self) -> None:
         _check_share("threshold", self.threshold)
 
+    def prepare(self, run: Run) -> None:
+        """Tell where every cell counts."""
+        _tell_of_cells(self, run)
+
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Weights 0 or 1."""
         confidence = step.task.confidence(p)
         reference = step.labeled.confidence.value
         if reference is None:
             return torch.zeros_like(confidence)
+        if not isinstance(step.task, SingleLabel):
+            return torch.ones_like(p)
         return (confidence >= self.threshold * reference.to(p.device)).float()
 
 
@@ -62,7 +79,7 @@ class GaussianWeight:
 
     SoftMatch (arXiv 2301.10921), with n = `n_sigma` = 2; var is the running unbiased batch variance.
     mu and var start from the first batch instead of 1/K and 1: with those and a decay of .999 a fine-tune of
-    some hundred steps filters nothing. Multi-label: one mu and var per label, on max(p, 1 - p).
+    some hundred steps filters nothing. Multi-label: every cell counts, see module.
 
     Args:
         n_sigma: larger is stricter.
@@ -80,11 +97,14 @@ class GaussianWeight:
         self._mean, self._variance = RunningMean(0.0), RunningMean(0.0)
 
     def prepare(self, run: Run) -> None:
-        """Forget the last run."""
+        """Forget the last run; tell where every cell counts."""
+        _tell_of_cells(self, run)
         self._mean, self._variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Weights in [0, 1]."""
+        if not isinstance(step.task, SingleLabel):
+            return torch.ones_like(p)
         confidence = step.task.confidence(p)
         mean, count = step.mean(confidence)
         deviation, _ = step.mean((confidence - mean) ** 2)
@@ -121,6 +141,10 @@ class Until:
 
     at: float
     select: FixedThreshold | RelativeThreshold
+
+    def prepare(self, run: Run) -> None:
+        """Let the selection tell where every cell counts."""
+        self.select.prepare(run)
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """The selection's weights, later 1."""
@@ -161,6 +185,15 @@ class LabelThresholds:
             if value.ndim and value.shape != (step.task.num_labels,):
                 raise ValueError(f"{name} has {value.numel()} thresholds for {step.task.num_labels} labels.")
         return ((p >= positive) | (p <= negative)).float()
+
+
+def _tell_of_cells(select: object, run: Run) -> None:
+    if isinstance(run.task, MultiLabel):
+        logger.warning(
+            "%s leaves out nothing in a multi-label task: its targets are the probabilities themselves, and every cell "
+            "counts. To leave out unsure cells, select=LabelThresholds(positive=..., negative=...).",
+            type(select).__name__,
+        )
 
 
 def _check_share(name: str, value: float) -> None:

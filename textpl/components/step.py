@@ -38,7 +38,8 @@ class Run:
         model: the model being trained, unwrapped.
         total_steps: number of optimizer steps of the whole run.
         pool: the tokenised pool, a `textpl.pool.Pool`.
-        labeled_prior: share of the labelled rows that carry each label, shape (labels,).
+        labeled_prior: share of the labelled rows that carry each label, shape (labels,); one row per label is added.
+        unseen: labels that no labelled row carries, bool (labels,); None where that is not known.
         label_names: one name per label.
         reduce: mean of a tensor over all processes; the identity in a single process.
         precision: dtype of autocast, None for full precision.
@@ -60,6 +61,7 @@ class Run:
     rank: int = 0
     labeled: Any = None
     label_column: str = "label"
+    unseen: Tensor | None = None
 
     def decay(self, horizon: float = HORIZON) -> float:
         """EMA decay whose memory is `horizon` times the run's length: 1 - 1 / (horizon * steps), at least 0.5.
