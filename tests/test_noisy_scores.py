@@ -1,6 +1,7 @@
 """Scores against right labels where those of the test rows are wrong in part: worked by hand, and by simulation."""
 
 import csv
+from collections import defaultdict
 from statistics import NormalDist
 
 import numpy as np
@@ -202,6 +203,21 @@ def test_intervals_hold_the_truth_whatever_the_noise(multi):
             hits.append(low <= true <= high)
         held[metric.name] = np.mean(hits)
     assert all(0.92 <= share <= 0.99 for share in held.values()), held
+
+
+@pytest.mark.parametrize("shares", [(0.25, 0.25, 0.25, 0.25), (0.7, 0.2, 0.08, 0.02)])
+def test_scores_near_one_are_held_too(shares):
+    """Which class is drawn how often must not matter."""
+    rng, hits = np.random.default_rng(0), defaultdict(list)
+    for _ in range(150):
+        right = rng.choice(4, 2000, p=shares)
+        given, said = (np.where(rng.random(2000) < e, rng.integers(4, size=2000), right) for e in (0.07, 0.02))
+        predicted, truth, labels = (np.eye(4)[a] for a in (said, right, given))
+        sample = rng.choice(2000, 100, replace=False)
+        for metric in (ACCURACY, macro(4)):
+            found = estimated(metric, predicted, 0.9 * labels + 0.025, sample, truth[sample], 0.95, multi=False)
+            hits[metric.name].append(found[1] <= score(metric, predicted, truth) <= found[2])
+    assert all(np.mean(held) >= 0.9 for held in hits.values()), {name: np.mean(held) for name, held in hits.items()}
 
 
 def test_a_review_without_surprise_does_not_show_that_there_is_none():

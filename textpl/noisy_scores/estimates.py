@@ -140,7 +140,7 @@ def estimated(
     seen, thought = (truth * effects[sample]).sum(1), (believed[sample] * effects[sample]).sum(1)
     spread = thought - thought.mean()
     power = float(np.clip(spread @ seen / max(spread @ spread, 1e-30), 0, 1))
-    estimate = metric.value(*_drawn_counts(predicted, believed, sample, truth, power), rows)
+    estimate = float(np.clip(metric.value(*_drawn_counts(predicted, believed, sample, truth, power), rows), 0, 1))
     residual = rows * (seen - power * thought)
     moved = rows * float((np.abs(effects).max(1) if multi else np.ptp(effects, axis=1)).mean())
     squares = float(np.square(residual - residual.mean()).sum()) + SURPRISES * moved**2
@@ -183,8 +183,10 @@ def _counts(predicted: Array, right: Array) -> tuple[Array, Array, Array]:
 def _drawn_counts(
     predicted: Array, believed: Array, sample: Array, truth: Array, power: float
 ) -> tuple[Array, Array, Array]:
-    """TP, P and T by the regression estimator, made possible: 0 <= TP <= P, TP <= T."""
+    """TP, P and T by the regression estimator.
+
+    TP may come out above P, by which class happened to be drawn often: cut off there, scores near 1 would be too low.
+    """
     both, labels, right = _counts(predicted, power * believed)
     off, scale = truth - power * believed[sample], len(predicted) / len(sample)
-    both = np.clip(both + scale * (predicted[sample] * off).sum(0), 0, labels)
-    return both, labels, np.maximum(right + scale * off.sum(0), both)
+    return both + scale * (predicted[sample] * off).sum(0), labels, np.maximum(right + scale * off.sum(0), 0)
