@@ -192,7 +192,7 @@ def table(folder: Path, metric: str) -> str:
         f"width | {several} |",
         "|--|--|--|--|--|--|--|" + "--|" * len(REVIEWED),
     ]
-    for (corpus, noise, rows), cases in groups.items():
+    for (corpus, noise, rows), cases in sorted(groups.items()):
         every = [m for case in cases for m in case["models"].values()]
         records = [m["metrics"].get(metric) or m["metrics"]["micro_f1"] for m in every]
         off = [100 * np.mean([abs(r[key] - r["true"]) for r in records]) for key in ("given", "believed")]
