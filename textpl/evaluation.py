@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from textpl.group_folds import group_ids
-from textpl.variance_components import group_values, standard_error
+from textpl.variance_components import group_values, margin
 
 Array = NDArray[Any]
 
@@ -228,8 +227,8 @@ def paired_difference(
 
     A row's part in a seed's difference is its pseudo-value n D - (n - 1) D without the row (the jackknife; for accuracy
     that is the row's own difference), shifted to have the mean D. From the table of seeds x rows, or the rows of each
-    seed where it has test rows of its own, `textpl.variance_components.standard_error` estimates how far the mean may
-    be off, counting row noise once; the interval is the mean -+ Student's t at Satterthwaite's degrees of freedom.
+    seed where it has test rows of its own, `textpl.variance_components.margin` estimates how far the mean may be off,
+    counting row noise once.
     benchmarks/interval_coverage.py has its coverage: 93 to 98 % where rows, seeds or both vary normally, at 3 to 10
     seeds and 200 to 7,600 rows. No interval of so few seeds covers rare collapses: see `Interval.seeds_told`.
 
@@ -252,8 +251,7 @@ def paired_difference(
         crossed = crossed and all(np.array_equal(ids, numbered[0]) for ids in numbered)
         values = [group_values(value, ids) for value, ids in zip(values, numbered, strict=True)]
         members = min(len(value) for value in values)
-    error, freedom = standard_error(values, crossed=crossed)
-    reach = float(student_t.ppf((1 + level) / 2, freedom)) * error if error > 0 else 0.0
+    reach = margin(values, crossed=crossed, level=level)
     mean = float(observed.mean())
     # No difference is larger than 100 points.
     low, high = (float(np.clip(100 * end, -100, 100)) for end in (mean - reach, mean + reach))
