@@ -386,6 +386,3 @@ def _cut(column: Array, wanted: float) -> float:
             return float(column[column > value].min())
     # One float32 step above the maximum, so that the cut stays above it when stored in single precision.
     return float(np.nextafter(np.float32(column.max()), np.float32(np.inf)))
-
-
-bootstrap_difference = paired_difference
