@@ -13,6 +13,7 @@ from transformers import Trainer
 from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback
 from textpl.atomic_files import read_json, write_json
 from textpl.evaluation import Interval, paired_difference
+from textpl.looks import earlier_looks, level_of_look, record_look
 from textpl.outcomes import Outcome
 from textpl.overlap import SeenTestTexts
 
@@ -28,7 +29,7 @@ class Arm:
             it that the labeled rows do not say).
         name: tells it from others of its kind.
         outcomes: one per seed.
-        interval: bootstrap interval of method - this, in points.
+        interval: of method - this, in points.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Comparison:
         method: the method's outcomes, one per seed.
         arms: what it is measured against, same seeds: labels-only in each of its forms, then what else was asked for.
         baseline_name: name of the side without the method.
+        looks: the seeds of each result of this comparison that had been seen before; they widen the intervals.
     """
 
     task: str
@@ -61,6 +63,7 @@ class Comparison:
     method: list[Outcome]
     arms: tuple[Arm, ...]
     baseline_name: str = "labels only"
+    looks: tuple[tuple[int, ...], ...] = ()
 
     @property
     def judged(self) -> Arm:
@@ -74,7 +77,7 @@ class Comparison:
 
     @property
     def interval(self) -> Interval:
-        """Bootstrap interval of method - that form, in points."""
+        """Interval of method - that form, in points."""
         return self.judged.interval
 
     def of_kind(self, kind: Kind) -> list[Arm]:
@@ -90,8 +93,19 @@ class Comparison:
     def __str__(self) -> str:
         seen = self.seen_test_texts
         told = "" if seen is None or not seen.count else str(seen)
-        notes = "; ".join(note for note in (self.interval.seeds_told(), self.interval.note, told) if note)
+        parts = (self.interval.seeds_told(), self.interval.note, self.told_looks(), told)
+        notes = "; ".join(note for note in parts if note)
         return f"{self.interval.sentence()} ({notes})" if notes else self.interval.sentence()
+
+    def told_looks(self) -> str:
+        """That the result had been seen before, and what that does to the interval; nothing at the first look."""
+        if not self.looks:
+            return ""
+        seen = ", then ".join(f"{len(seeds)} seed{'s' * (len(seeds) != 1)}" for seeds in self.looks)
+        return (
+            f"look {len(self.looks) + 1}: the result was seen with {seen} before, and whoever adds seeds until there is "
+            f"a verdict finds one too often, so the interval is at {100 * self.interval.level:.4g} %"
+        )
 
     def told_arms(self) -> list[str]:
         """What the method was measured against besides, a sentence each."""
@@ -124,6 +138,7 @@ class Comparison:
             "baseline": {"name": self.baseline_name, "form": self.judged.name, **self._summary(self.baseline)},
             "method": {"name": self.name, **self._summary(self.method)},
             "difference": {**self._difference(self.interval), "verdict": self.interval.verdict, "sentence": str(self)},
+            "looks": [list(seeds) for seeds in self.looks],
             "arms": [self._arm(arm) for arm in self.arms],
             "arms_told": self.told_arms(),
             "seen_test_texts": None if seen is None else {**seen.to_dict(), "sentence": str(seen)},
@@ -222,8 +237,9 @@ def compare(
         thresholds: multi-label cut, a probability or "prior": per label, so that as many test rows get the label as
             labelled rows have it. The same rule for both sides; no test label is used, but all test texts at once are
             (it is transductive). The cuts are in `seed_results`.
-        level: of the interval.
-        folder: finished trainings are kept there and not repeated after an interruption.
+        level: of the interval, at the first look.
+        folder: finished trainings are kept there and not repeated after an interruption. Which results were seen is
+            kept too: whoever comes back with more seeds gets wider intervals, `textpl.looks.level_of_look`.
         on_model: called as `on_model(seed, trainer)` with the method's trained Trainer.
         on_start: called with a line of text before each training.
 
@@ -261,10 +277,13 @@ def compare(
     same, given = (found.get(("labels only", form)) for form in (SAME_COMPUTE, AS_GIVEN))
     if same is not None and given is not None and all(a is b for a, b in zip(same, given, strict=True)):
         del found["labels only", AS_GIVEN]  # the pool cost nothing
+    looks = earlier_looks(keep, seeds)
+    level = level_of_look(level, len(looks) + 1)
     multi = methods[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
     measured = [_measured(kind, form, side, methods, metric, level) for (kind, form), side in found.items()]
-    return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name)
+    record_look(keep, seeds)
+    return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name, looks)
 
 
 def _measured(kind: Kind, name: str, outcomes: list[Outcome], methods: list[Outcome], metric: str, level: float) -> Arm:
