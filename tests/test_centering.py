@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import textpl
 from textpl.embeddings.centering import centered_rows, common_part
-from textpl.embeddings.neighbors import unit_rows
+from textpl.embeddings.neighbors import measured_by, neighbor_graph, unit_rows
 from textpl.relabeling.linear import linear
 
 
@@ -97,3 +97,11 @@ def test_rows_drawn_at_random_are_labeled_by_their_texts_and_not_by_the_counts_o
     for method in ("linear", "linear_smoothed"):
         found = textpl.label(labeled, Dataset.from_dict({"text": texts}), encoder=Cone(), method=method, progress=False)
         assert (found.labels == gold).mean() > 0.9, method
+
+
+def test_neighbors_around_the_mean_are_measured_in_the_cone():
+    vectors = cone(200, 16, 2.0)
+    graph = measured_by(neighbor_graph(centered_rows(vectors), 7, progress=False), vectors)
+    cosines = np.einsum("nd,nkd->nk", vectors, vectors[graph.ids])
+    np.testing.assert_allclose(graph.sims, cosines, atol=1e-6)
+    assert (np.diff(graph.sims) <= 0).all() and graph.sims.min() > 0.5

@@ -54,13 +54,14 @@ def neighbor_votes(graph: NeighborGraph, targets: np.ndarray, k: int, steepness:
     """
     graph = graph.first(min(k, graph.k))
     prior = targets.mean(axis=0, dtype=np.float64)
-    spread = float((graph.sims[:, 0] - graph.sims[:, -1]).mean()) + 1e-6
+    last = np.where(graph.ids >= 0, graph.sims, np.inf).min(axis=1)  # a row may have fewer neighbors than columns
+    spread = float(np.where(np.isfinite(last), graph.sims[:, 0] - last, 0).mean()) + 1e-6
     targets = np.asarray(targets, dtype=np.float32)
     out = np.empty(targets.shape, dtype=np.float32)
     rows = max(1, BLOCK // graph.k)
     for start in range(0, len(graph), rows):
         ids, sims = graph.ids[start : start + rows], graph.sims[start : start + rows]
-        weights = np.exp(steepness * (sims - sims[:, :1]) / spread) * (ids >= 0)
+        weights = np.exp(steepness * np.minimum(sims - sims[:, :1], 0) / spread) * (ids >= 0)
         ends = np.arange(len(ids) + 1) * graph.k
         matrix = csr_array((weights.ravel(), np.maximum(ids, 0).ravel(), ends), shape=(len(ids), len(targets)))
         out[start : start + rows] = (matrix @ targets + prior) / (weights.sum(axis=1, keepdims=True) + 1)
@@ -159,12 +160,12 @@ def held_out_head(
         if not len(train):  # one group holds all rows
             out[test] = targets.mean(axis=0)
             continue
-        weights, bias = _logistic(np.asarray(vectors[train], dtype=np.float32), targets[train])
+        weights, bias = fit_logistic(np.asarray(vectors[train], dtype=np.float32), targets[train])
         out[test] = softmax(np.asarray(vectors[test], dtype=np.float32) @ weights + bias)
     return out
 
 
-def _logistic(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_logistic(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (d, labels) and bias (labels,) of a softmax regression on soft targets, C = 1."""
     features, wanted = torch.as_tensor(x), torch.as_tensor(targets)
     weights = torch.zeros(x.shape[1], targets.shape[1], requires_grad=True)

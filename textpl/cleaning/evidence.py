@@ -52,7 +52,7 @@ def neighbor_votes(graph: NeighborGraph, labels: np.ndarray, k: int, temperature
     given = csr_array(labels, dtype=np.float32)
     for start in range(0, len(graph), BLOCK):
         ids, sims = graph.ids[start : start + BLOCK], graph.sims[start : start + BLOCK]
-        weights = np.where(ids >= 0, np.exp((sims - sims[:, :1]) / temperature), 0).astype(np.float32)
+        weights = np.where(ids >= 0, np.exp(np.minimum(sims - sims[:, :1], 0) / temperature), 0).astype(np.float32)
         ends = np.arange(len(ids) + 1) * ids.shape[1]
         voters = csr_array((weights.ravel(), np.maximum(ids, 0).ravel(), ends), shape=(len(ids), len(labels)))
         votes[start : start + BLOCK] = ((voters @ given).toarray() + share) / (weights.sum(1, keepdims=True) + 1)

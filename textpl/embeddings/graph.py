@@ -48,6 +48,17 @@ class NeighborGraph:
         sims = np.take_along_axis(self.sims[rows], order, 1)
         return replace(self, ids=ids, sims=np.where(ids >= 0, sims, np.float32(0)))
 
+    def across(self, groups: np.ndarray) -> NeighborGraph:
+        """The graph without neighbors of a row's own group; the others move up, -1 and 0 fill the rest.
+
+        Args:
+            groups: int (n,).
+        """
+        other = (self.ids >= 0) & (groups[self.ids] != groups[:, None])
+        order = np.argsort(~other, axis=1, kind="stable")
+        other, ids, sims = (np.take_along_axis(part, order, 1) for part in (other, self.ids, self.sims))
+        return replace(self, ids=np.where(other, ids, np.int32(-1)), sims=np.where(other, sims, np.float32(0)))
+
     def first(self, k: int) -> NeighborGraph:
         """The graph of the k nearest neighbours.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 EXACT_ROWS = 150_000  # from here on the approximate search of a processor costs less
 POOR_RECALL = 0.9
+BLOCK = 65_536  # neighbors whose vectors are read at once
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -137,6 +139,24 @@ def neighbor_graph(
             100 * recall, k,
         )  # fmt: skip
     return NeighborGraph(ids, sims, "approximate: k-means cells", recall)
+
+
+def measured_by(graph: NeighborGraph, vectors: np.ndarray) -> NeighborGraph:
+    """The same neighbors of every row by their cosines in another space, most similar first.
+
+    Args:
+        graph: neighbors of n rows.
+        vectors: float32 (n, d), unit length, may be memory-mapped.
+    """
+    ids, sims = np.empty_like(graph.ids), np.empty_like(graph.sims)
+    for start, stop in spans(len(graph), max(1, BLOCK // max(graph.k, 1))):
+        near = graph.ids[start:stop]
+        own, others = np.asarray(vectors[start:stop]), np.asarray(vectors[np.maximum(near, 0)])
+        cosine = np.where(near >= 0, np.einsum("nd,nkd->nk", own, others), -np.inf)
+        order = np.argsort(-cosine, axis=1, kind="stable")
+        ids[start:stop] = np.take_along_axis(near, order, 1)
+        sims[start:stop] = np.take_along_axis(np.where(near >= 0, cosine, 0), order, 1)
+    return replace(graph, ids=ids, sims=sims)
 
 
 def _check(k: int) -> None:

@@ -12,8 +12,6 @@ from datasets import Dataset
 
 from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.confident import detect_confident
-from textpl.cleaning.duplicates import near_duplicates
-from textpl.cleaning.evidence import GRAPH_K
 from textpl.cleaning.indistinct import detect_without, indistinct_rows
 from textpl.cleaning.noise_model import Noise, check_noise
 from textpl.cleaning.out_of_sample import FOLDS, out_of_sample
@@ -24,7 +22,8 @@ from textpl.embeddings.cut_texts import CutTexts
 from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.mapped import mapped_rows, principal_components
-from textpl.embeddings.neighbors import distinct_rows, neighbor_graph, unit_rows
+from textpl.embeddings.neighbors import neighbor_graph, unit_rows
+from textpl.label_issues.groups import kept_apart
 from textpl.label_issues.inputs import column_texts, given_labels
 from textpl.label_issues.report import LabelReport
 from textpl.reading.label_arrays import check_probabilities
@@ -48,6 +47,7 @@ def find_label_issues(
     method: Literal["auto", "confident"] = "auto",
     noise: Noise = "auto",
     context: bool = True,
+    groups: Any = None,
     test: Dataset | None = None,
     folds: int = FOLDS,
     neighbors: Literal["auto", "exact", "approximate"] = "auto",
@@ -79,6 +79,8 @@ def find_label_issues(
             (some were added, none is missing), "swap" (one was taken for another), or "auto".
         context: multi-label: weigh all evidence, the row's other labels included. False takes the probabilities as they
             are, for very many labels: a tenth of the time and memory, and worse.
+        groups: what belongs together, such as the windows of one document or the texts of one author: a column of the
+            dataset, or a name or number for every row. Rows of a group never judge each other.
         test: rows to be looked for among those of `dataset`: leaks.
         folds: of the out-of-sample probabilities.
         neighbors: exact or approximate search; "auto" is exact for corpora that allow it.
@@ -114,26 +116,25 @@ def find_label_issues(
     p = None if pred_probs is None else check_probabilities(pred_probs, given)
     cut: list[CutTexts] = []
     vectors, name = _vectors(texts, embeddings, encoder, len(given), p is not None, cache_dir, progress, cut.append)
-    graph = groups = None
-    if vectors is not None and len(given) > 1:
-        graph = neighbor_graph(vectors, GRAPH_K, method=neighbors, seed=seed, progress=progress)
-        groups = distinct_rows(vectors)[1] if texts is None else near_duplicates(texts, vectors, graph)
+    build = partial(neighbor_graph, method=neighbors, seed=seed, progress=progress)
+    apart = kept_apart(groups, dataset, texts, vectors, len(given), build)
+    graph, duplicates = apart.graph, apart.duplicates
     source = "given"
     if p is None:
-        assert vectors is not None
+        assert apart.centered is not None
         if given.ndim == 1 and np.bincount(given).max() == 1:
             raise ValueError("Every label is given once, so no row tells anything about another: give pred_probs.")
         source = f"logistic regression on {name}, {folds} folds"
         p = out_of_sample(
-            vectors, given, num_labels=len(names), groups=groups, folds=folds, seed=seed, progress=progress
+            apart.centered, given, num_labels=len(names), groups=apart.groups, folds=folds, seed=seed, progress=progress
         )
     unjudged = None
-    if texts is not None and graph is not None and groups is not None and method != "confident":
-        unjudged = indistinct_rows(graph, groups)
+    if texts is not None and graph is not None and duplicates is not None and method != "confident":
+        unjudged = indistinct_rows(graph, duplicates)
     detect = partial(_detect, method=method, noise=noise, context=context, seed=seed, progress=progress)
-    found = detect_without(detect, given, p, graph, vectors, groups, unjudged)
+    found = detect_without(detect, given, p, apart.voters, apart.centered, apart.groups, unjudged)
     known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
-    problems = _problems(texts, given, p, vectors, graph, groups, names, test, text_column, known, cache_dir, *cut)
+    problems = _problems(texts, given, p, vectors, graph, duplicates, names, test, text_column, known, cache_dir, *cut)
     about = {"method": method, "encoder": name, "probabilities": source, "seed": seed}
     if dataset is not None:
         about["texts"] = text_fingerprint(dataset, text_column)
@@ -144,7 +145,7 @@ def find_label_issues(
         dataset,
         text_column if dataset is not None else None,
         label_column if labels is None else None,
-        None if graph is None else graph.ids[:, :EVIDENCE_ROWS],
+        None if apart.voters is None else apart.voters.ids[:, :EVIDENCE_ROWS],
         problems,
         None if dataset is None or dataset.split is None else str(dataset.split),
         about,
