@@ -30,7 +30,7 @@ def test_compare_reports_both_sides(tmp_path, tokenizer, task):
     comparison = textpl.compare(trainers(tmp_path, tokenizer, task), method, seeds=range(2), name="softmatch")
     results = json.loads(json.dumps(comparison.to_dict()))
     told = {"task", "metric", "unit", "baseline", "method", "difference", "cost", "seed_results"}
-    assert set(results) == told | {"seen_test_texts", "arms", "arms_told"}
+    assert set(results) == told | {"seen_test_texts", "arms", "arms_told", "looks"}
     assert results["task"] == task and results["unit"] == "points"
     assert results["metric"] == {"single": "accuracy", "multi": "macro_f1"}[task]
     assert results["baseline"]["seeds"] == results["method"]["seeds"] == [0, 1]
@@ -210,6 +210,23 @@ def test_finished_trainings_are_not_repeated(tmp_path, tokenizer):
     assert built == [0, 0, 0, 0]
     assert first.interval == second.interval
     assert first.method[0].history == second.method[0].history
+
+
+def test_looks_widen_the_interval(tmp_path, tokenizer):
+    """Going on with the same seeds is no new look; more seeds, or fewer, are."""
+    make, method = trainers(tmp_path, tokenizer, max_steps=1), textpl.pseudo_label(make_pool(), view=None)
+    settings = {"folder": tmp_path / "kept", "match": "steps"}
+    levels = []
+    for seeds in ([0, 1], [1, 0], [0, 1, 2], [0, 1], [2]):
+        comparison = textpl.compare(make, method, seeds=seeds, **settings)
+        levels.append(comparison.interval.level)
+        assert comparison.to_dict()["looks"] == [list(look) for look in comparison.looks]
+    assert levels == [0.95, 0.95, 1 - 0.05 / 4, 0.95, 1 - 0.05 / 9]
+    assert comparison.looks == ((0, 1), (0, 1, 2)) and "look 3: the result was seen with 2 seeds, then 3" in str(
+        comparison
+    )
+    fresh = textpl.compare(make, method, seeds=[0], match="steps")
+    assert fresh.looks == () and fresh.interval.level == 0.95 and "look" not in str(fresh)
 
 
 def test_a_method_may_depend_on_the_seed(tmp_path, tokenizer):

@@ -190,6 +190,18 @@ def test_a_finished_run_is_reported_again_from_what_was_kept(folder):
     assert (folder / "out" / "report.html").read_text() == page
 
 
+def test_more_seeds_after_a_look_are_told(folder):
+    assert run(folder, "--seeds", "0").exit_code == 0
+    (folder / "out" / "seeds" / "looks.json").unlink()  # an older textpl did not note them
+    again = run(folder, "--seeds", "0", "--resume")
+    assert again.exit_code == 0 and "look 2" not in again.output
+    more = run(folder, "--seeds", "0,1", "--resume")
+    assert more.exit_code == 0 and "look 2: the result was seen with 1 seed before" in " ".join(more.output.split())
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert results["looks"] == [[0]] and results["difference"]["level"] == 1 - 0.05 / 4
+    assert "98.75 % interval" in (folder / "out" / "report.html").read_text()
+
+
 def test_without_out_every_run_has_a_folder_of_its_own(folder, monkeypatch):
     monkeypatch.chdir(folder)
     for _ in range(2):

@@ -103,8 +103,8 @@ class Comparison:
             return ""
         seen = ", then ".join(f"{len(seeds)} seed{'s' * (len(seeds) != 1)}" for seeds in self.looks)
         return (
-            f"look {len(self.looks) + 1}: the result was seen with {seen} before, and whoever adds seeds until there is "
-            f"a verdict finds one too often, so the interval is at {100 * self.interval.level:.4g} %"
+            f"look {len(self.looks) + 1}: the result was seen with {seen} before, and whoever adds seeds until there "
+            f"is a verdict finds one too often, so the interval is at {100 * self.interval.level:.4g} %"
         )
 
     def told_arms(self) -> list[str]:
