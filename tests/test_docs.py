@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import typer.main
 from conftest import make_model, make_texts, make_trainer
@@ -31,6 +32,7 @@ SMALLER = {
     "max_steps=200": "max_steps=2",
     "max_steps=400": "max_steps=2",
     "range(5)": "range(2)",
+    "random_review(report, 250)": "random_review(report, 40)",
 }
 
 
@@ -64,6 +66,8 @@ def stand_ins(folder, tokenizer):
         "pool": unlabeled,
         "corpus": corpus,
         "dataset": corpus,
+        "test": corpus.rename_column("labels", "label"),
+        "p": np.full((80, 2), 0.5),
         "trainer": trainer(),
         "make_trainer": trainer,
     }
