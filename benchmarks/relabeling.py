@@ -238,19 +238,18 @@ def print_auto(cells):
 
 def print_clusterability(cells):
     """The diagnostics at 25 labels per class, and what they would be with all labels known."""
-    print_row("dataset", "mu", "true mu", "q (from)", "true q", "q*", "LB", "no gold neighbour", "orphans")
-    print_row("--", *("--:" for _ in range(8)))
+    print_row("dataset", "mu", "true mu", "q (from)", "true q", "q*", "no gold neighbour", "orphans")
+    print_row("--", *("--:" for _ in range(7)))
     for (name, budget), records in cells.items():
         if budget != 25:
             continue
         found = [r["clusterability"] for r in records]
         true = json.loads((OUT / f"truth-{name}.json").read_text())["clusterability"]
         mean = {key: np.mean([f[key] for f in found]) for key in ("mu_loo", "q", "no_gold_neighbor", "orphans")}
-        bound = "-" if found[0]["lower_bound"] is None else f"{np.mean([f['lower_bound'] for f in found]):.2f}"
         sources = "; ".join(dict.fromkeys(f["q_source"] for f in found))
         print_row(
             name, f"{mean['mu_loo']:.2f}", f"{true['mu_loo']:.2f}", f"{mean['q']:.2f} ({sources})", f"{true['q']:.2f}",
-            f"{found[0]['q_star']:.2f}", bound, f"{mean['no_gold_neighbor']:.0%}", f"{mean['orphans']:.0%}",
+            f"{found[0]['q_star']:.2f}", f"{mean['no_gold_neighbor']:.0%}", f"{mean['orphans']:.0%}",
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textpl.embeddings.graph import NeighborGraph
-from textpl.relabeling.clusterability import clusterability, propagation_threshold, vote_bound
+from textpl.relabeling.clusterability import clusterability, propagation_threshold
 
 
 def mixture(seed, n=600, classes=4, spread=1.0, gold=200, k=9):
@@ -84,7 +84,6 @@ def test_vote_error_by_hand():
     targets = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
     got = clusterability(graph, targets, np.ones(4, dtype=bool), k=3, gold_graph=graph)
     assert got.vote_error == pytest.approx(3 / 4)
-    assert got.lower_bound == pytest.approx(float(vote_bound(got.mu_loo, 3, 0.75)))
     assert got.orphans == got.no_gold_neighbor == 0
 
 
@@ -146,7 +145,6 @@ def test_few_edges_fall_back_to_the_gold_graph():
     assert got.mu_edges is None
     assert got.q == pytest.approx((y == y[own.ids[:, 0]]).mean())
     assert got.mu_loo is None  # one gold neighbour each says nothing about three
-    assert got.lower_bound is None
     assert np.isnan(got.label_mu).all()
 
 
@@ -195,21 +193,6 @@ def test_threshold_separates_collapse_from_survival(k):
     assert iterate(propagation_threshold(k) + 0.003) > 0.5
 
 
-@pytest.mark.parametrize(("k", "mu", "error"), [(1, 0.9, 0.1), (4, 0.7, 0.2), (5, 0.8, 0.3), (9, 0.6, 0.4)])
-def test_vote_bound_equals_monte_carlo(k, mu, error):
-    rng = np.random.default_rng(k)
-    draws = 200_000
-    right = (rng.random((draws, k)) > error).sum(axis=1)
-    measured = ((rng.random(draws) < mu) & (right > k / 2)).mean()
-    assert vote_bound(mu, k, error) == pytest.approx(measured, abs=0.005)
-
-
-def test_vote_bound_by_hand():
-    got = [float(vote_bound(0.95**k, k, 0.05)) for k in range(1, 6)]
-    np.testing.assert_allclose(got, [0.902, 0.815, 0.851, 0.803, 0.773], atol=6e-4)
-    np.testing.assert_allclose(vote_bound(np.array([0.3, 0.9]), 5, 0.0), [0.3, 0.9])
-
-
 def test_clusterability_refuses():
     graph, targets, gold, own = mixture(0)
     with pytest.raises(ValueError, match="no gold row"):
@@ -218,6 +201,5 @@ def test_clusterability_refuses():
         clusterability(graph, targets, gold, k=3, gold_graph=graph)
     with pytest.raises(ValueError, match="larger k"):
         clusterability(graph, targets, gold, k=10, gold_graph=own)
-    for function in (propagation_threshold, lambda k: vote_bound(0.5, k, 0.1)):
-        with pytest.raises(ValueError, match="k=0"):
-            function(0)
+    with pytest.raises(ValueError, match="k=0"):
+        propagation_threshold(0)

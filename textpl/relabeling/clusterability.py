@@ -40,8 +40,6 @@ class Clusterability:
         q_source: "edges", "gold neighbors" or "none".
         q_star: `propagation_threshold(k)`.
         vote_error: share of gold rows that most of their k nearest gold rows would label wrongly (single-label).
-        lower_bound: `vote_bound(mu_loo, k, vote_error)`: of a vote among rows that were voted on themselves, not among
-            gold rows, for which it would be `mu_loo` (single-label).
         label_mu: float32 (labels,), P(all k nearest gold rows have l | the row has l).
         label_lift: float32 (labels,), P(a row has l | its neighbour has l) / P(l), from the pairs that gave `q`.
         no_gold_neighbor: share of the other rows with no gold row among their k neighbours.
@@ -59,7 +57,6 @@ class Clusterability:
     q_source: str
     q_star: float
     vote_error: float | None
-    lower_bound: float | None
     label_mu: np.ndarray
     label_lift: np.ndarray
     no_gold_neighbor: float
@@ -95,9 +92,7 @@ class Clusterability:
             f"undiscounted propagation needs q*(k) = {self.q_star:.3f}",
         ]
         if not self.multi:
-            lines.append(
-                f"vote of gold rows wrong: {_number(self.vote_error)}; vote bound LB(k): {_number(self.lower_bound)}"
-            )
+            lines.append(f"vote of gold rows wrong: {_number(self.vote_error)}")
         if len(lift):
             lines.append(f"lift of a label by a neighbour that has it: {lift.min():.1f} to {lift.max():.1f}")
         lines.append(f"rows without a gold neighbour: {self.no_gold_neighbor:.1%}; without a path: {self.orphans:.1%}")
@@ -123,23 +118,6 @@ def propagation_threshold(k: int) -> float:
         return 1.0
     found = minimize_scalar(lambda x: x / binom.sf(k // 2, k, x), bounds=(0.3, 1), method="bounded")
     return float(found.fun)
-
-
-def vote_bound(mu: float | np.ndarray, k: int, error: float | np.ndarray) -> np.ndarray:
-    """LB(k) = mu * P(Bin(k, 1 - error) >= k - k'), k' = ceil(k/2) - 1: least probability that a vote is right.
-
-    (Zhu, Dong & Liu 2022.) A strict majority of k voters, each of which is labelled wrongly with
-    probability `error` at most, independently; with error 0 it is `mu` itself. Even k is dominated by k - 1.
-
-    Args:
-        mu: mu_k, the probability that the row and all voters share one true label; any shape.
-        k: number of voters.
-        error: probability that a voter's label is wrong; any shape that broadcasts with `mu`.
-    """
-    if k < 1:
-        raise ValueError(f"k={k}: at least one voter is needed.")
-    wrong_allowed = (k + 1) // 2 - 1
-    return np.asarray(mu) * binom.sf(k - wrong_allowed - 1, k, 1 - np.asarray(error))
 
 
 def clusterability(
@@ -194,7 +172,6 @@ def clusterability(
         q_source="none" if not known else "edges" if enough else "gold neighbors",
         q_star=propagation_threshold(k),
         vote_error=error,
-        lower_bound=None if mu is None or error is None else float(vote_bound(mu, k, error)),
         label_mu=_quotient(loo.all_have.sum(axis=0), has) if mu is not None else np.full(len(has), np.nan, np.float32),
         label_lift=_quotient(_quotient(source.both, source.neighbor_has), has / len(rows)),
         no_gold_neighbor=_share(~((graph.ids >= 0) & gold[graph.ids]).any(axis=1), unlabeled),
