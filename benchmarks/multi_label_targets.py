@@ -18,9 +18,9 @@ hold / all expected positives.
     soft     p, every cell: what textpl does
 
 Head: a perceptron on MiniLM vectors of the texts (cached), LABELED random labeled rows, three fifths of the others as
-pool (10,000 at most), 600 steps of 16 + 48 rows; the student sees vectors with noise and dropout. The rest of train, and
-dev, are judged, no test row. Train: the encoder itself, by `textpl`, judged on dev rows. Macro and micro F1 with each
-label cut where its labeled rate is met, and cut at .5; mean p over the true rate. "aligned": to the labeled rates.
+pool (10,000 at most), 600 steps of 16 + 48 rows; the student sees vectors with noise and dropout. The rest of train,
+and dev, are judged, no test row. Train: the encoder itself, by `textpl`, judged on dev rows. Macro and micro F1 with
+each label cut where its labeled rate is met, and cut at .5; mean p over the true rate. "aligned": to the labeled rates.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Multi-label targets stay soft. A label that 5 % of the rows carry is hardly ever given p >= .5, however well p is
 calibrated: a cut there teaches that nobody has it. Cuts where a label's rate is met (CAP, Xie et al. 2023) keep the
-mean, but one half of the positives they make of a rare label is wrong; the probability itself is right on average in
-every selection that looks at p alone. `benchmarks/multi_label_targets.py` measures all three.
+mean, but at a rate of 5 % every second positive they make is wrong, and more where the evidence is weak; the
+probability itself is right on average in every selection that looks at p alone. `benchmarks/multi_label_targets.py`
+measures all three.
 """
 
 from __future__ import annotations
