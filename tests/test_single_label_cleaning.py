@@ -66,7 +66,8 @@ def test_finds_counts_and_corrects(noisy):
         wrong, 1 - p[np.arange(len(p)), labels]
     )
     assert 0.7 < result.info["errors"] / wrong.sum() < 1.6
-    assert result.flagged.sum() == round(result.info["errors"])
+    assert result.flagged.sum() == round(result.info["shown"])
+    assert result.info["errors_low"] < wrong.sum() < result.info["errors_high"]
     assert (result.suggested == truth).mean() > (labels == truth).mean() + 0.1
     assert np.mean((result.p_error - wrong) ** 2) < 0.5 * wrong.mean() * (1 - wrong.mean())
 

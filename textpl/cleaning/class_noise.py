@@ -51,21 +51,23 @@ def anchor_transition(labels: np.ndarray, fused: np.ndarray) -> tuple[np.ndarray
     np.fill_diagonal(prior, 1 - wrong)
     counts += PSEUDO_ROWS * prior
     transition = counts / counts.sum(axis=1, keepdims=True)
-    return _scaled(transition, sizes / sizes.sum(), sure_rate(labels, fused)), sure
+    return scaled(transition, sizes / sizes.sum(), sure_rate(labels, fused)), sure
 
 
-def sure_rate(labels: np.ndarray, fused: np.ndarray) -> float:
+def sure_rate(labels: np.ndarray, fused: np.ndarray, quantile: float = CAREFUL) -> float:
     """Share of wrong labels where the model would be perfectly sure.
 
     Even the surest rows of a small class are mispredicted now and then, so their disagreement with the labels is not
     all noise. What tells the two apart is how it grows: at the share x of the rows predicted as a class, from the
     surest on, P(label differs from prediction) = e + (1 - e) a x^b, where mistakes of the model, a x^b, vanish as
     x -> 0 and wrong labels do not. e is fitted to the surest half of all classes at once, over a grid, with flat
-    priors for e, a and log b; the answer is the 20 % quantile of its posterior: few rows make it careful.
+    priors for e, a and log b; the answer is a quantile of its posterior, by default the 20 % one: few rows make it
+    careful.
 
     Args:
         labels: int64 (rows,), given.
         fused: float (rows, labels), as for `anchor_transition`.
+        quantile: of the posterior.
     """
     predicted, rank, sizes = _by_confidence(fused)
     places = ((rank + 0.5) / sizes[predicted] / CURVE * BINS).astype(int)
@@ -78,7 +80,7 @@ def sure_rate(labels: np.ndarray, fused: np.ndarray) -> float:
     p = np.clip(e[:, None, None, None] + (1 - e[:, None, None, None]) * mistakes, 1e-6, 1 - 1e-6)
     fit = np.log(p) @ wrong + np.log1p(-p) @ (seen - wrong)
     posterior = np.exp(fit - fit.max()).sum(axis=(1, 2)) * np.gradient(e)
-    return float(np.interp(CAREFUL, (np.cumsum(posterior) - posterior / 2) / posterior.sum(), e))
+    return float(np.interp(quantile, (np.cumsum(posterior) - posterior / 2) / posterior.sum(), e))
 
 
 def _by_confidence(fused: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,14 +170,15 @@ def confident_transition(labels: np.ndarray, fused: np.ndarray) -> np.ndarray:
 
 def scale_noise(transition: np.ndarray, fused: np.ndarray, rate: float) -> np.ndarray:
     """T with its off-diagonal multiplied by one factor, so that the share `rate` of all labels is wrong."""
-    return _scaled(transition, fused.mean(axis=0, dtype=np.float64), rate)
+    return scaled(transition, fused.mean(axis=0, dtype=np.float64), rate)
 
 
-def _scaled(transition: np.ndarray, shares: np.ndarray, rate: float) -> np.ndarray:
+def scaled(transition: np.ndarray, shares: np.ndarray, rate: float) -> np.ndarray:
+    """T with its off-diagonal multiplied by one factor, so that with these shares of classes `rate` is wrong."""
     off = transition * (1 - np.eye(len(transition)))
-    scaled = off * (rate / max(shares @ off.sum(axis=1), 1e-12))
-    scaled /= np.maximum(scaled.sum(axis=1, keepdims=True) / 0.9, 1)  # no class loses more than 90 % of its labels
-    return scaled + np.diag(1 - scaled.sum(axis=1))
+    changed = off * (rate / max(shares @ off.sum(axis=1), 1e-12))
+    changed /= np.maximum(changed.sum(axis=1, keepdims=True) / 0.9, 1)  # no class loses more than 90 % of its labels
+    return changed + np.diag(1 - changed.sum(axis=1))
 
 
 def denoised(fused: np.ndarray, transition: np.ndarray) -> np.ndarray:

@@ -101,7 +101,11 @@ def _spread(found: Detection, kept: np.ndarray, labels: np.ndarray, probabilitie
         shown["neighbors"] = found.evidence["neighbors"].mean(axis=0)
     info = {name: _spread_lists(value, len(found.p_error), spread) for name, value in found.info.items()}
     if not len(kept):
-        info |= {name: 0.0 for name in ("errors", "class_errors", "expected_errors") if name in info}
+        info |= {
+            name: 0.0
+            for name in ("errors", "errors_low", "errors_high", "shown", "class_errors", "expected_errors")
+            if name in info
+        }
     return dataclasses.replace(
         found,
         p_error=p_error,

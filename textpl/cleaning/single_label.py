@@ -10,19 +10,20 @@ right, while labels that were drawn anew for every row do not agree more with th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from textpl.cleaning.class_evidence import evidence, fit_fusion, held_out_head, pool, sharpen, softmax
 from textpl.cleaning.class_noise import (
-    anchor_errors,
-    anchor_transition,
     confident_transition,
     denoised,
     noise_posterior,
     scale_noise,
     shift_to_count,
-    unexplained_share,
 )
+from textpl.cleaning.error_count import ErrorCount, count_errors
+from textpl.cleaning.learning_curve import lasting_disagreement
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
 
@@ -46,12 +47,12 @@ def detect(
     """Find wrong labels where every row has exactly one.
 
     1. Classifier and neighbour votes are fused into Q(z | x), fitted to the given labels z (`class_evidence`).
-    2. The number of errors is estimated: `anchor_errors` + `unexplained_share` x the part of sum(1 - Q_z) that class
-       noise does not explain, which alone would make it rows x (1 - sum_z T[y, z]^2).
+    2. The number of errors is estimated, and between what it lies (`count_errors`).
     3. P(true y | x, given z) ~ p(y | x) T[y, z], T from the confident joint (Northcutt et al. 2021, arXiv 1911.00068)
-       with the odds of its off-diagonal scaled until the expected number of errors is the estimated one.
+       with the odds of its off-diagonal scaled until the expected number of errors is the number shown.
     4. Head and votes are refitted on that posterior (each row by folds that did not see it) and step 3 repeated.
     5. As far as errors come from hard texts and not from confused classes, Q itself is evidence: log-odds are mixed.
+    6. They become probabilities by `spread`, which knows that the count is uncertain.
 
     Without a graph steps 1 and 2 know the classifier only (errors on hard texts are then not counted), without vectors
     the head is not refitted.
@@ -66,9 +67,9 @@ def detect(
         progress: show progress bars.
 
     Returns:
-        Detection with `flagged` the estimated number of rows of largest `p_error`; `info`: "errors" (the estimate),
-        "class_errors" (the part that sure rows show), "hard_share" (`unexplained_share`), "transition" (labels,
-        labels).
+        Detection with `flagged` the rows of largest `p_error`, as many as errors are shown; `info`: "errors" (the
+        expected number), "errors_low", "errors_high", "shown", "class_errors", "hard_share" (see `ErrorCount`),
+        "transition" (labels, labels).
 
     Raises:
         ValueError: arrays that do not fit.
@@ -85,13 +86,10 @@ def detect(
     own = np.arange(rows), labels
     doubt = 1 - fused[own].astype(np.float64)
 
-    anchors, _ = anchor_transition(labels, fused)
-    class_errors = anchor_errors(fused, anchors)
-    hard_share = 0.0 if graph is None else unexplained_share(labels, graph, anchors, sources[1])
-    shares = fused.mean(axis=0, dtype=np.float64)
-    class_doubt = rows * (1 - float((anchors**2).sum(axis=1) @ shares))
-    errors = class_errors + hard_share * max(doubt.sum() - class_doubt, 0)
-    transition = scale_noise(confident_transition(labels, fused), fused, class_errors / rows)
+    lasting = 1.0 if vectors is None else lasting_disagreement(vectors, labels, classes, groups, seed)
+    count = count_errors(labels, fused, graph, None if graph is None else sources[1], lasting)
+    errors = count.shown
+    transition = scale_noise(confident_transition(labels, fused), fused, count.class_errors / rows)
 
     p_true = denoised(fused, transition)
     posterior = noise_posterior(p_true, transition, labels, errors)
@@ -101,12 +99,30 @@ def detect(
         cleaner = evidence(probabilities, graph, posterior)
         p_true = sharpen(pool(cleaner, weights), labels, transition, seed)
         posterior = noise_posterior(p_true, transition, labels, errors)
-    from_hard = DOUBT * (1 - class_errors / errors) if hard_share else 0.0
+    from_hard = DOUBT * (1 - count.class_errors / errors) if count.hard_share else 0.0
     mixed = (1 - from_hard) * _log_odds(1 - posterior[own]) + from_hard * _log_odds(doubt)
-    return _detection(labels, posterior, shift_to_count(mixed, errors), sources, {
-        "errors": float(errors), "class_errors": float(class_errors), "hard_share": float(hard_share),
-        "transition": transition,
-    })  # fmt: skip
+    return _detection(labels, posterior, spread(mixed, count), sources, count, transition)
+
+
+def spread(log_odds: np.ndarray, count: ErrorCount) -> np.ndarray:
+    """Probabilities of errors in the order of the log-odds, which sum to `count.expected`.
+
+    The mean of the probabilities under either account of the classifier's disagreement, each the log-odds plus a
+    constant: as many errors as are shown, and as many as there can be. No row is surer to be wrong than the accounts
+    agree.
+
+    Args:
+        log_odds: float (rows,).
+        count: how many errors there are.
+
+    Returns:
+        float64 (rows,).
+    """
+    most = max(count.high, count.expected)
+    if most <= count.shown:
+        return shift_to_count(log_odds, count.expected)
+    weight = (count.expected - count.shown) / (most - count.shown)
+    return (1 - weight) * shift_to_count(log_odds, count.shown) + weight * shift_to_count(log_odds, most)
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:
@@ -115,27 +131,45 @@ def _log_odds(p: np.ndarray) -> np.ndarray:
 
 
 def _detection(
-    labels: np.ndarray, posterior: np.ndarray, p_error: np.ndarray, sources: np.ndarray, info: dict
+    labels: np.ndarray,
+    posterior: np.ndarray,
+    p_error: np.ndarray,
+    sources: np.ndarray,
+    count: ErrorCount,
+    transition: np.ndarray,
 ) -> Detection:
-    """The posterior of the other labels scaled to `p_error`; the most suspicious rows, as many as errors, flagged."""
+    """The posterior of the other labels scaled to `p_error`; the most suspicious rows, as many as shown, flagged."""
     own = np.arange(len(labels)), labels
     others = posterior.astype(np.float64)
     others[own] = 0
     p_true = others * (p_error / np.maximum(others.sum(axis=1), 1e-300))[:, None]
     p_true[own] = 1 - p_error
     flagged = np.zeros(len(labels), dtype=bool)
-    flagged[np.argsort(-p_error, kind="stable")[: round(info["errors"])]] = True
+    flagged[np.argsort(-p_error, kind="stable")[: round(count.shown)]] = True
     suggested = np.where(flagged, others.argmax(axis=1), labels).astype(np.int64)
     shown = {"model": np.exp(sources[0])}
     if len(sources) > 1:
         shown["neighbors"] = np.exp(sources[1])
+    info = told(count) | {"transition": transition}
     return Detection(p_error.astype(np.float32), p_true.astype(np.float32), flagged, suggested, shown, info=info)
+
+
+def told(count: ErrorCount) -> dict[str, Any]:
+    """The numbers of a count as `Detection.info` has them."""
+    return {
+        "errors": count.expected,
+        "errors_low": count.low,
+        "errors_high": count.high,
+        "shown": count.shown,
+        "class_errors": count.class_errors,
+        "hard_share": count.hard_share,
+    }
 
 
 def _nothing(labels: np.ndarray, probabilities: np.ndarray) -> Detection:
     """One label only, or no rows: nothing can be wrong."""
     rows = len(labels)
-    info = {"errors": 0.0, "class_errors": 0.0, "hard_share": 0.0, "transition": np.eye(probabilities.shape[1])}
+    info = told(ErrorCount(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)) | {"transition": np.eye(probabilities.shape[1])}
     return Detection(
         np.zeros(rows, np.float32), np.ones_like(probabilities), np.zeros(rows, bool), labels.copy(),
         {"model": probabilities}, info=info,

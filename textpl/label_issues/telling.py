@@ -24,6 +24,8 @@ def summary(report: LabelReport) -> str:
     if report.calibrated:
         sure = float(report.p_error[flags].sum(dtype=np.float64))
         expected = f"{report.expected_errors:,.0f} errors are expected in all"
+        if bounds := error_bounds(report):
+            expected += f", between {bounds[0]:,.0f} and {bounds[1]:,.0f}"
         lines = [f"{found}, about {sure:,.0f} of them are; {expected}"]
     else:
         lines = [f"{found} (cleanlab's count, not calibrated: its scores order the {noun}, but are no probabilities)"]
@@ -32,19 +34,39 @@ def summary(report: LabelReport) -> str:
         lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
     worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
-    if warning := rough(report):
-        lines.append(f"  {warning}")
+    lines += [f"  {warning}" for warning in (unknown(report), rough(report)) if warning]
     if report.decisions:
         review = report.detection.info.get("review", {})
         lessons = review.get("lessons", 0)
         learnt = "" if review.get("learnt") else f"; not enough to learn about the others ({lessons} were lessons)"
-        lines.append(f"{len(report.decisions):,} {noun} were reviewed{learnt}")
+        lines.append(f"{len(report.consensus.decisions):,} {noun} were reviewed{learnt}")
+        lines += report.consensus.lines(noun)
     lines.append(f"apply(): {done(report, report.plan())}")
     if report.dataset is not None and (name := held_out(report.dataset, report.split)):
         lines.append(f"{name!r} looks like held-out data: apply() refuses it unless told allow_test=True")
     loaded = isinstance(report.problems, dict)
     lines += report.problems.get("summary", []) if loaded else getattr(report.problems, "summary", list)()
     return "\n".join(lines)
+
+
+def error_bounds(report: LabelReport) -> tuple[float, float] | None:
+    """At least and at most so many errors; None where the report does not say, and once people decided rows."""
+    info = report.found.info
+    if report.decisions or not report.calibrated or "errors_low" not in info:
+        return None
+    return float(info["errors_low"]), float(info["errors_high"])
+
+
+def unknown(report: LabelReport) -> str | None:
+    """A warning where far more labels may be wrong than are flagged; None elsewhere."""
+    bounds = error_bounds(report)
+    flags = float(report.flagged.sum())
+    if bounds is None or bounds[1] - bounds[0] < max(flags, 1):
+        return None
+    several = (
+        "where the classifier disagrees with a label of a hard text, either may be wrong, and the texts do not say"
+    )
+    return f"{several} which: draw 100 rows at random and look at their labels to know how many are wrong"
 
 
 def rough(report: LabelReport) -> str | None:
@@ -102,11 +124,13 @@ def to_dict(report: LabelReport) -> dict[str, Any]:
         "flagged": int(report.flagged.sum()),
         "flagged_rows": int(report.flagged.reshape(len(report), -1).any(1).sum()),
         "expected_errors": round(report.expected_errors, 1),
+        "errors_between": None if (bounds := error_bounds(report)) is None else [round(end, 1) for end in bounds],
         "calibrated": report.calibrated,
         "labels": report.per_label(),
         "apply": {**todo.counts(), "right_labels_changed": round(todo.right_changed, 5)},
         "cut": report.cut,
-        "reviewed": len(report.decisions),
+        "reviewed": len(report.consensus.decisions),
+        "review": report.consensus.to_dict() if report.decisions else None,
         "info": plain(report.detection.info),
         "problems": plain_problems(report.problems),
         **report.about,
