@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review import LESSONS, recut, review_order, settle
 from textpl.cleaning.review_learning import STRENGTHS, _fit, learn
+from textpl.label_issues.consensus import agree
 from textpl.label_issues.report import Decision, LabelReport
 from textpl.label_issues.review_formats import NO_LABEL, read_review
 
@@ -232,6 +233,10 @@ def test_single_label_rows_are_settled_and_learnt_from():
 NAMES = ("anger", "joy", "love & peace")
 
 
+def agreed(path, multi=True):
+    return list(agree(read_review(path), multi=multi).decisions)
+
+
 def report(multi=True):
     data = Dataset.from_dict({"text": ['say "hi", ok', "yay\nyay", "嗯", "wow"]})
     near = np.array([[1, 2, 3]] * 4, np.int32)
@@ -257,7 +262,8 @@ def test_tables_go_out_and_come_back(suffix, tmp_path):
     getattr(queue, f"to_{suffix}")(path)
     assert read_review(path) == []  # nothing decided yet
     _fill(path, ["no", "yes", "", "No"])
-    assert read_review(path) == [
+    assert {d.annotator for d in read_review(path)} == {"review"}
+    assert agreed(path) == [
         Decision(0, "anger", False, False),
         Decision(0, "joy", True, False),
         Decision(2, "joy", False, False),
@@ -327,10 +333,11 @@ def test_argilla_records_follow_its_rules_and_come_back(tmp_path):
     records[0]["responses"] = answer(["anger", "love & peace"], ["anger"], ["joy"])
     records[1]["responses"] = answer([NO_LABEL])
     path.write_text(json.dumps(records))
-    assert read_review(path) == [
+    assert {d.annotator for d in read_review(path)} == {"u0", "u1", "u2"}
+    assert agreed(path) == [
         Decision(0, "anger", True, False),  # two of three
         Decision(0, "joy", False, False),
-        Decision(0, "love & peace", True, False),  # changed unasked, by the only one who says anything about it
+        Decision(0, "love & peace", False, False),  # changed unasked by one, left as it was by the two others
         Decision(1, "joy", False, False),
     ]
 
@@ -353,7 +360,7 @@ def test_label_studio_tasks_fit_their_interface_and_come_back(tmp_path):
     tasks[1]["annotations"] = [{"result": [], "was_cancelled": False}]
     tasks[2]["annotations"] = [done("joy"), {"result": [], "was_cancelled": False}]  # a tie
     path.write_text(json.dumps(tasks))
-    assert read_review(path) == [
+    assert agreed(path) == [
         Decision(0, "anger", False, False),
         Decision(0, "joy", True, False),
         Decision(1, "joy", False, False),
@@ -378,7 +385,9 @@ def test_single_label_suggestions_and_answers(kind, tmp_path):
         records[0]["annotations"] = [give("joy"), give("anger"), give("joy")]
         records[1]["annotations"] = [give("joy"), give("anger")]
     path.write_text(json.dumps(records))
-    assert read_review(path) == [Decision(0, "joy", True, True)]
+    found = agree(read_review(path), multi=False)
+    assert found.decisions == (Decision(0, "joy", True, True),)
+    assert [d.row for d in found.disputes] == [2] and found.settled[0].told() == "1: joy; 2: anger; 3: joy"
 
 
 def test_broken_files_and_decisions_are_refused(tmp_path):

@@ -212,7 +212,10 @@ def clean(
     downweight: Annotated[float | None, typer.Option(help="Give it weight 1 - probability.")] = None,
     budget: Annotated[int, typer.Option(help="Cells in the review queue.")] = 500,
     review: Annotated[
-        Path | None, typer.Option(help="A review queue with decisions: csv, jsonl, or from Argilla or Label Studio.")
+        list[Path] | None,
+        typer.Option(
+            help="A review queue with decisions: csv, jsonl, or from Argilla or Label Studio. Again for each person."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of a folder or of Hub data. Default: train.")] = None,
     allow_test: Annotated[bool, typer.Option("--allow-test", help="Clean held-out data.")] = False,
@@ -242,7 +245,7 @@ def clean(
             drop=drop,
             downweight=downweight,
             budget=budget,
-            review=review,
+            review=review or (),
             say=say,
             **settings,
         )
@@ -252,10 +255,10 @@ def clean(
     say(found.summary())
     for what, file in {"report": page, **found.files}.items():
         say(f"  {what + ':':17s}{file}")
-    if review is None:
+    if not review:
         answer = "yes: right for the text; no: not" if found.report.multi else "the right label"
         how = f"Fill the column `decision` of the cells to review ({answer}) and run this again with --review FILE."
-        say(how)
+        say(f"{how} Several people: a copy each, --review ANNA.csv --review BEN.csv.")
 
 
 def _prior(text: str) -> str | list[float]:

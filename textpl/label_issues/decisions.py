@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,26 +20,58 @@ class Decision(NamedTuple):
         right: whether the label is right for the text. Single-label: `label` is the right one, so this is True.
         lesson: whether the cell was drawn to learn from; a cell that was reviewed because it looked wrong, or was
             corrected in passing, is no fair sample.
+        annotator: who decided; "" for the only one.
     """
 
     row: int
     label: str
     right: bool = True
     lesson: bool = True
+    annotator: str = ""
+
+
+def cell_of(decision: Decision, multi: bool) -> tuple[int, str]:
+    """The cell that a decision is about; single-label answers about a row compete with each other."""
+    return decision.row, decision.label if multi else ""
 
 
 def merged(old: Iterable[Decision], new: Iterable[Decision], *, multi: bool) -> tuple[Decision, ...]:
-    """One decision per cell, new ones over old ones.
+    """One decision per person and cell, new ones over old ones; what people without a name say is of one person.
+
+    Somebody's different answers about one cell among the new ones are all kept: a contradiction, for `consensus.agree`.
 
     Raises:
-        ValueError: for two new decisions about one cell that disagree.
+        ValueError: for two new decisions without a name about one cell that disagree.
     """
-    cells: dict[tuple[int, str], Decision] = {}
+    cells: dict[tuple[int, str, str], list[Decision]] = {}
     for decision in new:
-        other = cells.setdefault((decision.row, decision.label if multi else ""), decision)
-        if other[:3] != decision[:3]:
-            raise ValueError(f"decisions disagree about row {decision.row}: {other} and {decision}: keep one.")
-    return tuple(({(d.row, d.label if multi else ""): d for d in old} | cells).values())
+        same = cells.setdefault((*cell_of(decision, multi), decision.annotator), [])
+        if same and not decision.annotator and same[0][:3] != decision[:3]:
+            raise ValueError(
+                f"decisions disagree about row {decision.row}: {same[0]} and {decision}: keep one, or say who decided "
+                "(annotator=)."
+            )
+        if all(other[:3] != decision[:3] for other in same):
+            same.append(decision)
+    kept: dict[tuple[int, str, str], list[Decision]] = {}
+    for decision in old:
+        kept.setdefault((*cell_of(decision, multi), decision.annotator), []).append(decision)
+    return tuple(decision for same in (kept | cells).values() for decision in same)
+
+
+def changed_answers(old: Iterable[Decision], new: Iterable[Decision], *, multi: bool) -> list[str]:
+    """Say whose earlier answers are replaced by others: another person of the same name, perhaps."""
+    before = {(*cell_of(d, multi), d.annotator): d for d in old}
+    changed = Counter(
+        d.annotator
+        for d in new
+        if (other := before.get((*cell_of(d, multi), d.annotator))) is not None and other[:3] != d[:3]
+    )
+    return [
+        f"{number:,} earlier answers of {name!r} are replaced by other ones. Another person's? Give a file of another "
+        "name, or a column `annotator`."
+        for name, number in sorted(changed.items())
+    ]
 
 
 def decision_arrays(
@@ -56,7 +89,7 @@ def decision_arrays(
         return None, None
     ids = {name: k for k, name in enumerate(label_names)}
     decided, lessons = np.full(given.shape, -1, given.dtype), np.zeros(given.shape, bool)
-    for row, label, right, lesson in decisions:
+    for row, label, right, lesson, _ in decisions:
         if not 0 <= row < len(given):
             raise ValueError(f"decision about row {row}: there are rows 0 to {len(given) - 1}.")
         if label not in ids:

@@ -41,12 +41,14 @@ class ReviewQueue:
         rows: int64 (cells,), rows of the dataset.
         labels: int64 (cells,), label ids; single-label the given ones.
         lesson: bool (cells,): drawn to learn from.
+        answers: for each cell, what people said who disagree about it; "" elsewhere. Empty where nobody disagrees.
     """
 
     report: LabelReport
     rows: np.ndarray
     labels: np.ndarray
     lesson: np.ndarray
+    answers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,9 +65,14 @@ class ReviewQueue:
         return [self.report.label_names[k] for k in self.labels.tolist()]
 
     def to_dataset(self) -> Dataset:
-        """One row per cell, as `LabelReport.cells`, with `lesson`, the `question` in words and an empty `decision`."""
+        """One row per cell, as `LabelReport.cells`, with `lesson`, the `question` in words and an empty `decision`.
+
+        Where people disagree, `answers` says who said what.
+        """
         table = self.report.table(self.rows, self.labels)
         table = table.add_column("lesson", [bool(value) for value in self.lesson])
+        if any(self.answers):
+            table = table.add_column("answers", list(self.answers))
         table = table.add_column("question", [self._question(line) for line in table.to_list()])
         return table.add_column("decision", [""] * len(self))
 
@@ -73,7 +80,8 @@ class ReviewQueue:
         """A table for any spreadsheet: fill the column `decision` and read it with `read_review`.
 
         Multi-label: "yes" if the label of the cell is right for the text, "no" if it is not. Single-label: the name of
-        the right label. Cells without a decision are left out.
+        the right label. Cells without a decision are left out. Several people fill in a copy each, or write their names
+        in a column `annotator`.
         """
         table = self.to_dataset()
         near = [
@@ -176,19 +184,24 @@ class ReviewQueue:
         return [report.label_names[k] for k in on], report.p_true[row, on].astype(float).tolist()
 
 
-def read_review(path: str | Path) -> list[Decision]:
-    """Decisions from a file that `ReviewQueue` wrote and a person (or several) completed.
+def read_review(path: str | Path, annotator: str | None = None) -> list[Decision]:
+    """What people answered in a file that `ReviewQueue` wrote and they completed; nothing is combined here.
 
     Which of the four formats it is, is seen from the file. Of texts in Argilla and Label Studio every label in question
-    is decided, and every other one that the person changed. Several answers about one cell: the majority; cells with
-    a tie are left out.
+    is decided, and every other one that anybody changed, by each who saw the text. Who answered is said by Argilla
+    (`user_id`) and Label Studio (`completed_by`), and in tables by a column `annotator`.
+
+    Args:
+        path: the file.
+        annotator: who answered, where the file does not say; default its name without the suffix.
 
     Raises:
         ValueError: for a file in another form and a decision that cannot be read; record and remedy are named.
     """
     path = Path(path)
+    annotator = path.stem if annotator is None else annotator
     if path.suffix.lower() != ".json":
-        return _majority(_from_lines(read_table(path).dataset.to_list(), path))
+        return list(_from_lines(read_table(path).dataset.to_list(), path, annotator))
     try:
         records = json.loads(read_text(path)[0])
     except ValueError as error:
@@ -197,7 +210,21 @@ def read_review(path: str | Path) -> list[Decision]:
         isinstance(r, dict) and ("fields" in r or "data" in r) for r in records
     ):
         raise ValueError(f"{path}: neither records of Argilla nor tasks of Label Studio (export format JSON).")
-    return _majority(decision for record in records for decision in _from_record(record, path))
+    return [decision for record in records for decision in _from_record(record, path)]
+
+
+def read_reviews(paths: Iterable[str | Path]) -> list[Decision]:
+    """What people answered in several files: see `read_review`. Files of one name are told apart by their folders.
+
+    Raises:
+        ValueError: as `read_review`, and for a file that is named twice.
+    """
+    files = [Path(path) for path in paths]
+    if twice := [file for file, number in Counter(file.resolve() for file in files).items() if number > 1]:
+        raise ValueError(f"{twice[0]} is named twice: once is enough.")
+    named = Counter(file.stem for file in files)
+    names = [file.stem if named[file.stem] == 1 else str(file.resolve().with_suffix("")) for file in files]
+    return [decision for file, name in zip(files, names, strict=True) for decision in read_review(file, name)]
 
 
 def check_review_texts(path: str | Path, report: LabelReport) -> None:
@@ -222,11 +249,7 @@ def check_review_texts(path: str | Path, report: LabelReport) -> None:
             )
 
 
-# Whether the task is multi-label, and one person's decision.
-Vote = tuple[bool, Decision]
-
-
-def _from_lines(lines: Iterable[dict[str, Any]], path: Path) -> Iterator[Vote]:
+def _from_lines(lines: Iterable[dict[str, Any]], path: Path, annotator: str) -> Iterator[Decision]:
     for number, line in enumerate(lines, start=1):
         missing = {"row", "label", "decision"} - line.keys()
         if missing:
@@ -243,54 +266,47 @@ def _from_lines(lines: Iterable[dict[str, Any]], path: Path) -> Iterator[Vote]:
             raise ValueError(
                 f"{path}, record {number}: row {line['row']!r} is no row number: leave that column as it was."
             )
-        row = int(found[1])
+        row, said = int(found[1]), line.get("annotator")
+        who = annotator if said is None or not str(said).strip() else str(said).strip()
         if "partner" not in line:  # which only multi-label cells have
-            yield False, Decision(row, answer, True, lesson)
+            yield Decision(row, answer, True, lesson, who)
         elif answer.lower() in YES + NO:
-            yield True, Decision(row, str(line["label"]), answer.lower() in YES, lesson)
+            yield Decision(row, str(line["label"]), answer.lower() in YES, lesson, who)
         else:
             raise ValueError(f"{path}, record {number}: decision {answer!r}: write yes or no, or leave it empty.")
 
 
-def _from_record(record: dict[str, Any], path: Path) -> Iterator[Vote]:
+def _from_record(record: dict[str, Any], path: Path) -> Iterator[Decision]:
     """Decisions of one text, from Argilla ("metadata", "responses") or Label Studio ("data", "annotations")."""
     asked = record["metadata"] if "fields" in record else record["data"]
     if "review" not in asked:
         raise ValueError(f"{path}: a record without 'review': export the metadata (data) that the queue wrote too.")
-    for answer in _answers(record):
-        chosen = set(answer) - {NO_LABEL}
-        lessons = set(asked["lessons"])
-        if asked["task"] == "single":
-            yield from ((False, Decision(int(asked["row"]), name, True, bool(lessons))) for name in chosen)
-            continue
-        for name in sorted(set(asked["review"]) | (chosen ^ set(asked["given"]))):
-            yield True, Decision(int(asked["row"]), name, name in chosen, name in lessons)
-
-
-def _answers(record: dict[str, Any]) -> Iterator[list[str]]:
-    """What each person chose, as lists of names."""
-    if "fields" in record:
-        for response in (record.get("responses") or {}).get(QUESTION, []):
-            value = response["value"]
-            yield value if isinstance(value, list) else [value]
+    row, lessons = int(asked["row"]), set(asked["lessons"])
+    answers = [(who, set(chosen) - {NO_LABEL}) for who, chosen in _answers(record)]
+    if asked["task"] == "single":
+        yield from (Decision(row, name, True, bool(lessons), who) for who, chosen in answers for name in chosen)
         return
-    for annotation in record.get("annotations", []):
+    # What one person changed, the others who saw the text left as it was: that is an answer too.
+    changed = set().union(*(chosen ^ set(asked["given"]) for _, chosen in answers))
+    for who, chosen in answers:
+        for name in sorted(set(asked["review"]) | changed):
+            yield Decision(row, name, name in chosen, name in lessons, who)
+
+
+def _answers(record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Each person, by their number where there is no name, and the names of the labels that they chose."""
+    if "fields" in record:
+        for number, response in enumerate((record.get("responses") or {}).get(QUESTION, []), start=1):
+            value = response["value"]
+            yield str(response.get("user_id") or number), value if isinstance(value, list) else [value]
+        return
+    for number, annotation in enumerate(record.get("annotations", []), start=1):
         if not annotation.get("was_cancelled"):
             results = [r for r in annotation["result"] if r.get("from_name") == QUESTION]
-            yield [name for result in results for name in result["value"]["choices"]]
-
-
-def _majority(votes: Iterable[Vote]) -> list[Decision]:
-    """One decision per cell; single-label answers about a row compete with each other."""
-    cast: dict[tuple[int, str], list[Decision]] = defaultdict(list)
-    for multi, decision in votes:
-        cast[decision.row, decision.label if multi else ""].append(decision)
-    decisions = []
-    for same in cast.values():
-        winner, number = Counter((d.label, d.right) for d in same).most_common(1)[0]
-        if number > len(same) / 2:
-            decisions.append(Decision(same[0].row, *winner, same[0].lesson))
-    return decisions
+            who = annotation.get("completed_by")
+            if isinstance(who, dict):
+                who = who.get("email") or who.get("id")
+            yield str(who or number), [name for result in results for name in result["value"]["choices"]]
 
 
 def _write_json(records: list[dict[str, Any]], path: str | Path) -> None:
