@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from textpl.cleaning.apply import Plan, check_thresholds
 from textpl.cleaning.noise_rates import RateEstimate
 from textpl.cleaning.transition import TransitionEstimate
 from textpl.label_issues.columns import as_written, from_text, held_out
+from textpl.label_issues.decisions import changed_answers
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.record import write_record
 from textpl.label_issues.report import LabelReport
-from textpl.label_issues.review_formats import ReviewQueue, check_review_texts, read_review
+from textpl.label_issues.review_formats import ReviewQueue, check_review_texts, read_reviews
 from textpl.label_issues.saving import ARRAYS, TOLD
 from textpl.label_issues.telling import done
 from textpl.reading.label_arrays import match_probabilities
@@ -76,7 +77,7 @@ def clean_files(
     drop: float | None = None,
     downweight: float | None = None,
     budget: int = 500,
-    review: Path | None = None,
+    review: Sequence[Path] = (),
     say: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> Cleaned:
@@ -105,7 +106,7 @@ def clean_files(
         drop: likewise.
         downweight: likewise.
         budget: cells in the review queue.
-        review: file with decisions, see `textpl.label_issues.review_formats.read_review`.
+        review: files with decisions, one of each person, see `textpl.label_issues.review_formats.read_reviews`.
         say: gets one line about each thing that the user should know while it is done.
         settings: of `find_label_issues`; None for those that were not said, "none" for going without an encoder.
 
@@ -116,7 +117,7 @@ def clean_files(
     check_thresholds(relabel, drop, downweight)
     if budget < 1:
         raise ValueError(f"--budget {budget}: at least 1 cell.")
-    decisions = None if review is None else read_review(review)
+    decisions = read_reviews(review)
     raw = open_source(data, splits=None if split is None else {"train": split})
     if label_names is not None:
         raw.info["label_names"] = label_names
@@ -129,8 +130,11 @@ def clean_files(
         problem = f"{name!r} looks like held-out data: cleaning it by a model makes that model's scores look too good"
         raise ValueError(f"{problem}. Clean the training rows (--split), or say --allow-test.")
     report = _examined(rows, out, called, test, pred_probs, {k: v for k, v in settings.items() if v is not None}, say)
-    if review is not None and decisions is not None:
-        check_review_texts(review, report)
+    if review:
+        for path in review:
+            check_review_texts(path, report)
+        for line in changed_answers(report.decisions, decisions, multi=report.multi):
+            say(line)
         report = report.apply_review(decisions)
         report.save(out)
     todo = report.plan(relabel, drop, downweight)
@@ -148,7 +152,7 @@ def clean_files(
     write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)
     files["cells to review"] = write_queue(report.review_queue(budget), out / "review.csv")
     rates = report.noise_rates()
-    said = _read_inputs(out)["settings"] | {"split": split, "review": review}
+    said = _read_inputs(out)["settings"] | {"split": split, "review": [str(path) for path in review] or None}
     said |= {"label_names": label_names, **vars(label_format or LabelFormat())}
     said |= {"relabel": relabel, "drop": drop, "downweight": downweight}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}

@@ -36,6 +36,7 @@ def write_record(
     were understood; `method`, `encoder`,
     `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
     were flagged, relabelled, masked, downweighted and reviewed, and of rows left out as they have no label;
+    `review`, who answered, how far they agree, and which cells they disagree about;
     `expected_errors`, `expected_right_flagged`, the number of flagged cells that are right as given, and
     `expected_right_changed`, the share of all right labels that was relabelled or masked (null where the scores are
     not calibrated); `noise`, how often each label is wrong; `versions`.
@@ -66,9 +67,10 @@ def write_record(
             "labels": len(report.label_names),
             "flagged": int(report.flagged.sum()),
             **{name: cells.get(name, 0) for name in ("relabelled", "masked", "downweighted")},
-            "reviewed": len(report.decisions),
+            "reviewed": len(report.consensus.decisions),
             "without_label": report.about.get("unlabelled_rows", 0),
         },
+        "review": report.consensus.to_dict() if report.decisions else None,
         "expected_errors": round(report.expected_errors, 1) if report.calibrated else None,
         "expected_right_flagged": _right(report) if report.calibrated else None,
         "expected_right_changed": round(plan.right_changed, 5) if report.calibrated else None,

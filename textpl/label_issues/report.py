@@ -18,8 +18,9 @@ from textpl.cleaning.transition import TransitionEstimate
 from textpl.label_issues import noise, telling
 from textpl.label_issues.cells import cell_table, texts_of
 from textpl.label_issues.columns import check_same_rows, cleaned_dataset, earlier_cleaning, held_out
+from textpl.label_issues.consensus import agree
 from textpl.label_issues.decisions import Decision, closed_cells, decision_arrays, merged
-from textpl.label_issues.review_formats import ReviewQueue, read_review
+from textpl.label_issues.review_formats import ReviewQueue, read_reviews
 from textpl.label_issues.saving import load_parts, save_report
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,11 @@ class LabelReport:
         split: name of the split, where the dataset does not say.
         about: how it was found, plain data.
         points: float16 (mapped rows, any), embeddings of `textpl.embeddings.mapped.mapped_rows`, for a map.
-        decisions: what people decided.
+        decisions: what people answered, each of them.
         cut: None for the automatic cut, else ("p", least p_error) or ("count", number of cells).
 
     Attributes:
+        consensus: what people decided together, what is in dispute, and who is reliable.
         detection: after review and with the cut asked for; of a corpus that was cleaned before, without the cells that
             a person decided then.
     """
@@ -80,7 +82,9 @@ class LabelReport:
         self.earlier: Earlier | None = None
         if dataset is not None:
             self.earlier = earlier_cleaning(dataset, label_column or "label", self.label_names, given)
-        self.decided, lessons = decision_arrays(self.decisions, given, self.label_names)
+        decision_arrays(self.decisions, given, self.label_names)  # for its checks: disputes have to make sense too
+        self.consensus = agree(self.decisions, multi=self.multi)
+        self.decided, lessons = decision_arrays(self.consensus.decisions, given, self.label_names)
         reviewed = None if self.earlier is None else self.earlier.reviewed
         self.detection = settle(detection, given, self.decided, lessons, reviewed)
         if cut is not None:
@@ -230,25 +234,41 @@ class LabelReport:
         )
 
     def review_queue(self, budget: int = 500, strategy: Strategy = "gain") -> ReviewQueue:
-        """Cells for a person to decide: see `textpl.cleaning.review.review_order` for the strategies."""
-        closed = closed_cells(self.given.shape, self.decided, self.earlier)
-        cells, lesson = review_order(self.detection, self.given, budget, strategy, decided=closed)
-        return ReviewQueue(self, *self._places(cells), lesson)
+        """Cells for a person to decide: see `textpl.cleaning.review.review_order` for the strategies.
 
-    def apply_review(self, decisions: Iterable[Decision] | str | Path) -> LabelReport:
+        Cells that people answered differently come first.
+        """
+        closed = closed_cells(self.given.shape, self.decided, self.earlier)
+        disputes = self.consensus.disputes[: max(budget, 0)]
+        ids = {name: k for k, name in enumerate(self.label_names)}
+        torn = [d.row * len(ids) + ids[d.label] if d.label is not None else d.row for d in disputes]
+        closed.ravel()[torn] = 0
+        cells, lesson = np.empty(0, np.int64), np.empty(0, bool)
+        if budget > len(torn) or not torn:
+            cells, lesson = review_order(self.detection, self.given, budget - len(torn), strategy, decided=closed)
+        cells = np.concatenate([np.array(torn, np.int64), cells])
+        lesson = np.concatenate([np.array([d.lesson for d in disputes], bool), lesson])
+        answers = tuple(d.told() for d in disputes) + ("",) * (len(cells) - len(torn)) if torn else ()
+        return ReviewQueue(self, *self._places(cells), lesson, answers)
+
+    def apply_review(self, decisions: Iterable[Decision] | str | Path | Iterable[str | Path]) -> LabelReport:
         """The report after people have decided some cells, which become certain; the others are scored anew.
 
         What the decisions teach about other cells is learnt from the detector's evidence with the present scores as
         prior (`textpl.cleaning.review.settle`); with few or unhelpful decisions the order of cells stays as it is. May
-        be called again with more decisions; a later one about the same cell wins. Undoes `rethreshold`.
+        be called again with more decisions; a later one by the same person about the same cell wins. Of several people
+        one answer per cell is made, or none (`consensus`). Undoes `rethreshold`.
 
         Args:
-            decisions: or a file for `read_review`.
+            decisions: or a file for `read_review`, or several: one of each person.
 
         Raises:
-            ValueError: for rows or labels that do not exist, and two decisions about one cell that disagree.
+            ValueError: for rows or labels that do not exist, and two decisions about one cell that disagree and do not
+                say who made them.
         """
-        new = read_review(decisions) if isinstance(decisions, (str, Path)) else list(decisions)
+        given = [decisions] if isinstance(decisions, (str, Path)) else list(decisions)
+        files = [item for item in given if not isinstance(item, Decision)]
+        new = [*read_reviews(files), *(item for item in given if isinstance(item, Decision))]
         return self._with(decisions=merged(self.decisions, new, multi=self.multi), cut=None)
 
     def summary(self) -> str:
