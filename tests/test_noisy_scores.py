@@ -2,19 +2,25 @@
 
 import csv
 from collections import defaultdict
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
 import textpl
 from textpl.cleaning.result import Detection
+from textpl.embeddings.encoders import get_encoder
+from textpl.embeddings.neighbors import unit_rows
 from textpl.label_issues.decisions import Decision
 from textpl.label_issues.report import LabelReport
 from textpl.noisy_scores.doubts import doubts_of
 from textpl.noisy_scores.estimates import Metric, estimated, extremes, planned_deviation, rows_needed, score
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 ACCURACY, MICRO = Metric("accuracy", "accuracy"), Metric("micro_f1", "micro")
 
 
@@ -340,3 +346,26 @@ def test_scores_that_are_no_probabilities_need_a_review():
         textpl.noise_corrected_scores(p, report)["auc"]
     with pytest.raises(ValueError, match="must be positive"):
         textpl.noise_corrected_scores(p, report).rows_to_review(0)
+
+
+# --- annotators' errors ---
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
+def test_a_model_that_repeats_the_errors_of_annotators_is_not_praised():
+    """NoisyAG-News: against its given labels the model trained on such labels is the better one; it is the worse."""
+    frame = pd.read_parquet(SHARED / "noisy_agnews" / "train.parquet").drop_duplicates("text").iloc[:4500]
+    vectors = unit_rows(get_encoder("lsa").encode(frame["text"].tolist(), progress=False))
+    given, right = frame["label"].to_numpy(), frame["label_true"].to_numpy()
+    report = textpl.find_label_issues(labels=given[:1500], embeddings=vectors[:1500], progress=False)
+    sample = textpl.random_review(report, 400).rows
+    found = []
+    for labels in (given, right):
+        p = LogisticRegression(C=10, max_iter=300).fit(vectors[1500:], labels[1500:]).predict_proba(vectors[:1500])
+        true = float((p.argmax(1) == right[:1500]).mean())
+        bounds = textpl.noise_corrected_scores(p, report)["accuracy"]
+        told = textpl.noise_corrected_scores(p, report, trusted_rows=sample, trusted_labels=right[sample])["accuracy"]
+        assert bounds.low < true < bounds.high and told.low < true < told.high < told.low + 0.08
+        found.append((bounds.given, told.estimate))
+    assert found[0][0] > found[1][0] and found[0][1] < found[1][1]
