@@ -14,7 +14,7 @@ from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import written_out
 
 # The data and the seeds are in the results themselves.
-_TOLD_APART = {"schema", "textpl", "description", "expected", "seeds"}
+_TOLD_APART = {"schema", "textpl", "description", "expected", "seeds", "tune"}
 _REFERENCES = {".".join(keys) for keys in REFERENCES}
 
 

@@ -13,6 +13,8 @@ from textpl.recipes.parsing import RecipeError
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]*$")]
 
+Sentence = Annotated[str, Field(max_length=2000, pattern=r"^[^\r\n]*$")]
+
 
 class _Numbers(BaseModel):
     """Frozen; what is not asked for is left out."""
@@ -41,7 +43,13 @@ class Difference(_Numbers):
 class SeenTexts(_Numbers):
     """Which test texts the training saw, in words."""
 
-    sentence: Annotated[str, Field(max_length=1000, pattern=r"^[^\r\n]*$")]
+    sentence: Sentence
+
+
+class Tuned(_Numbers):
+    """What was chosen on other than test rows, in words."""
+
+    told: list[Sentence] = []
 
 
 class Trained(_Numbers):
@@ -94,8 +102,9 @@ class Results(_Numbers):
     label_names: list[str] = []  # of the data that were read
     seed_results: list[OfSeed] = []
     # What else the method was measured against, and which test texts it saw; an older textpl did not look.
-    arms_told: list[Annotated[str, Field(max_length=1000, pattern=r"^[^\r\n]*$")]] = []
+    arms_told: list[Sentence] = []
     seen_test_texts: SeenTexts | None = None
+    tuning: Tuned = Tuned()
     versions: dict[Word, str | int | float | bool | None] = {}
     labels: list[dict[str, Any]] = []
     cleaning: list[dict[str, Any]] = []
@@ -122,7 +131,7 @@ class Results(_Numbers):
     def told_besides(self) -> list[str]:
         """What has to be read with the difference, a sentence each."""
         seen = [] if self.seen_test_texts is None else [self.seen_test_texts.sentence]
-        return [f"{line}." for line in (*self.arms_told, *seen)]
+        return [f"{line}." for line in (*self.tuning.told, *self.arms_told, *seen)]
 
     def doubt(self) -> str:
         """What to know of the model where it is `doubted`."""

@@ -15,6 +15,7 @@ from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.method_settings import NO_METHOD, MethodSettings
 from textpl.recipes.references import check_hub_settings
 from textpl.recipes.stage_settings import DEFAULT_MODEL, CleanSettings, LabelSettings, NoiseSettings, check_stages
+from textpl.recipes.tune_settings import TuneSettings
 from textpl.recipes.versions import check_version
 
 # The method where the pool comes labelled: soft labels as they are, they are calibrated already.
@@ -175,6 +176,7 @@ class Recipe(ft.Strictly):
     train: TrainSettings = TrainSettings()
     seeds: Annotated[ft.Numbers, AfterValidator(_seeds)] = (0, 1, 2)
     compare: CompareSettings = CompareSettings()
+    tune: TuneSettings = {}  # what `textpl run --tune` chooses among, such as method.weight: [0.1, 0.3, 1.0]
     expected: Expected | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from transformers import Trainer
 
-from textpl.atomic_files import check_writable, remove_temporary, replace_folder
+from textpl.atomic_files import check_writable, remove_temporary, replace_folder, write_json
 from textpl.comparison import Comparison, compare
 from textpl.models import saved_problem
 from textpl.progress import quiet_datasets
@@ -27,6 +28,8 @@ from textpl.recipes.running.reading import read_data
 from textpl.recipes.running.right_labels import compare_with_right_labels, told
 from textpl.recipes.running.run_files import collect_results, write_run
 from textpl.recipes.running.sides import Sides
+from textpl.recipes.running.tuning import FILE as tuning_file
+from textpl.recipes.running.tuning import Tuning, scores_file
 
 
 def run_recipe(
@@ -37,6 +40,7 @@ def run_recipe(
     seeds: list[int] | None = None,
     resume: bool = False,
     placebo: bool = False,
+    tuning: Tuning | None = None,
     command: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
@@ -54,6 +58,7 @@ def run_recipe(
         seeds: instead of the recipe's.
         resume: go on with the interrupted run in `out`.
         placebo: also train the method with the labeled texts for a pool.
+        tuning: what `textpl.recipes.running.tuning.choose` chose; `loaded` is its `method`.
         command: what the user typed, for `results.json` and the report.
         say: called with lines for the user.
 
@@ -74,7 +79,7 @@ def run_recipe(
     with _tidied(out):
         check_writable(out)
         remove_temporary(out)
-        return _run(loaded, out, data, seeds, placebo, command, say)
+        return _run(loaded, out, data, seeds, placebo, tuning, command, say)
 
 
 def _run(
@@ -83,6 +88,7 @@ def _run(
     data: Path | None,
     seeds: list[int] | None,
     placebo: bool,
+    tuning: Tuning | None,
     command: str,
     say: Callable[[str], None],
 ) -> Comparison:
@@ -95,6 +101,11 @@ def _run(
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
     claim(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus)
+    baseline = sides
+    if tuning is not None:
+        baseline = Sides(_with_train(loaded, tuning), corpus, out, say)
+        write_json(out / tuning_file, tuning.record)
+        scores_file(out).unlink(missing_ok=True)
     record_older_look(out)
     train_lost_model_again(out, chosen[0], say)
     say(
@@ -109,10 +120,10 @@ def _run(
         on_start=say,
     )
     comparison = judge(
-        sides.baseline,
+        baseline.baseline,
         sides.method,
         chosen,
-        method_trainer=sides.method_trainer,
+        method_trainer=sides.method_trainer if tuning is None else sides.method_trainer or sides.baseline,
         name=recipe.tried,
         match="steps" if sides.method is None else recipe.compare.match,
         encoder=sides.encoder,
@@ -121,6 +132,8 @@ def _run(
         on_model=functools.partial(_keep_model, out),
     )
     results = collect_results(comparison, loaded, corpus, sides, command)
+    if tuning is not None:
+        results["tuning"] = tuning.record
     if sides.knows_right_labels:
         reference = compare_with_right_labels(judge, sides.on_right_labels, chosen, out / SEEDS)
         results["right_labels"] = told(reference)
@@ -149,6 +162,11 @@ def _tidied(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # it holds something
             if fresh:
                 out.rmdir()
+
+
+def _with_train(loaded: LoadedRecipe, tuning: Tuning) -> LoadedRecipe:
+    """The recipe with the training arguments that were chosen for labels-only."""
+    return dataclasses.replace(loaded, recipe=loaded.recipe.model_copy(update={"train": tuning.train}))
 
 
 def _shown(source: str) -> str:

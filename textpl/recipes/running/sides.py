@@ -35,14 +35,22 @@ class Sides:
         corpus: its data, with the right labels where they are known.
         out: folder of the run; what the stages find is written to `out/seeds`.
         say: called with lines for the user.
+        split: gives the rows of a seed; default: those that the recipe draws, judged by the right labels.
     """
 
-    def __init__(self, loaded: LoadedRecipe, corpus: Corpus, out: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedRecipe,
+        corpus: Corpus,
+        out: Path,
+        say: Callable[[str], None],
+        split: Callable[[int], Split] | None = None,
+    ) -> None:
         recipe = loaded.recipe
         self._loaded, self._recipe, self._corpus, self._out, self._say = loaded, recipe, corpus, out, say
         self.task = make_task(corpus.problem_type, len(corpus.label_names))
         self.trainers = Trainers(loaded, self.task, corpus.label_names, out / "work")
-        self.split = functools.cache(self._split)
+        self.split = functools.cache(split or self._split)
         self._cleans = "clean" in recipe.stages
         loss = recipe.train.labeled_loss
         # Without pool and cleaning the loss is what is tried; else both sides have it.
