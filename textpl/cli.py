@@ -77,6 +77,9 @@ def run(
     placebo: Annotated[
         bool, typer.Option("--placebo", help="Also train the method with the labeled texts for a pool.")
     ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="First choose among the recipe's `tune` settings, on other than test rows.")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model: read it before.")
     ] = False,
@@ -97,7 +100,17 @@ def run(
     with errors_told():
         loaded = load_recipe(recipe, overrides=overrides or [], trust_remote_code=trust_remote_code)
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
+        told = functools.partial(say, bold=True)
         with interruption_told(functools.partial(_how_to_go_on, folder)):
+            tuning = None
+            if tune:
+                from textpl.recipes.running.tuning import choose
+
+                load = lambda more: load_recipe(  # noqa: E731
+                    recipe, overrides=[*(overrides or []), *more], trust_remote_code=trust_remote_code
+                )
+                tuning = choose(load, out=folder, data=data, seeds=_seeds(seeds), resume=resume, say=told)
+                loaded = tuning.method
             comparison = run_recipe(
                 loaded,
                 out=folder,
@@ -105,8 +118,9 @@ def run(
                 seeds=_seeds(seeds),
                 resume=resume,
                 placebo=placebo,
+                tuning=tuning,
                 command=typed_command(context, leave_out=("resume",)),
-                say=functools.partial(say, bold=True),
+                say=told,
             )
     _print(comparison, loaded.recipe, folder)
 
@@ -341,6 +355,8 @@ def _arm_name(recipe: Recipe, arm: dict[str, Any], several: bool) -> str:
 
 
 def _how_to_go_on(folder: Path) -> str:
+    if folder.with_name(f"{folder.name}.tuning.json").exists():
+        return f"scores are kept in {folder}.tuning.json. Go on with the same command, --out {folder} and --resume."
     if not folder.exists():
         return "nothing was trained or written yet."
     return f"finished trainings are kept in {folder}. Go on with the same command and --resume."
