@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
+from textpl.cleaning.agreement import agreement, conflicts
 from textpl.cleaning.class_evidence import VOTES, neighbor_votes
 from textpl.cleaning.class_noise import (
     anchor_errors,
@@ -18,8 +19,10 @@ from textpl.cleaning.class_noise import (
     shift_to_count,
     sure_rate,
 )
+from textpl.cleaning.learning_curve import lasting_disagreement
 from textpl.cleaning.single_label import detect
 from textpl.embeddings.neighbors import neighbor_graph
+from textpl.label_issues.find import find_label_issues
 
 
 def corpus(rows=2000, classes=4, seed=0, spread=0.55, width=16):
@@ -278,3 +281,87 @@ def test_properties_of_the_noise_model(seed, rate):
     np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose((1 - posterior[np.arange(50), labels]).sum(), rate * 50, rtol=1e-2)
     assert shift_to_count(np.zeros(4), 1.0).tolist() == pytest.approx([0.25] * 4)
+
+
+def users_own(share, rows=3000, sure=0.96, seed=0):
+    """A model that is right in 96 % of the rows, and labels of which the share of two classes is given as the first."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, rows)
+    labels = np.where(np.isin(truth, (1, 2)) & (rng.random(rows) < share), 0, truth)
+    top = np.where(rng.random(rows) < sure, truth, (truth + rng.integers(1, 4, rows)) % 4)
+    p = np.full((rows, 4), (1 - sure) / 3)
+    p[np.arange(rows), top] = sure
+    return truth, labels, p
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9, 1.0])
+def test_a_class_whose_labels_are_mostly_missing_is_said_not_to_be_known(share):
+    truth, labels, p = users_own(share)
+    report = find_label_issues(labels=labels, pred_probs=p, label_names=list("abcd"), progress=False)
+    wrong = truth != labels
+    assert (report.flagged & wrong).sum() > 0.9 * wrong.sum() and report.flagged.sum() < 1.1 * wrong.sum()
+    text = report.summary()
+    assert "IT CANNOT BE KNOWN whether label 'b'" in text and "whether label 'c'" in text and "label 'd'" not in text
+    low, high = report.found.info["errors_low"], report.found.info["errors_high"]
+    assert low < wrong.sum() < high and low < 0.1 * wrong.sum()
+    conflict = report.flagged & (labels == 0) & np.isin(p.argmax(1), (1, 2))
+    assert (report.p_error[conflict] < 0.5).all() and (report.p_error[conflict] > 0.4).all()
+    np.testing.assert_allclose(report.p_true.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(report.expected_errors, report.found.info["errors"], rtol=1e-3)
+
+
+def test_a_third_of_the_labels_of_a_class_missing_is_no_conflict():
+    truth, labels, p = users_own(0.3)
+    assert not conflicts(labels, p)
+    report = find_label_issues(labels=labels, pred_probs=p, label_names=list("abcd"), progress=False)
+    assert (report.flagged & (truth != labels)).sum() > 0.9 * (truth != labels).sum()
+
+
+@pytest.mark.parametrize("kind", ["uniform", "constant", "random"])
+def test_probabilities_that_say_nothing_flag_nothing(kind):
+    rng = np.random.default_rng(0)
+    labels, classes = rng.integers(0, 50, 3000), 50
+    p = {
+        "uniform": np.full((3000, classes), 1 / classes),
+        "constant": np.tile(rng.dirichlet(np.ones(classes)), (3000, 1)),
+        "random": rng.dirichlet(np.ones(classes), 3000),
+    }[kind]
+    report = find_label_issues(
+        labels=labels, pred_probs=p, label_names=[f"c{k}" for k in range(classes)], progress=False
+    )
+    assert not report.flagged.any() and "NOTHING IS KNOWN" in report.summary()
+    assert report.found.info["errors_high"] == 3000
+
+
+def test_columns_in_another_order_are_refused_with_the_order_that_fits():
+    truth, labels, p = users_own(0.0)
+    assert agreement(labels, p) > 50
+    with pytest.raises(ValueError, match=r"named \[b, c, d, a\]"):
+        find_label_issues(labels=labels, pred_probs=p[:, [1, 2, 3, 0]], label_names=list("abcd"), progress=False)
+
+
+def test_agreement_by_permutations():
+    rng = np.random.default_rng(0)
+    p, labels = rng.dirichlet(np.ones(3), 200), rng.choice(3, 200, p=[0.6, 0.3, 0.1])
+    drawn = [p[np.arange(200), rng.permutation(labels)].sum() for _ in range(4000)]
+    wanted = (p[np.arange(200), labels].sum() - np.mean(drawn)) / np.std(drawn)
+    assert agreement(labels, p) == pytest.approx(wanted, abs=0.08)
+
+
+def test_flat_probabilities_are_told_from_their_order():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 2000)
+    labels = flipped(truth, 0.1, 4)
+    flat = np.full((2000, 4), 0.25 - 0.0001)
+    flat[np.arange(2000), truth] += 0.0004
+    result = detect(labels, flat, None, None, progress=False)
+    assert average_precision_score(truth != labels, result.p_error) > 0.9
+    assert 0.6 < result.info["errors"] / (truth != labels).sum() < 1.6
+
+
+def test_want_of_rows_is_not_counted_as_wrong_labels():
+    """20 classes of 40 rows: the disagreement still falls, and would all but vanish; noise would not."""
+    x, truth = corpus(800, 20, spread=0.7)
+    labels = flipped(truth, 0.3, 20)
+    clean, noisy = (lasting_disagreement(x, z, 20, None, 0) for z in (truth, labels))
+    assert clean < 0.7 < noisy

@@ -16,6 +16,7 @@ from textpl.embeddings.graph import NeighborGraph
 from textpl.progress import progress_bar
 
 SMALLEST = 1e-6  # probabilities are cut off here before their logarithm is taken
+FLAT = 1e-5  # standard deviation of log-probabilities below which they are rounding errors
 FUSED_ROWS = 20_000  # a handful of weights is fitted on at most so many rows
 HEAD_ROWS = 50_000  # and a linear head on so many
 STRENGTH = 1.0  # inverse L2 strength C: on wrong labels less is better than the usual 10
@@ -86,7 +87,11 @@ def fit_fusion(sources: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.n
         a float32 (sources,), b float32 (labels,); a weak L2 penalty keeps the bias of rare labels small.
     """
     rows = _sample(len(labels), seed)
-    x, y = torch.as_tensor(sources[:, rows]), torch.as_tensor(labels[rows])
+    # Probabilities that hardly differ within a row need weights of thousands: they are fitted on their own scale.
+    some = sources[:, rows]
+    scale = np.minimum(np.sqrt(((some - some.mean(axis=2, keepdims=True)) ** 2).mean(axis=(1, 2), keepdims=True)), 1)
+    scale = np.where(scale > FLAT, scale, 1).astype(np.float32)
+    x, y = torch.as_tensor(some / scale), torch.as_tensor(labels[rows])
     a = torch.full((len(sources),), 1 / len(sources), requires_grad=True)
     b = torch.zeros(sources.shape[2], requires_grad=True)
 
@@ -96,7 +101,7 @@ def fit_fusion(sources: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.n
 
     _minimize([a, b], loss, len(rows), 60)
     # A source that speaks against what it votes for only makes up for another one that shouts.
-    return a.detach().numpy().clip(min=0), b.detach().numpy()
+    return a.detach().numpy().clip(min=0) / scale[:, 0, 0], b.detach().numpy()
 
 
 def sharpen(scores: np.ndarray, labels: np.ndarray, transition: np.ndarray, seed: int) -> np.ndarray:

@@ -43,13 +43,19 @@ class ErrorCount:
 
 
 def count_errors(
-    labels: np.ndarray, fused: np.ndarray, graph: NeighborGraph | None, votes: np.ndarray | None, lasting: float = 1.0
+    labels: np.ndarray,
+    fused: np.ndarray,
+    graph: NeighborGraph | None,
+    votes: np.ndarray | None,
+    lasting: float = 1.0,
+    alone: np.ndarray | None = None,
 ) -> ErrorCount:
     """Count wrong labels under both accounts of what a classifier gets wrong, and between them.
 
     - shown = C + h R: C by `sure_rate`, h by `unexplained_share`, R = sum(1 - Q_z) - rows (1 - sum_y Q_y sum_z
       T[y, z]^2), the doubt that class noise T does not explain.
     - low: the 2.5 % quantile of the sure rate in place of C, less the sampling error of such a count, + h R.
+      0 where all rows of a prediction are equally sure (hard predictions): then none is surer than the others.
     - high: class noise of that least rate, all other doubt taken for wrong labels, and the sampling error of
       sum(1 - Q_z); not below the 97.5 % quantile of the sure rate.
     - expected = shown + (1 - h) c^2 l R. c is the share of the doubt that the least class noise does not explain: where
@@ -63,6 +69,8 @@ def count_errors(
         graph: neighbors; None: h = 0.
         votes: float (rows, labels), log-probabilities by neighbors; None as well.
         lasting: share of the disagreement with the labels that would be left with ever more rows; 1 if not known.
+        alone: float (rows, labels), P(given label | text) by the classifier alone: `high` is not below its sum
+            (1 - p_z), as neighbors that share a label may share its error.
     """
     rows, own = len(labels), np.arange(len(labels))
     q = np.clip(fused[own, labels].astype(np.float64), 0, 1)
@@ -85,7 +93,19 @@ def count_errors(
     lasts = np.clip((lasting * differs - class_errors) / learnable, 0, 1)
     expected = shown + (1 - hard) * unclear * lasts * rest
     low = rows * max(least - SD * np.sqrt(least * (1 - least) / rows), 0) + hard * rest
-    high = max(rows * least + left(least) + SD * error, rows * most)
+    disagrees = 0.0 if alone is None else float((1 - alone[own, labels]).sum(dtype=np.float64))
+    high = max(rows * least + left(least), disagrees) + SD * error
+    high = max(high, rows * most)
+    if not _graded(fused):
+        low = 0.0
     return ErrorCount(
         shown, min(low, shown), expected, float(min(max(high, expected), rows)), class_errors, float(hard)
     )
+
+
+def _graded(fused: np.ndarray) -> bool:
+    """Whether some rows of a predicted class are surer than others."""
+    predicted, sure = fused.argmax(axis=1), fused.max(axis=1)
+    order = np.lexsort((sure, predicted))
+    same = predicted[order][1:] == predicted[order][:-1]
+    return bool((np.diff(sure[order])[same] > 1e-5).any())

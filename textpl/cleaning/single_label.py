@@ -10,11 +10,22 @@ right, while labels that were drawn anew for every row do not agree more with th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from textpl.cleaning.class_evidence import evidence, fit_fusion, held_out_head, pool, sharpen, softmax
+from textpl.cleaning.agreement import UNTOLD, agreement
+from textpl.cleaning.class_evidence import (
+    VOTES,
+    evidence,
+    fit_fusion,
+    held_out_head,
+    neighbor_votes,
+    pool,
+    sharpen,
+    softmax,
+)
 from textpl.cleaning.class_noise import (
     confident_transition,
     denoised,
@@ -23,6 +34,7 @@ from textpl.cleaning.class_noise import (
     shift_to_count,
 )
 from textpl.cleaning.error_count import ErrorCount, count_errors
+from textpl.cleaning.floors import CHANCE
 from textpl.cleaning.learning_curve import lasting_disagreement
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
@@ -80,6 +92,9 @@ def detect(
     if classes == 1 or not rows:
         return _nothing(labels, probabilities)
     one_hot = np.eye(classes, dtype=np.float32)[labels]
+    voted = [] if graph is None else [neighbor_votes(graph, one_hot, *VOTES[0])]
+    if len(np.unique(labels)) > 1 and all(agreement(labels, p) <= CHANCE for p in (probabilities, *voted)):
+        return _untold(labels, probabilities)
     sources = evidence(probabilities, graph, one_hot)
     weights, bias = fit_fusion(sources, labels, seed)
     fused = softmax(pool(sources, weights) + bias)
@@ -87,7 +102,8 @@ def detect(
     doubt = 1 - fused[own].astype(np.float64)
 
     lasting = 1.0 if vectors is None else lasting_disagreement(vectors, labels, classes, groups, seed)
-    count = count_errors(labels, fused, graph, None if graph is None else sources[1], lasting)
+    votes = None if graph is None else sources[1]
+    count = count_errors(labels, fused, graph, votes, lasting, alone=probabilities)
     errors = count.shown
     transition = scale_noise(confident_transition(labels, fused), fused, count.class_errors / rows)
 
@@ -164,6 +180,16 @@ def told(count: ErrorCount) -> dict[str, Any]:
         "class_errors": count.class_errors,
         "hard_share": count.hard_share,
     }
+
+
+def _untold(labels: np.ndarray, probabilities: np.ndarray) -> Detection:
+    """Nothing tells the labels better than chance: no row is flagged, and any number may be wrong."""
+    found = _nothing(labels, probabilities)
+    own = np.arange(len(labels)), labels
+    p_true = np.zeros(probabilities.shape, dtype=np.float32)
+    p_true[own] = 1
+    info = found.info | {"errors_high": float(len(labels)), UNTOLD: True}
+    return replace(found, p_true=p_true, info=info)
 
 
 def _nothing(labels: np.ndarray, probabilities: np.ndarray) -> Detection:

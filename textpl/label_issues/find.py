@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from textpl.cleaning import multi_label, single_label
+from textpl.cleaning.agreement import check_order, detect_beside_conflicts
 from textpl.cleaning.confident import detect_confident
 from textpl.cleaning.indistinct import detect_without, indistinct_rows
 from textpl.cleaning.noise_model import Noise, check_noise
@@ -131,7 +132,11 @@ def find_label_issues(
     unjudged = None
     if texts is not None and graph is not None and duplicates is not None and method != "confident":
         unjudged = indistinct_rows(graph, duplicates)
-    detect = partial(_detect, method=method, noise=noise, context=context, seed=seed, progress=progress)
+    if source == "given" and given.ndim == 1 and method != "confident":
+        check_order(given, p, names)
+    detect = partial(
+        _detect, own=source != "given", method=method, noise=noise, context=context, seed=seed, progress=progress
+    )
     found = detect_without(detect, given, p, apart.voters, apart.centered, apart.groups, unjudged)
     known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
     problems = _problems(texts, given, p, vectors, graph, duplicates, names, test, text_column, known, cache_dir, *cut)
@@ -187,6 +192,7 @@ def _detect(
     context: bool,
     seed: int,
     progress: bool,
+    own: bool,
 ) -> Detection:
     if method == "confident":
         return detect_confident(given, p)
@@ -194,7 +200,11 @@ def _detect(
         return multi_label.detect(given, p, graph, noise=noise, context=context, groups=groups, seed=seed)
     if noise != "auto":
         raise ValueError(f"noise={noise!r} is for multi-label data: with one label per row every error is a swap.")
-    return single_label.detect(given, p, graph, vectors, groups=groups, seed=seed, progress=progress)
+
+    def alone(z: np.ndarray, q: np.ndarray, near: Any, x: Any, same: Any) -> Detection:
+        return single_label.detect(z, q, near, x, groups=same, seed=seed, progress=progress)
+
+    return (alone if own else partial(detect_beside_conflicts, alone))(given, p, graph, vectors, groups)
 
 
 def _problems(

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textpl.cleaning.agreement import CONFLICTS, UNTOLD
 from textpl.cleaning.apply import REVIEWED, Plan
+from textpl.cleaning.review import LESSONS
+from textpl.cleaning.review_learning import BELOW, FEWEST, ORDERING
 from textpl.label_issues.columns import held_out
 from textpl.label_issues.saving import plain, plain_problems
 
@@ -24,7 +27,9 @@ def summary(report: LabelReport) -> str:
     if report.calibrated:
         sure = float(report.p_error[flags].sum(dtype=np.float64))
         expected = f"{report.expected_errors:,.0f} errors are expected in all"
-        if bounds := error_bounds(report):
+        if report.found.info.get(UNTOLD):
+            expected = "how many errors there are is not known"
+        elif bounds := error_bounds(report):
             expected += f", between {bounds[0]:,.0f} and {bounds[1]:,.0f}"
         lines = [f"{found}, about {sure:,.0f} of them are; {expected}"]
     else:
@@ -34,12 +39,9 @@ def summary(report: LabelReport) -> str:
         lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
     worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
-    lines += [f"  {warning}" for warning in (unknown(report), rough(report)) if warning]
+    lines += [f"  {warning}" for warning in warnings(report)]
     if report.decisions:
-        review = report.detection.info.get("review", {})
-        lessons = review.get("lessons", 0)
-        learnt = "" if review.get("learnt") else f"; not enough to learn about the others ({lessons} were lessons)"
-        lines.append(f"{len(report.consensus.decisions):,} {noun} were reviewed{learnt}")
+        lines.append(f"{len(report.consensus.decisions):,} {noun} were reviewed; {taught(report)}")
         lines += report.consensus.lines(noun)
     lines.append(f"apply(): {done(report, report.plan())}")
     if report.dataset is not None and (name := held_out(report.dataset, report.split)):
@@ -47,6 +49,24 @@ def summary(report: LabelReport) -> str:
     loaded = isinstance(report.problems, dict)
     lines += report.problems.get("summary", []) if loaded else getattr(report.problems, "summary", list)()
     return "\n".join(lines)
+
+
+def taught(report: LabelReport) -> str:
+    """What the decisions say about all other cells, and how many more are needed where they say nothing yet."""
+    review = report.detection.info.get("review", {})
+    answers, below = review.get("answers", 0), review.get("below", 0)
+    if review.get("order_changed"):
+        return "the others are ordered anew by what they show"
+    later = f"; a new order takes {ORDERING - answers} more answers at least" if answers < ORDERING else ""
+    if review.get("learnt"):
+        return f"they show how probable errors are among the others, whose order stays{later}"
+    more, lessons = max(FEWEST - answers, 0), max(BELOW - below, 0)
+    if more or lessons:
+        kind = f", {lessons} of them below the cut (marked `lesson` in the queue)" if lessons else ""
+        return f"nothing is learnt about the others before {max(more, lessons)} more answers{kind}"
+    told = f"the others stay as they are: these answers do not surely show that anything should change{later}"
+    left = LESSONS - sum(decision.lesson for decision in report.consensus.decisions)
+    return told + (f". A queue has up to {left} more marked `lesson`, which would" if left > 0 else "")
 
 
 def error_bounds(report: LabelReport) -> tuple[float, float] | None:
@@ -57,11 +77,33 @@ def error_bounds(report: LabelReport) -> tuple[float, float] | None:
     return float(info["errors_low"]), float(info["errors_high"])
 
 
+def warnings(report: LabelReport) -> list[str]:
+    """What makes the numbers of a report doubtful, one sentence each."""
+    return [*untold(report), *(warning for warning in (unknown(report), rough(report)) if warning)]
+
+
+def untold(report: LabelReport) -> list[str]:
+    """What probabilities and labels do not tell about each other."""
+    info, names = report.found.info, report.label_names
+    if info.get(UNTOLD):
+        return [
+            "NOTHING IS KNOWN about these labels: the probabilities tell them no better than chance does (the same for "
+            "all rows, or of other rows or another label set?), so no row is flagged, and any number may be wrong"
+        ]
+    return [
+        f"IT CANNOT BE KNOWN whether label {names[k]!r} is mostly missing: of {rows:,} rows that are {names[k]!r} by "
+        f"the probabilities {count:,} are labeled {names[z]!r}. Either these labels are wrong, or the probabilities "
+        "are (another order of columns, another meaning of the label). They are flagged at less than even odds, so "
+        "that nothing is changed by itself: look at some of them"
+        for k, z, count, rows in info.get(CONFLICTS, [])
+    ]
+
+
 def unknown(report: LabelReport) -> str | None:
     """A warning where far more labels may be wrong than are flagged; None elsewhere."""
     bounds = error_bounds(report)
     flags = float(report.flagged.sum())
-    if bounds is None or bounds[1] - bounds[0] < max(flags, 1):
+    if bounds is None or report.found.info.get(UNTOLD) or bounds[1] - bounds[0] < max(flags, 1):
         return None
     several = (
         "where the classifier disagrees with a label of a hard text, either may be wrong, and the texts do not say"

@@ -8,7 +8,7 @@ import numpy as np
 
 from textpl.cleaning.label_sets import FEW
 from textpl.label_issues.saving import plain_problems
-from textpl.label_issues.telling import done, rough
+from textpl.label_issues.telling import done, warnings
 from textpl.reports.cleaning_figures import map_picture, precision_svg, reviewed_picture
 from textpl.reports.page import NEIGHBOR, TEXT, cut, render
 from textpl.reports.pairs import largest, pairs_svg
@@ -51,7 +51,7 @@ def cleaning_page(
         told=report.to_dict(),
         flagged_errors=flagged_errors,
         missing=int((report.flagged & (report.given == 0)).sum()) if report.multi else 0,
-        warning=rough(report),
+        warnings=warnings(report),
         noun="cells" if report.multi else "rows",
         cuts=threshold_table(report.p_error) | {"start": _start(report)},
         least=float(report.p_error[report.flagged].min(initial=1)),

@@ -1,0 +1,173 @@
+"""Whether probabilities and given labels have to do with each other, before either is held against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from textpl.cleaning.floors import CHANCE
+from textpl.cleaning.result import Detection
+from textpl.embeddings.graph import NeighborGraph
+
+CONFLICTS, UNTOLD = "conflicts", "untold"  # in `Detection.info`
+FEWEST = 10  # rows of a predicted class below which its labels are not looked at
+EITHER = 0.5  # of two explanations that nothing tells apart, each is as likely as the other
+
+
+class Conflict(NamedTuple):
+    """A class whose rows, by the probabilities, mostly carry another label.
+
+    Attributes:
+        predicted: the most probable class.
+        given: the label most of these rows have.
+        carry: how many have it.
+        rows: how many are predicted.
+    """
+
+    predicted: int
+    given: int
+    carry: int
+    rows: int
+
+
+def agreement(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Say how far the probabilities of given labels are above those of labels dealt out anew, in standard deviations.
+
+    The permutation test of sum_i p[i, z_i] with its exact mean and variance (Hoeffding 1951, theorem 2).
+
+    Args:
+        labels: int64 (rows,).
+        probabilities: float (rows, labels).
+
+    Returns:
+        0 where all rows have the same probabilities, or the same label.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    shares = np.bincount(labels, minlength=p.shape[1]) / max(len(labels), 1)
+    centered = p - p.mean(axis=0)
+    centered -= (centered @ shares)[:, None]
+    variance = float((centered**2).sum(axis=0) @ shares) * len(labels) / max(len(labels) - 1, 1)
+    spread = np.sqrt(variance)
+    if spread <= 1e-7 * max(np.sqrt(len(labels)) * float(p.max(initial=0)), 1e-300):
+        return 0.0
+    return float(centered[np.arange(len(labels)), labels].sum() / spread)
+
+
+def check_order(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse probabilities that are against the labels: columns in another order than the labels.
+
+    Args:
+        labels: int64 (rows,).
+        probabilities: float (rows, labels), by the user's model.
+        names: of the labels.
+
+    Raises:
+        ValueError: with the order of columns that fits the labels best.
+    """
+    if agreement(labels, probabilities) > -CHANCE:
+        return
+    size, predicted = probabilities.shape[1], np.asarray(probabilities).argmax(axis=1)
+    met = np.bincount(predicted * size + labels, minlength=size * size).reshape(size, size)
+    _, best = linear_sum_assignment(-met)
+    now, then = np.trace(met) / len(labels), met[np.arange(size), best].sum() / len(labels)
+    order = ", ".join(str(names[k]) for k in best[:20]) + (", ..." if size > 20 else "")
+    raise ValueError(
+        f"pred_probs agree with {100 * now:.0f} % of the labels, fewer than by chance; with columns named [{order}] "
+        f"they would with {100 * then:.0f} %. Columns must be in the order of label_names: reorder them, or give a "
+        "DataFrame whose headings are the names."
+    )
+
+
+def conflicts(labels: np.ndarray, probabilities: np.ndarray) -> list[Conflict]:
+    """Find the classes most of whose rows, by the probabilities, carry one other label.
+
+    Fewer than half of the labels of a class are then the right ones, or the class means another thing to the model than
+    to who gave the labels: no estimate of noise can tell the two apart, as it takes more right labels than wrong ones
+    for granted. Two standard deviations are granted to chance; probabilities that do not tell the labels at all
+    conflict with nothing.
+
+    Args:
+        labels: int64 (rows,).
+        probabilities: float (rows, labels), by a model that was not trained on these labels.
+    """
+    size, p = probabilities.shape[1], np.asarray(probabilities)
+    predicted = p.argmax(axis=1)
+    met = np.bincount(predicted * size + labels, minlength=size * size).reshape(size, size)
+    found: list[Conflict] = []
+    if agreement(labels, p) <= CHANCE:
+        return found
+    for k in np.flatnonzero(met.sum(axis=1) >= FEWEST):
+        other = int(met[k].argmax())
+        most = 2 * met[k, other] > met[k].sum()
+        if other != k and most and met[k, other] - met[k, k] > 2 * np.sqrt(met[k, other] + met[k, k]):
+            found.append(Conflict(int(k), other, int(met[k, other]), int(met[k].sum())))
+    return found
+
+
+def detect_beside_conflicts(
+    detect: Callable[..., Detection],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    graph: NeighborGraph | None,
+    vectors: np.ndarray | None,
+    groups: np.ndarray | None,
+) -> Detection:
+    """Detect wrong labels among the rows without a conflict; those with one are as likely wrong as right.
+
+    Rows of a conflict are flagged, to be looked at, with half of the probability of the other class, so that nothing is
+    changed unseen.
+
+    Args:
+        detect: `detect(labels, probabilities, graph, vectors, groups)`.
+        labels: int64 (rows,), given.
+        probabilities: float (rows, labels), by the user's model.
+        graph: neighbors or None.
+        vectors: (rows, d) or None.
+        groups: int64 (rows,) or None.
+    """
+    found = conflicts(labels, probabilities)
+    if not found:
+        return detect(labels, probabilities, graph, vectors, groups)
+    predicted = np.asarray(probabilities).argmax(axis=1)
+    apart = np.zeros(len(labels), dtype=bool)
+    for conflict in found:
+        apart |= (predicted == conflict.predicted) & (labels == conflict.given)
+    kept = np.flatnonzero(~apart)
+    rest = detect(
+        labels[kept],
+        probabilities[kept],
+        None if graph is None else graph.only(kept),
+        None if vectors is None else vectors[kept],
+        None if groups is None else groups[kept],
+    )
+    rows = np.flatnonzero(apart)
+    p = np.asarray(probabilities, dtype=np.float32)
+    # An overwhelming probability of either would be made up: half for each.
+    p_error = np.minimum(EITHER * p[rows, predicted[rows]], np.float32(0.499))
+    p_true = np.zeros(p.shape, dtype=np.float32)
+    p_true[rows, predicted[rows]], p_true[rows, labels[rows]] = p_error, 1 - p_error
+    p_true[kept] = rest.p_true
+    info = {**rest.info, CONFLICTS: [list(one) for one in found]}
+    added = {"errors": float(p_error.sum()), "errors_high": float(len(rows)), "shown": float(p_error.sum())}
+    return replace(
+        rest,
+        p_error=_placed(rest.p_error, kept, p_error, rows),
+        p_true=p_true,
+        flagged=_placed(rest.flagged, kept, np.ones(len(rows), bool), rows),
+        suggested=_placed(rest.suggested, kept, predicted[rows].astype(np.int64), rows),
+        evidence={
+            name: _placed(values, kept, p[rows] if name == "model" else np.float32(np.nan), rows)
+            for name, values in rest.evidence.items()
+        },
+        info=info | {name: info[name] + more for name, more in added.items() if name in info},
+    )
+
+
+def _placed(values: np.ndarray, kept: np.ndarray, others: Any, rows: np.ndarray) -> np.ndarray:
+    out = np.empty((len(kept) + len(rows), *values.shape[1:]), dtype=values.dtype)
+    out[kept], out[rows] = values, others
+    return out
