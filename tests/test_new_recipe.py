@@ -15,10 +15,11 @@ from textpl import evaluation
 from textpl.cli import app
 from textpl.corpus import read_corpus
 from textpl.reading.label_cells import LabelFormat
-from textpl.recipes import new_recipe
+from textpl.recipes import planned_test
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
+from textpl.recipes.running.reading import draw_split, read_data
 from textpl.recipes.yaml_text import Document
 
 ROOT = Path(__file__).parents[1]
@@ -45,15 +46,15 @@ def write_csv(file, columns, rows):
 
 def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(60)])
+    write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(600)])
     told = new("mine", "--data", "my.csv")
-    assert "text from column 'body', labels from 'stars', 60 rows" in told and "copied to mine/train.jsonl" in told
+    assert "text from column 'body', labels from 'stars', 600 rows" in told and "copied to mine/train.jsonl" in told
     loaded = load_recipe("mine")
     recipe = loaded.recipe
     assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("train.jsonl", "body", "stars")
-    assert recipe.split.labels_per_class == 10 and recipe.split.test == 12, "there is no test set"
+    assert recipe.split.labels_per_class == 10 and recipe.split.test == 200, "there is no test set"
     rows = [json.loads(line) for line in Path("mine/train.jsonl").read_text().splitlines()]
-    assert rows[4] == {"id": 4, "body": "text 4", "stars": 1} and len(rows) == 60
+    assert rows[4] == {"id": 4, "body": "text 4", "stars": 1} and len(rows) == 600
     ours, theirs = (read_corpus(file, label_column="stars").fingerprint for file in ("my.csv", "mine/train.jsonl"))
     assert ours == theirs
     assert loaded.text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
@@ -63,13 +64,71 @@ def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     assert again.exit_code == 1 and "is there already" in again.output
 
 
-def test_too_few_test_rows_are_told(tmp_path):
-    assert evaluation.LEAST_ROWS == new_recipe.LEAST_ROWS
-    for count, told in ((60, "only 12 test rows can be held out, and from fewer than 100 no"), (700, "only 140 test")):
-        write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(count)])
-        assert told in new(tmp_path / f"a{count}", "--data", tmp_path / "my.csv")
-    write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(1200)])
-    assert "test rows can be held out" not in new(tmp_path / "b", "--data", tmp_path / "my.csv")
+@pytest.mark.parametrize(("rows", "test"), [(20, None), (299, None), (300, 100), (599, 199), (700, 200), (9000, 1000)])
+def test_as_many_rows_are_held_out_as_a_verdict_needs(tmp_path, rows, test):
+    assert evaluation.LEAST_ROWS == planned_test.LEAST_ROWS
+    write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(rows)])
+    told = new(tmp_path / "a", "--data", tmp_path / "my.csv")
+    assert load_recipe(tmp_path / "a").recipe.split.test == test
+    assert (f"only {test} test rows can be held out" in told) == (test is not None and test < 200)
+    assert ("no test rows are planned" in told) == (test is None)
+
+
+def test_texts_to_be_labeled_become_the_test_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = ["good", "bad"]
+    write_csv(Path("my.csv"), ["body", "mood"], [[f"text {i}", labels[i % 2] if i < 40 else ""] for i in range(1040)])
+    told = " ".join(new("mine", "--data", "my.csv").split())
+    assert "of 40 labeled rows too few can be held out for any verdict" in told
+    assert "(column 'mood': bad, good), then: mv mine/test_to_label.csv mine/data/test.csv" in told
+    done = textpl("run", "mine", "--dry-run")
+    assert done.exit_code == 1 and "has no test set: add a test file" in done.output
+    with Path("mine/test_to_label.csv").open() as file:
+        drawn = list(csv.DictReader(file))
+    assert len(drawn) == len({row["body"] for row in drawn}) == 200 and {row["mood"] for row in drawn} == {""}
+    # Not filled in, they are refused: a text without a label is not one of the first class.
+    write_csv(Path("mine/data/test.csv"), ["body", "mood"], [[row["body"], ""] for row in drawn])
+    assert textpl("run", "mine", "--dry-run").exit_code == 1
+    write_csv(
+        Path("mine/data/test.csv"), ["body", "mood"], [[row["body"], labels[i % 2]] for i, row in enumerate(drawn)]
+    )
+    loaded = load_recipe("mine")
+    split = draw_split(loaded.recipe, read_data(loaded, None), 0)
+    assert (len(split.test), len(split.labeled), len(split.pool)) == (200, 40, 800), "none of them stays in the pool"
+
+
+def test_texts_to_be_given_several_labels(tmp_path):
+    rows = [{"text": f"text {i}", "tags": [["a"], ["a", "b"]][i % 2] if i < 40 else None} for i in range(640)]
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    new(tmp_path / "mine", "--data", tmp_path / "my.jsonl", "--empty", "unlabeled")
+    file = tmp_path / "mine" / "test_to_label.jsonl"
+    drawn = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(drawn) == 200 and all(row["tags"] is None for row in drawn)
+    target = tmp_path / "mine" / "data" / "test.jsonl"
+    target.write_text(file.read_text())
+    assert textpl("run", tmp_path / "mine", "--dry-run").exit_code == 1, "no text without an answer counts as none"
+    target.write_text("\n".join(json.dumps(row | {"tags": ["b"]}) for row in drawn))
+    loaded = load_recipe(tmp_path / "mine")
+    assert len(draw_split(loaded.recipe, read_data(loaded, None), 0).test) == 200
+
+
+def test_no_empty_cells_to_fill_in_where_these_mean_something(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = [{"text": f"text {i}", "tags": [[], ["a"], ["a", "b"]][i % 3]} for i in range(60)]
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "unlabeled.jsonl").write_text("\n".join(json.dumps({"text": f"more {i}"}) for i in range(600)))
+    told = " ".join(new(tmp_path / "mine", "--data", folder, "--empty", "none").split())
+    assert "label 200 more texts and put them into" in told and not (tmp_path / "mine" / "test_to_label.jsonl").exists()
+
+
+def test_a_small_test_file_is_told(tmp_path):
+    for rows, told in ((50, "has 50 rows, too few for any verdict"), (150, "has 150 rows, which finds large")):
+        folder = tmp_path / f"data{rows}"
+        folder.mkdir()
+        for part, count in (("train", 60), ("test", rows)):
+            write_csv(folder / f"{part}.csv", ["text", "label"], [[f"{part} {i}", i % 2] for i in range(count)])
+        assert told in " ".join(new(tmp_path / f"mine{rows}", "--data", folder).split())
 
 
 def test_it_starts_from_what_was_measured_to_help(tmp_path):
@@ -118,10 +177,10 @@ def test_several_labels_in_one_string_become_lists(tmp_path):
 def test_nothing_is_written_over(tmp_path):
     write_csv(tmp_path / "my.csv", ["text", "label"], [[f"text {i}", i % 2] for i in range(20)])
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "train.jsonl").write_text("mine")
+    (tmp_path / "mine" / "data").write_text("mine")
     done = textpl("recipes", "new", tmp_path / "mine", "--data", tmp_path / "my.csv")
-    assert done.exit_code == 1 and "train.jsonl is there already" in " ".join(done.output.split())
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train.jsonl"]
+    assert done.exit_code == 1 and "data is there already" in " ".join(done.output.split())
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["data"]
 
 
 def test_data_that_lies_in_the_folder_is_named(tmp_path):
@@ -236,7 +295,7 @@ def test_rows_without_a_label_become_the_pool(tmp_path):
     told = new(tmp_path / "mine", "--data", half(tmp_path))
     assert "60 rows have a label (train.jsonl), 20 have none (unlabeled.jsonl, the pool)" in " ".join(told.split())
     recipe = recipe_of(tmp_path / "mine")
-    assert recipe.data.source == "data" and (recipe.split.labeled, recipe.split.test) == (48, 12)
+    assert recipe.data.source == "data" and (recipe.split.labeled, recipe.split.test) == (60, None)
     files = {p.name: p.read_text().splitlines() for p in (tmp_path / "mine" / "data").iterdir()}
     assert {name: len(lines) for name, lines in files.items()} == {"train.jsonl": 60, "unlabeled.jsonl": 20}
     assert json.loads(files["unlabeled.jsonl"][0]) == {"text": "text 3", "id": 3}
@@ -267,8 +326,8 @@ def test_what_an_empty_cell_of_several_labels_means_is_asked(tmp_path):
     asked = textpl("recipes", "new", tmp_path / "mine", "--data", data)
     assert asked.exit_code == 1 and "20 of 80 cells" in asked.output and "--empty unlabeled" in asked.output
     told = new(tmp_path / "mine", "--data", data, "--empty", "none")
-    assert "have none" not in told and recipe_of(tmp_path / "mine").data.source == "train.jsonl"
-    assert len(read_corpus(tmp_path / "mine" / "train.jsonl").train) == 80
+    assert "have none" not in told and recipe_of(tmp_path / "mine").data.source == "data"
+    assert len(read_corpus(tmp_path / "mine" / "data").train) == 80
     told = new(tmp_path / "other", "--data", data, "--empty", "unlabeled")
     assert "60 rows have a label (train.jsonl), 20 have none" in " ".join(told.split())
     corpus = read_corpus(tmp_path / "other" / "data")
@@ -287,7 +346,7 @@ def test_what_stands_for_no_label_is_taken_away(tmp_path):
     new(tmp_path / "moods", "--data", moods, "--unlabeled-value", "")
     assert recipe_of(tmp_path / "moods").data.unlabeled_values == ()
     kept = LabelFormat(unlabeled_values=())
-    assert read_corpus(tmp_path / "moods" / "train.jsonl", label_format=kept).label_names == ("-1", "0", "1")
+    assert read_corpus(tmp_path / "moods" / "data", label_format=kept).label_names == ("-1", "0", "1")
 
 
 # ---- the schema ----

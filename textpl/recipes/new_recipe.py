@@ -22,14 +22,14 @@ from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
 if TYPE_CHECKING:
+    from textpl.corpus import Corpus
     from textpl.reading.label_cells import LabelFormat
 
 CLEANING = "cleaning.json"  # in what textpl clean writes
 EXAMPLE = "bundled:sentiment"
 CHINESE_MODEL = "google-bert/bert-base-chinese"
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
-LABELS_PER_CLASS, LABELED, TEST = 10, 1000, 1000
-FEW_TEST, LEAST_ROWS = 200, 100  # the second as in textpl.evaluation, which loads more than a command's help needs
+LABELS_PER_CLASS, LABELED = 10, 1000
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class _Data:
     rows: int | None = None  # in train; None if they were not read
     smallest: int | None = None  # rows of the rarest class
     has_test: bool = True
+    test: int | None = None  # rows to hold out of train
     has_pool: bool = False  # a split without labels
     chinese: bool = False
     label_format: LabelFormat | None = None  # what was said that the copy still needs
@@ -134,6 +135,7 @@ def _look_at(
     from textpl.reading.labels import MULTI, label_array
     from textpl.reading.sources import open_source
     from textpl.recipes.own_data import choose_columns, copy_data, mostly_chinese, needs_a_copy, read_own
+    from textpl.recipes.planned_test import held_out
 
     raw = open_source(source)
     if not len(raw.splits["train"]):
@@ -152,12 +154,15 @@ def _look_at(
             f"{len(rows.dataset):,} rows have a label (train.jsonl), {len(rows.unlabeled):,} have none "
             "(unlabeled.jsonl, the pool)"
         )
-    inside = not bundled and not needs_a_copy(raw, rows) and path.resolve().is_relative_to(folder.resolve())
+    test = None if "test" in raw.splits else held_out(len(rows.dataset))
+    untested = "test" not in raw.splits and test is None  # a test file is to be put beside train
+    beside = path.resolve().is_relative_to(folder.resolve()) and not (untested and path.is_file())
+    inside = not bundled and not needs_a_copy(raw, rows) and beside
     name, reads = source, source if bundled else str(path)
     if inside:
         name = path.resolve().relative_to(folder.resolve()).as_posix()
     elif not bundled:
-        copy = copy_data(path, staging, raw, rows)
+        copy = copy_data(path, staging, raw, rows, as_folder=untested)
         name, reads = copy.name, str(copy)
         size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
         notes.append(f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB")
@@ -170,8 +175,7 @@ def _look_at(
     labels = label_array(corpus.train)
     counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
     notes += _told_cleaned(cleaned, corpus.test is not None) if cleaned else []
-    if corpus.test is None:
-        notes += _told_test(min(TEST, len(corpus.train) // 5))
+    notes += _told_test(corpus, test, (text, label), said, staging, (folder, folder / name))
     title = path.resolve().stem if path.is_file() else path.resolve().name
     return _Data(
         name,
@@ -183,6 +187,7 @@ def _look_at(
         rows=len(corpus.train),
         smallest=int(counts[counts > 0].min()),
         has_test=corpus.test is not None,
+        test=test,
         has_pool=corpus.unlabeled is not None,
         chinese=mostly_chinese(corpus.train["text"]),
         inside=inside,
@@ -214,15 +219,34 @@ def _told_cleaned(record: dict[str, Any], has_test: bool) -> list[str]:
     return told
 
 
-def _told_test(rows: int) -> list[str]:
-    """A warning where so few test rows can be held out that they answer little, or nothing."""
-    if rows >= FEW_TEST:
-        return []
-    least = f", and from fewer than {LEAST_ROWS} no verdict is given" if rows < LEAST_ROWS else ""
-    return [
-        f"only {max(1, rows)} test rows can be held out{least}: put a test file (test.csv) beside the others, with "
-        f"{FEW_TEST} labeled texts or more"
-    ]
+def _told_test(
+    corpus: Corpus,
+    test: int | None,
+    columns: tuple[str, str],
+    said: LabelFormat,
+    staging: Path,
+    places: tuple[Path, Path],
+) -> list[str]:
+    """What is to be known of the test rows; where there are none, texts to be labeled are written into `staging`.
+
+    Args:
+        corpus: the data.
+        test: rows that are to be held out.
+        columns: of text and label.
+        said: how labels are written.
+        staging: where files are made.
+        places: folder of the recipe, and of its data.
+    """
+    from textpl.recipes.planned_test import told_held_out, told_test_file, told_to_label, write_to_label
+
+    if corpus.test is not None:
+        return told_test_file(len(corpus.test))
+    if test is not None:
+        return told_held_out(test)
+    # Cells that are yet to be filled in must not be taken for "no label applies".
+    pool = None if said.empty == "none" else corpus.unlabeled
+    name = write_to_label(pool, *columns, corpus.problem_type.startswith("multi"), staging)
+    return told_to_label(len(corpus.train), name, columns[1], corpus.label_names, *places)
 
 
 def _told_language(recipe: Recipe, data: _Data) -> list[str]:
@@ -275,9 +299,10 @@ def _label_format(said: LabelFormat | None) -> list[str]:
 
 
 def _split(data: _Data, stages: Sequence[str]) -> list[str]:
-    rows = data.rows if data.rows is not None else 2 * LABELED
-    test = [] if data.has_test else [f"  test: {max(1, min(TEST, rows // 5))}  # held out: the data has no test set"]
-    left = rows if data.has_test else rows - max(1, min(TEST, rows // 5))
+    left = (data.rows if data.rows is not None else 2 * LABELED) - (data.test or 0)
+    test = [f"  test: {data.test}  # held out, classes in their shares: the data have no test set"] if data.test else []
+    if not data.has_test and data.test is None:
+        test = ["  # no test rows yet: the recipe runs once there is a test file beside train"]
     if "clean" in stages:
         # What is cleaned is labelled; a pool plays no part.
         return ["split:", f"  labeled: {max(1, left - 1)}  # rows that are cleaned and trained on", "  pool: 1", *test]

@@ -76,7 +76,7 @@ def needs_a_copy(raw: RawSource, rows: LabeledRows) -> bool:
     return changed or bool(len(rows.unlabeled)) or not kinds <= set(_AS_THEY_ARE)
 
 
-def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows) -> Path:
+def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows, *, as_folder: bool = False) -> Path:
     """Copy a file, or the splits in a folder, into the folder of a recipe.
 
     Args:
@@ -84,13 +84,14 @@ def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows) -> 
         folder: of the recipe.
         raw: what was read there.
         rows: its labeled rows.
+        as_folder: even one file goes into a folder, which another can be put into.
 
     Returns:
         What the recipe reads: one file, or the folder `data`. What is no jsonl or parquet, or has labels that had to be
         understood first, becomes jsonl with ids, names or lists; rows without a label become `unlabeled.jsonl`.
     """
     if not needs_a_copy(raw, rows):
-        return _copy_files(source, folder)
+        return _copy_files(source, folder, as_folder)
     splits = {"train": rows.dataset, **{name: _alike(raw, name, rows) for name in raw.splits if name != "train"}}
     if len(rows.unlabeled):
         bare = rows.unlabeled.remove_columns([n for n in (rows.label_column,) if n in rows.unlabeled.column_names])
@@ -98,7 +99,7 @@ def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows) -> 
         shared = [n for n in bare.column_names if pool is None or n in pool.column_names]
         parts = [part.select_columns(shared) for part in (pool, bare) if part is not None]
         splits["unlabeled"] = concatenate_datasets(parts)
-    if len(splits) == 1 and source.is_file():
+    if len(splits) == 1 and source.is_file() and not as_folder:
         write_table(rows.dataset, folder / "train.jsonl")
         return folder / "train.jsonl"
     target = folder / "data"
@@ -110,11 +111,14 @@ def copy_data(source: Path, folder: Path, raw: RawSource, rows: LabeledRows) -> 
     return target
 
 
-def _copy_files(source: Path, folder: Path) -> Path:
-    if source.is_file():
-        return Path(shutil.copyfile(source, folder / f"train{source.suffix}"))
+def _copy_files(source: Path, folder: Path, as_folder: bool) -> Path:
     target = folder / "data"
+    if source.is_file() and not as_folder:
+        return Path(shutil.copyfile(source, folder / f"train{source.suffix}"))
     target.mkdir()
+    if source.is_file():
+        shutil.copyfile(source, target / f"train{source.suffix}")
+        return target
     stems = {name for names in SPLIT_ALIASES.values() for name in names}
     for file in sorted(source.iterdir()):
         if file.name == INFO or (file.stem in stems and file.suffix in READABLE):
