@@ -229,7 +229,7 @@ def paired_difference(
     that is the row's own difference), shifted to have the mean D. From the table of seeds x rows, or the rows of each
     seed where it has test rows of its own, `textpl.variance_components.margin` estimates how far the mean may be off,
     counting row noise once.
-    benchmarks/interval_coverage.py has its coverage: 93 to 98 % where rows, seeds or both vary normally, at 3 to 10
+    benchmarks/interval_coverage.py has its coverage: 93 to 99 % where rows, seeds or both vary normally, at 3 to 10
     seeds and 200 to 7,600 rows. No interval of so few seeds covers rare collapses: see `Interval.seeds_told`.
 
     Args:
