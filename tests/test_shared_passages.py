@@ -119,3 +119,67 @@ def test_overlapping_windows_are_told_by_the_search_for_wrong_labels(caplog):
     with caplog.at_level(logging.WARNING):
         textpl.find_label_issues(rows, encoder="lsa", groups="doc", progress=False)
     assert "groups=COLUMN" not in caplog.text
+
+
+class OfDocuments:
+    """A window lies near its document, whose class says little about where: text is "document window"."""
+
+    name = "documents"
+
+    def encode(self, texts, *, progress=True):
+        rows = []
+        for text in texts:
+            document, window = map(int, text.split())
+            center = np.random.default_rng(document).normal(size=30)
+            rows.append(center + 0.2 * np.random.default_rng(1000 * document + window).normal(size=30))
+        return unit_rows(np.array(rows, dtype=np.float32))
+
+
+def test_what_is_expected_of_labels_is_measured_on_documents_that_were_hidden():
+    """Windows of 24 documents whose labels are chance: their siblings make them look right, new ones are not."""
+    kind = np.random.default_rng(0).integers(0, 2, 48)
+    rows = [(d, w) for d in range(24) for w in range(8)]
+    labeled = Dataset.from_dict(
+        {
+            "text": [f"{d} {w}" for d, w in rows],
+            "label": [int(kind[d]) for d, _ in rows],
+            "doc": [f"d{d}" for d, _ in rows],
+        }
+    )
+    new = [(d, w) for d in range(24, 48) for w in range(8)]
+    pool, gold = Dataset.from_dict({"text": [f"{d} {w}" for d, w in new]}), np.array([kind[d] for d, _ in new])
+    given = {"encoder": OfDocuments(), "method": "knn_dv", "progress": False}
+    alone, apart = textpl.label(labeled, pool, **given), textpl.label(labeled, pool, groups="doc", **given)
+    true = (apart.labels == gold).mean()
+    assert alone.expected_precision > 0.95 and abs(apart.expected_precision - true) < 0.25
+    low, high = apart.expected_precision_interval
+    assert low < true < high and high - low > 0.3  # 24 documents, not 192 rows
+    assert "its group and other groups were hidden" in str(apart) and "95 % interval" in str(apart)
+    by_array = textpl.label(labeled, pool, groups=labeled["doc"][:], **given)
+    assert by_array.expected_precision == apart.expected_precision
+
+
+def test_a_label_of_one_document_only_is_not_answerable():
+    labeled = Dataset.from_dict({"text": ["1 1", "1 2", "2 1", "2 2"], "label": [0, 0, 1, 1], "doc": [1, 1, 2, 2]})
+    pool = Dataset.from_dict({"text": ["3 1", "4 1"]})
+    found = textpl.label(labeled, pool, encoder=OfDocuments(), groups="doc", progress=False)
+    assert found.expected_precision is None and found.expected_precision_interval is None
+    assert "no label occurs in two groups" in str(found)
+
+
+def test_groups_on_the_command_line(tmp_path):
+    from typer.testing import CliRunner
+
+    from textpl.cli import app
+
+    lines = [f"{w},{'ab'[seed % 2]},d{seed}" for seed in range(12) for w in windows(seed, 12, 9)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,doc", *lines]))
+    (tmp_path / "pool.csv").write_text("\n".join(["text", *[" ".join(document(90 + i, 12)) for i in range(20)]]))
+    for command in (
+        ["label", str(tmp_path / "rows.csv"), str(tmp_path / "pool.csv"), "--out", str(tmp_path / "out.csv")],
+        ["clean", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "clean")],
+    ):
+        done = CliRunner().invoke(app, [*command, "--encoder", "lsa", "--groups", "doc"])
+        assert done.exit_code == 0, done.output
+        wrong = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "no.csv"), "--encoder", "lsa", "--groups", "author"])
+        assert wrong.exit_code and "author" in wrong.output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textpl.hub_cli import push_made, tell_run
-from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
+from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, UnlabeledValue, label_format
 from textpl.recipes_cli import recipes_app
 from textpl.score_cli import score
 from textpl.terminal import (
@@ -96,6 +96,11 @@ def run(
         with errors_told():
             folder_for = lambda name: out or _next_folder(Path("runs"), name, resume)  # noqa: E731
             tell_run(recipe, overrides or [], _seeds(seeds), data, folder_for)
+            if tune:
+                from textpl.recipes.running.tuning import trainings
+
+                more = trainings(load_recipe(recipe, overrides=overrides or []).recipe, _seeds(seeds))
+                say(f"Not counted: {more} trainings by which --tune chooses first.")
         return
     with errors_told():
         loaded = load_recipe(recipe, overrides=overrides or [], trust_remote_code=trust_remote_code)
@@ -151,6 +156,7 @@ def label(
     unlabeled_value: UnlabeledValue = None,
     empty: Empty = None,
     merge_variants: MergeVariants = None,
+    groups: Groups = None,
     seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
 ) -> None:
     """Label texts from a few labeled ones by their embeddings; nothing is trained."""
@@ -182,6 +188,7 @@ def label(
             k=k,
             class_prior=_prior(class_prior),
             hubness=hubness,
+            groups=groups,
             text_column=text,
             label_column=label_column,
             label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
@@ -220,6 +227,7 @@ def clean(
     ] = None,
     method: Annotated[str | None, typer.Option(help="auto, or confident (as cleanlab).")] = None,
     noise: Annotated[str | None, typer.Option(help="Several labels per row: auto, missing, spurious or swap.")] = None,
+    groups: Groups = None,
     test: Annotated[str | None, typer.Option(help="Test texts that must not be among these.")] = None,
     relabel: Annotated[float | None, typer.Option(help="Correct what is wrong with at least this probability.")] = None,
     drop: Annotated[float | None, typer.Option(help="Give it weight 0.")] = None,
@@ -241,7 +249,7 @@ def clean(
     from textpl.reports.cleaning_page import cleaning_page
 
     log_to_terminal()
-    settings = {"encoder": encoder, "method": method, "noise": noise, "seed": seed}
+    settings = {"encoder": encoder, "method": method, "noise": noise, "groups": groups, "seed": seed}
     again = lambda: f"what is finished is kept in {out}. Give the same command again."  # noqa: E731
     with errors_told(), interruption_told(again):
         found = clean_files(

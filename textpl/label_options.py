@@ -26,6 +26,10 @@ MergeVariants = Annotated[
         "--merge-variants/--keep-variants", help="Merge labels that differ in case, spaces, width or invisibly only."
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(help="Column of what belongs together (document, author, thread): its rows never judge each other."),
+]
 
 
 def label_format(

@@ -18,13 +18,14 @@ from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
+from textpl.label_issues.groups import joined, read_groups
 from textpl.label_origin import LabelOrigin
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
 from textpl.reading.find_columns import check_text, declared_names
 from textpl.reading.label_arrays import encode_labels
 from textpl.reading.label_cells import LabelFormat
 from textpl.reading.labels import MULTI, LabelCoding, arrow_column
-from textpl.relabeling.calibration import calibrate, precision_coverage
+from textpl.relabeling.calibration import HeldOut, calibrate, precision_coverage
 from textpl.relabeling.choice import STANDARD_ERRORS
 from textpl.relabeling.clusterability import clusterability
 from textpl.relabeling.methods import GraphFunction, find_method, function_name
@@ -32,6 +33,7 @@ from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import GRAPH_K, SoftLabels, soft_labels
+from textpl.shared_passages import passages_warning
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ def label(
     label_format: LabelFormat | None = None,
     k: int | None = None,
     class_prior: Literal["none", "gold", "uniform"] | ArrayLike = "none",
+    groups: Any = None,
     neighbors: Literal["auto", "exact", "approximate"] = "auto",
     hubness: Hubness | None = None,
     cache_dir: str | Path | None = None,
@@ -86,6 +89,9 @@ def label(
         k: neighbours in the graph that the method sees; default: the method's.
         class_prior: the shares that the classes of the pool are known to have (single-label: the result is made to
             agree; multi-label: rates at which labels are cut, "none" takes the labelled rows').
+        groups: what belongs together in `labeled`, such as the windows of one document or the texts of one author: a
+            column, or a name or number for every row. What is expected of the labels is then measured on whole groups
+            that were hidden, and holds for pool rows of other groups.
         neighbors: exact or approximate search; "auto" is exact for pools that allow it.
         hubness: against texts that are neighbours of very many others: "mutual" keeps neighbours only where each has
             the other in its list, "csls" ranks them by their similarity beyond what both have with everything.
@@ -118,7 +124,11 @@ def label(
     coding, targets = _read_labels(labeled, label_column, label_names, label_format)
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
-    texts = _read_texts(labeled, "labeled", text_column) + _read_texts(unlabeled, "unlabeled", text_column)
+    known = _read_texts(labeled, "labeled", text_column)
+    texts = known + _read_texts(unlabeled, "unlabeled", text_column)
+    belonging = read_groups(groups, labeled, len(labeled))
+    if warning := passages_warning(known, belonging is not None, "labeled texts"):
+        logger.warning("%s", warning)
     coder = get_encoder(encoder, progress=progress)
     cut: list[CutTexts] = []
     vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress, on_cut=cut.append))
@@ -127,7 +137,9 @@ def label(
     build = neighbor_graph if hubness is None else partial(hubless_graph, how=hubness)
     graph = build(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
     prior = resolve_prior(class_prior, targets, multi=multi)
-    problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else prior)
+    problem = Problem(
+        nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else prior, _of_nodes(belonging, nodes)
+    )
     soft = soft_labels(problem, method, k, seed=seed, progress=progress)
     rates = targets.mean(0) if prior is None else prior
     report = _report(problem, soft, coding, rates)
@@ -184,6 +196,16 @@ def _check_rows(dataset: Dataset, name: str, column: str) -> None:
         raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
 
 
+def _of_nodes(groups: np.ndarray | None, nodes: Nodes) -> np.ndarray | None:
+    """The group of every node, int64 (nodes,); labeled rows of one node join their groups. -1 for pool rows."""
+    if groups is None:
+        return None
+    own = nodes.of[: len(groups)]
+    of_nodes = np.full(len(nodes.first), -1, dtype=np.int64)
+    of_nodes[own] = joined(np.unique(own, return_inverse=True)[1], groups)
+    return of_nodes
+
+
 def _nodes(vectors: np.ndarray, targets: np.ndarray, encoder: str) -> Nodes:
     nodes = Nodes.build(vectors, targets)
     if len(nodes.first) < 2:
@@ -218,7 +240,8 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
     measure = "macro F1" if problem.multi else "accuracy"
     summary = []
     if len(trial.rows):
-        few = f"{len(trial.rows)} labelled rows, each labelled while it and every fifth other one were hidden"
+        apart = "it and every fifth other one" if problem.groups is None else "its group and other groups"
+        few = f"{len(trial.rows)} labeled rows, each labeled while {apart} were hidden"
         summary.append(f"{measure} on {few}:")
         summary += [f"  {t}: {100 * t.score:.1f}" + ("  <- used" if t is trial else "") for t in trials]
         best = max(trials, key=lambda t: t.score)
@@ -228,7 +251,8 @@ def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.n
                 f"another one is used only if it is more than {STANDARD_ERRORS:g} standard errors better."
             )
     else:
-        summary.append("no label occurs twice: how right the labels are cannot be estimated")
+        twice = "twice" if problem.groups is None else "in two groups"
+        summary.append(f"no label occurs {twice}: how right the labels are cannot be estimated")
     if problem.prior is not None:
         shares = ", ".join(f"{n} {share:.3g}" for n, share in zip(coding.label_names, problem.prior, strict=True))
         summary.append(f"class shares as given: {shares}")
@@ -259,7 +283,8 @@ def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.n
     hops, p = soft.result.hops[own], soft.p[own]
     gold = problem.targets[problem.gold][soft.trial.rows]
     decide = _decide_cells if problem.multi else _decide_rows
-    decided, confidence, margin, coverage = decide(soft, own, gold, rates)
+    units = np.arange(len(gold)) if problem.groups is None else problem.groups[problem.gold][soft.trial.rows]
+    decided, confidence, margin, coverage, held_out = decide(soft, own, gold, rates, units)
     given = hops == 0  # a labelled text: its label is given, unless two rows give it different ones
     decided[given] = (p[given] >= 0.5) if problem.multi else p[given].argmax(1)
     confidence[given] = np.maximum(p[given], 1 - p[given]) if problem.multi else p[given].max(1)
@@ -275,14 +300,15 @@ def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.n
         margin=margin.astype(np.float32),
         hops=hops,
         coverage=coverage,
+        _held_out=held_out,
         _decided=decided,
         _evidence=_evidence(nodes, problem, soft, own),
         **about,
     )
 
 
-def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray) -> tuple:
-    """Labels, confidences, margins and the held-out precision curve of single-label rows."""
+def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray, units: np.ndarray) -> tuple:
+    """Labels, confidences, margins, the held-out precision curve and held-out labels of single-label rows."""
     p, held_out = soft.p[own], soft.held_out
     # Of a text that was given several labels: how often it was given this one.
     sure, right = held_out.max(1, initial=0), gold[np.arange(len(gold)), held_out.argmax(1)]
@@ -291,10 +317,11 @@ def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.
     best = np.partition(p, -2, axis=1)[:, -2:]
     coverage = precision_coverage(calibration.precision(sure[labeled]), right[labeled])
     coverage = replace(coverage, coverage=coverage.coverage * labeled.sum() / max(len(labeled), 1))
-    return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage
+    held_out = HeldOut(calibration.precision(sure[labeled]), units[labeled])
+    return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage, held_out
 
 
-def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray) -> tuple:
+def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray, units: np.ndarray) -> tuple:
     """The same of multi-label cells; a label is given where the vote is above the cut that gives it its rate."""
     votes, hidden = soft.result.p[own], soft.trial.p
     known = soft.result.hops[own] >= 0
@@ -303,7 +330,8 @@ def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np
     # Nearly all cells are rightly empty: the curve is that of the labels that would be given.
     shown = hidden >= (prior_thresholds(hidden, rates) if len(hidden) else cuts)
     coverage = precision_coverage(soft.held_out[shown], gold[shown])
-    return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage
+    held_out = HeldOut(soft.held_out[shown], units[np.nonzero(shown)[0]])
+    return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage, held_out
 
 
 def _evidence(nodes: Nodes, problem: Problem, soft: SoftLabels, own: np.ndarray) -> Evidence:

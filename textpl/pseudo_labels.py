@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_dat
 
 from textpl.label_origin import LabelOrigin
 from textpl.reading.probabilities import named_array, named_feature
-from textpl.relabeling.calibration import PrecisionCoverage
+from textpl.relabeling.calibration import HeldOut, PrecisionCoverage
 
 # Columns of the resulting dataset.
 ADDED_COLUMNS = ("label", "probabilities", "confidence", "label_source", "evidence", "reason")
@@ -63,6 +63,7 @@ class PseudoLabels:
     coverage: PrecisionCoverage
     origin: LabelOrigin = field(repr=False)
     _unlabeled: Dataset = field(repr=False)
+    _held_out: HeldOut = field(repr=False)
     _decided: np.ndarray = field(repr=False)
     _evidence: Evidence = field(repr=False)
 
@@ -164,6 +165,7 @@ class PseudoLabels:
             "selected": int(self.selected.sum()),
             "threshold": self.threshold,
             "expected_precision": self.expected_precision,
+            "expected_precision_interval": self.expected_precision_interval,
             "label_names": list(self.label_names),
             **{key: value for key, value in self.report.items() if key not in IN_WORDS},
             "precision_coverage": curve,
@@ -175,6 +177,14 @@ class PseudoLabels:
         given = self.labels == 1 if self.multi else self.selected
         return float(self.confidence[given].mean()) if given.any() and len(self.coverage.cut) else None
 
+    @property
+    def expected_precision_interval(self) -> tuple[float, float] | None:
+        """Its 95 % interval, low and high; None where it is unknown. Few labeled rows tell little."""
+        if (expected := self.expected_precision) is None:
+            return None
+        given = self.labels == 1 if self.multi else self.selected
+        return self._held_out.interval(expected, float(self.confidence[given].min()) if self.threshold else 0.0)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -185,7 +195,9 @@ class PseudoLabels:
         threshold = f" at confidence {self.threshold:.2f}" if self.threshold else ""
         lines = [f"{self.method} on {self.encoder}: {self.selected.sum():,} of {len(self):,} rows labelled{threshold}"]
         if self.expected_precision is not None and len(self.coverage.cut):
-            lines.append(f"expected precision of these labels: {100 * self.expected_precision:.1f} %")
+            low, high = (100 * end for end in self.expected_precision_interval or (0, 1))
+            about = f"{100 * self.expected_precision:.1f} % (95 % interval {low:.0f} to {high:.0f} %)"
+            lines.append(f"expected precision of these labels: {about}")
         return "\n".join([*lines, *self.report["summary"]])
 
 

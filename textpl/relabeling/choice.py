@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textpl.evaluation import decide, prior_thresholds, scores
+from textpl.group_folds import group_folds
 from textpl.progress import progress_bar
 from textpl.relabeling.methods import GraphFunction, described, run_method
 from textpl.relabeling.problem import Problem
@@ -75,7 +76,7 @@ class Trial:
 
 
 def hold_out(problem: Problem, method: str | GraphFunction, k: int | None, *, seed: int = 0) -> Trial:
-    """Label each gold row while its label, and that of about every fifth other one, is hidden.
+    """Label each gold row while its label, and that of about every fifth other one, is hidden; groups as a whole.
 
     Args:
         problem: what to label.
@@ -84,13 +85,15 @@ def hold_out(problem: Problem, method: str | GraphFunction, k: int | None, *, se
         seed: seed of the folds.
     """
     gold = np.flatnonzero(problem.gold)
-    rows = _answerable(problem.targets[gold], problem.multi)
+    groups = np.arange(len(gold)) if problem.groups is None else problem.groups[gold]
+    rows = _answerable(problem.targets[gold], groups, problem.multi)
     targets = problem.targets[gold[rows]]
-    folds = _folds(targets, problem.multi, seed)
+    folds = _folds(targets, problem.multi, seed) if problem.groups is None else _whole(targets, groups[rows], seed)
     p = np.zeros((len(rows), problem.num_labels), dtype=np.float32)
     for fold in range(folds.max(initial=-1) + 1):
-        hidden = gold[rows[folds == fold]]
-        p[folds == fold] = run_method(problem.hide(hidden), method, k).p[hidden]
+        own = rows[folds == fold]
+        hidden = gold[own] if problem.groups is None else gold[np.isin(groups, groups[own])]
+        p[folds == fold] = run_method(problem.hide(hidden), method, k).p[gold[own]]
     return Trial(method, k, rows, p, _score(p, targets, problem.multi) if len(rows) else float("nan"))
 
 
@@ -141,12 +144,19 @@ def _folds(targets: np.ndarray, multi: bool, seed: int) -> np.ndarray:
     return folds
 
 
-def _answerable(targets: np.ndarray, multi: bool) -> np.ndarray:
-    """Gold rows that another one can tell the label of, int64; multi-label: all, if there are two."""
+def _whole(targets: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """The same with groups (rows,) as a whole."""
+    count = len(np.unique(groups))
+    return group_folds(groups, targets >= 0.5, min(FOLDS, count), seed) if count > 1 else np.zeros(0, dtype=np.int64)
+
+
+def _answerable(targets: np.ndarray, groups: np.ndarray, multi: bool) -> np.ndarray:
+    """Gold rows that one of another group can tell the label of, int64; multi-label: all, if there are two groups."""
     if multi:
-        return np.arange(len(targets)) if len(targets) > 1 else np.zeros(0, dtype=np.int64)
+        return np.arange(len(targets)) if len(np.unique(groups)) > 1 else np.zeros(0, dtype=np.int64)
     classes = targets.argmax(1)
-    return np.flatnonzero(np.bincount(classes, minlength=targets.shape[1])[classes] > 1)
+    pairs = np.unique(np.stack([classes, groups]), axis=1)
+    return np.flatnonzero(np.bincount(pairs[0], minlength=targets.shape[1])[classes] > 1)
 
 
 def _score(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:

@@ -22,6 +22,8 @@ class Problem:
         gold: bool (n,), rows whose targets are given.
         multi: multi-label.
         prior: class shares that the result must have (single-label), float64 (labels,); None leaves them free.
+        groups: int (n,), what belongs together, such as the windows of one document: gold rows of a group are hidden
+            together; read in gold rows only. None: every row by itself.
         memory: what does not depend on labels and is wanted again while some of them are hidden.
     """
 
@@ -31,6 +33,7 @@ class Problem:
     gold: np.ndarray
     multi: bool = False
     prior: np.ndarray | None = None
+    groups: np.ndarray | None = None
     memory: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
