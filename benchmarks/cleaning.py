@@ -17,9 +17,9 @@ For single labels the best of its six filters by F1 is shown as well.
 AP: average precision over all (row, label) cells (single-label: rows). P@500: true errors among the first 500.
 `--downstream`: logistic regressions on the embeddings, trained on the noisy labels, on what either side makes of them,
 and on the right ones; micro-F1 at 0.5 and macro-F1 at cuts tuned on the training rows, on the clean test rows.
-`--review`: true errors among the first 50, 100, 200 and 500 cells of the review queue as `textpl clean` writes it, a
-part of which is drawn to learn from; and AP of the cells that nobody reviewed, before and after 200 others were
-answered by the truth.
+`--review`: true errors among the first 50, 100, 200 and 500 cells of the review queue as `textpl clean` writes it (500
+cells, every fourth of them drawn to learn from); and, once these first cells are answered by the truth, AP of the cells
+that nobody reviewed, and expected / true errors among them, both before and after.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from textpl.label_issues.report import Decision, LabelReport
 
 OUT = Path(__file__).parent / "out" / "cleaning"
 ROWS = {"goemotions": 20_000, "ag_news": 10_000, "online_shopping_10_cats": 10_000}  # at random; else all
-REVIEWED, QUEUED = 200, (50, 100, 200, 500)
+QUEUED = (50, 100, 200, 500)
 
 
 @dataclass
@@ -208,22 +208,26 @@ def queued(given: np.ndarray, found: Detection, wrong: np.ndarray) -> dict[str, 
     return {str(n): float(hit[:n].mean()) for n in QUEUED} | {"lessons": float(queue.lesson.mean())}
 
 
-def reviewed(corpus: Corpus, given: np.ndarray, found: Detection) -> dict[str, float]:
-    """AP of the cells that a person has not looked at, before and after the answers about a few others."""
+def reviewed(corpus: Corpus, given: np.ndarray, found: Detection) -> dict[str, dict[str, float]]:
+    """Of the cells that a person has not looked at, before and after the answers about the first of a queue."""
     report = LabelReport(found, given, [str(i) for i in range(found.p_true.shape[1])])
-    queue = report.review_queue(REVIEWED)
+    queue = report.review_queue(max(QUEUED))
     decisions = []
     for row, label, lesson in zip(queue.rows, queue.labels, queue.lesson, strict=True):
         right = bool(corpus.truth[row, label]) if corpus.multi else True
         name = str(label if corpus.multi else corpus.truth[row])
         decisions.append(Decision(int(row), name, right, bool(lesson)))
-    unseen = np.ones(given.shape, bool)
-    unseen[(queue.rows, queue.labels) if corpus.multi else queue.rows] = False
-    wrong, after = (given != corpus.truth)[unseen], report.apply_review(decisions)
-    return {
-        "before": float(average_precision_score(wrong, found.p_error[unseen])),
-        "after": float(average_precision_score(wrong, after.p_error[unseen])),
-    }
+    unseen, measured = np.ones(given.shape, bool), {}
+    for n in QUEUED:
+        unseen[(queue.rows[:n], queue.labels[:n]) if corpus.multi else queue.rows[:n]] = False
+        wrong, after = (given != corpus.truth)[unseen], report.apply_review(decisions[:n])
+        measured[str(n)] = {
+            "ap_before": float(average_precision_score(wrong, found.p_error[unseen])),
+            "ap_after": float(average_precision_score(wrong, after.p_error[unseen])),
+            "expected_before": float(found.p_error[unseen].sum() / wrong.sum()),
+            "expected_after": float(after.p_error[unseen].sum() / wrong.sum()),
+        }
+    return measured
 
 
 def trained(corpus: Corpus, given: np.ndarray, found: Detection, dropped: np.ndarray) -> dict[str, dict[str, float]]:
@@ -377,10 +381,13 @@ def main() -> None:
                 )
                 if "queue" in case:
                     queue = ", ".join(f"{n}: {100 * share:.1f} %" for n, share in case["queue"].items())
-                    before, after = case["after_review"].values()
-                    print(
-                        f"  errors in the queue, first {queue}; AP of the rest {before:.3f} to {after:.3f}", flush=True
-                    )
+                    print(f"  errors in the queue, first {queue}", flush=True)
+                    for n, m in case["after_review"].items():
+                        print(
+                            f"  {n} answered: AP of the rest {m['ap_before']:.3f} to {m['ap_after']:.3f}, expected / "
+                            f"true errors {m['expected_before']:.2f} to {m['expected_after']:.2f}",
+                            flush=True,
+                        )
 
 
 if __name__ == "__main__":

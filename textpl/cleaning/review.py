@@ -15,8 +15,9 @@ from textpl.cleaning.review_learning import LIMIT, learn
 Array = np.ndarray
 Strategy = Literal["gain", "p_error", "uncertain", "per_label"]
 
-# A spread sample of fewer cells teaches too little; many more teach hardly anything new.
-LESSONS = 200
+# Every fourth cell of a queue is a lesson, until there are so many: more teach hardly anything new. Every second taught
+# no more and cost 15 of 100 errors among the first 200 cells (benchmarks/cleaning.py --review).
+EVERY, LESSONS = 4, 200
 
 
 def review_order(
@@ -27,18 +28,15 @@ def review_order(
     *,
     decided: Array | None = None,
 ) -> tuple[Array, Array]:
-    """The cells to review, most probable errors first.
+    """The cells to review, in the order in which to do it: any first part of them teaches.
 
     - "p_error": the most probable errors.
     - "uncertain": p_error nearest to one half.
     - "per_label": the most probable errors of every label in turn.
-    - "gain": what helps the labels most, now and by what is learnt. Half of the budget, but at least `LESSONS` cells,
-      are lessons: spread over the head of the ranking, half of them labels that are not given and half that are. The
-      rest are the highest p_error / sqrt(given positives of the label), halfway between counting every cell alike and
-      counting every label alike, so that rare labels do not drown.
-
-    Only lessons teach: the top of a ranking is where chance errors of the detector gather, and offsets and slopes
-    learnt from it spoiled the order of the rest (SemEval-2018, average precision down by up to .15).
+    - "gain": what helps the labels most, now and by what is learnt. Every fourth cell is a lesson, spread over the head
+      of the ranking, half of them labels that are not given and half that are, so that the first n are spread as well.
+      The rest are the highest p_error / sqrt(given positives of the label), halfway between counting every cell alike
+      and counting every label alike, so that rare labels do not drown; the most probable errors come first.
 
     Args:
         detection: from any detector.
@@ -63,13 +61,15 @@ def review_order(
     if strategy == "gain":
         counts = given.sum(0) if detection.multi else np.bincount(given, minlength=detection.p_true.shape[1])
         gain = p / np.sqrt(np.maximum(counts, 1))[labels]
-        number = min(budget, max(LESSONS - int((~open_cells).sum()), budget // 2))
-        lessons = _lessons(detection, given, number, open_cells)
+        due = min(budget // EVERY, max(LESSONS - int((~open_cells).sum()) // EVERY, 0))
+        lessons = _lessons(detection, given, due, open_cells)
         rest = _best(np.where(open_cells, gain, -1), budget)
         rest = rest[open_cells[rest] & ~np.isin(rest, lessons)][: budget - len(lessons)]
-        chosen = np.concatenate([lessons, rest])
-        order = np.argsort(-p[chosen], kind="stable")
-        return chosen[order], order < len(lessons)
+        rest = rest[np.argsort(-p[rest], kind="stable")]
+        # Behind every three of the rest one lesson; the left-over of either at the end.
+        place = np.concatenate([np.arange(len(rest)), (EVERY - 1) * np.arange(1, len(lessons) + 1) - 0.5])
+        order = np.argsort(place, kind="stable")
+        return np.concatenate([rest, lessons])[order], order >= len(rest)
     usefulness = -np.abs(p - 0.5) if strategy == "uncertain" else p.astype(np.float64)
     if strategy == "per_label":
         order = np.lexsort((-p, labels))
@@ -83,7 +83,7 @@ def settle(
     detection: Detection,
     given: Array,
     decided: Array | None = None,
-    lessons: Array | None = None,
+    asked: Array | None = None,
     earlier: Array | None = None,
 ) -> Detection:
     """The detection after review: decided cells are certain, the others re-scored by what was learnt.
@@ -96,11 +96,12 @@ def settle(
         detection: as it was before any review.
         given: int8 (rows, labels) or int64 (rows,).
         decided: shape of `given`, the right labels, -1 where nobody decided.
-        lessons: bool, shape of `given`: decided cells to learn from, a spread sample (`review_order`). Default all.
+        asked: bool, shape of `given`: decided cells to learn from, those of a queue. Somebody who corrects others in
+            passing tells only of those that are wrong. Default all.
         earlier: bool, shape of `given`: cells that a person decided in an earlier round; right as they are.
 
     Returns:
-        A new Detection. `info["review"]` says how many were wrong and how likely a new order of the cells is.
+        A new Detection. `info["review"]` says what the answers taught (`review_learning.learn`).
     """
     if decided is None and earlier is None:
         return detection
@@ -111,14 +112,14 @@ def settle(
     if decided is not None and (decided >= 0).any():
         known |= decided >= 0
         wrong = (decided >= 0) & (decided != given)
-        lesson = np.flatnonzero(((decided >= 0) if lessons is None else lessons & (decided >= 0)).ravel())
+        seen = np.flatnonzero(((decided >= 0) if asked is None else asked & (decided >= 0)).ravel())
         kind = given.ravel() if detection.multi else np.zeros(given.size, np.int8)
         score, info["review"] = learn(
             logit(np.clip(p, 1e-9, 1 - 1e-9)).ravel(),
             kind,
             _features(detection, given),
-            lesson,
-            wrong.ravel()[lesson],
+            seen,
+            wrong.ravel()[seen],
             cut=_cut(detection),
         )
         if info["review"]["learnt"]:
@@ -163,18 +164,29 @@ def _cut(detection: Detection) -> float:
 
 
 def _lessons(detection: Detection, given: Array, number: int, open_cells: Array) -> Array:
-    """Cells spread over the head of each kind's ranking, denser at its top: int64 (at most number,)."""
+    """Cells spread over the head of each kind's ranking, denser at its top, as any first part is: int64 (number,)."""
     if number < 1:
         return np.empty(0, np.int64)
     p, kind = detection.p_error.ravel(), given.ravel() if detection.multi else np.zeros(given.size, np.int8)
     head = max(int((given.sum() if detection.multi else given.size) / 2), 1)
-    chosen: list[Array] = []
+    chosen, turn = [], []
     for value in np.unique(kind):
         cells = np.flatnonzero((kind == value) & open_cells)
         cells = cells[_best(p[cells], head)]
-        places = np.linspace(0, 1, max(number // len(np.unique(kind)), 1)) ** 1.5 * (len(cells) - 1)
-        chosen.append(cells[np.unique(places.astype(np.int64))] if len(cells) else cells)
-    return np.unique(np.concatenate(chosen))[:number]
+        places = (_spread(2 * number) ** 1.5 * len(cells)).astype(np.int64)
+        first = np.sort(np.unique(places, return_index=True)[1]) if len(cells) else np.empty(0, np.int64)
+        chosen.append(cells[places[first]])
+        turn.append(np.arange(len(first)))
+    return np.concatenate(chosen)[np.argsort(np.concatenate(turn), kind="stable")][:number]
+
+
+def _spread(number: int) -> Array:
+    """Numbers in (0, 1) of which any first part is spread evenly: van der Corput's, float64 (number,)."""
+    left, halves, found = np.arange(1, number + 1), 0.5, np.zeros(number)
+    while left.any():
+        found += halves * (left & 1)
+        left, halves = left >> 1, halves / 2
+    return found
 
 
 def _best(values: Array, number: int) -> Array:

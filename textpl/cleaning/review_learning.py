@@ -17,10 +17,12 @@ LIMIT = 12.0
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1e4)
 # Priors of what all cells share: level, slope below and above the cut. Their standard deviations are 0.5.
 SHARED = (4.0, 4.0, 4.0)
-# With fewer lessons chance decides.
-FEWEST = 50
-# A new order must be better in this share of the resamples.
-CERTAIN = 0.85
+# With fewer answers, or fewer below the cut, nothing is learnt.
+FEWEST, BELOW = 10, 3
+# With fewer answers the order stays: at 50 and 100 a new one was as often worse as better (benchmarks/cleaning.py).
+ORDERING = 150
+# What was learnt must be better in this share of the resamples, on answers that it was not learnt from.
+CERTAIN = 0.9
 FOLDS, RESAMPLES = 10, 400
 CHUNK = 1 << 20
 
@@ -64,21 +66,21 @@ def learn(
     """Re-score all cells by what reviewed ones turned out to be.
 
     Logistic regression on the present log-odds as offset, so that zero coefficients leave everything as it is. Level
-    and slopes (a hinge at the cut, as scores saturate above it) are always learnt: they calibrate and keep the order.
+    and slopes (a hinge at the cut, as scores saturate above it) calibrate and keep the order.
     What changes the order, offset and slope by kind of cell (given or not) and further evidence, has a Gaussian prior
     around zero of unknown strength: the answer is the average over `STRENGTHS` weighted by their marginal likelihood
     (Laplace; MacKay 1992, "Bayesian interpolation"), where "leave the order alone" has half of the prior weight. So a
     few reviews, or reviews that agree with the order, change next to nothing.
 
-    Likelihood is not order: an offset that fits the lessons may put many right cells before the wrong ones. So the new
-    order is taken only if it is better on lessons that it was not learnt from: average precision, every lesson counted
-    for the cells it stands for, in `CERTAIN` of the bootstrap resamples.
+    Likelihood is not order: an offset that fits the answers may put many right cells before the wrong ones. So the new
+    order is taken only from `ORDERING` answers on, and if it is better on answers that it was not learnt from: average
+    precision, every answer counted for the cells it stands for, in `CERTAIN` of the bootstrap resamples. Level and
+    slopes alone are taken only if they make such answers likelier, in as many resamples; else everything stays.
 
-    Below the lowest tenth of the lessons of its kind no cell becomes more probably wrong than it was: the many cells
-    down there would decide the expected number of errors by extrapolation alone. (SemEval-2018 and GoEmotions, injected
-    noise, 200 lessons: expected over true errors within a factor of 1.16 and 1.10 on average, else 1.21 and 1.27.)
+    Below the lowest answer (of its kind, where the order changes) no cell becomes more probably wrong than it was: they
+    are many, and nobody looked at any of them.
 
-    Cells from above the cut alone say nothing about those below it: unless a tenth lie below, nothing is learnt, nor
+    Cells from above the cut alone say nothing about those below it: unless `BELOW` lie below, nothing is learnt, nor
     from fewer than `FEWEST`.
 
     Args:
@@ -90,53 +92,96 @@ def learn(
         cut: log-odds of the automatic cut.
 
     Returns:
-        New log-odds (cells,), and numbers to report.
+        New log-odds (cells,), and what to report: "answers", how many of them are "wrong", "below" the cut, whether
+        anything was "learnt", and how likely a new order of the cells is, "order_changed" (0: the old one).
     """
     y = wrong.astype(np.float64)
-    report: dict[str, Any] = {"lessons": len(y), "wrong": int(y.sum()), "learnt": False, "order_changed": 0.0}
-    if len(y) < FEWEST or np.mean(score[reviewed] < cut) < 0.1:
+    below = int((score[reviewed] < cut).sum())
+    report: dict[str, Any] = {"answers": len(y), "wrong": int(y.sum()), "below": below}
+    report |= {"learnt": False, "order_changed": 0.0}
+    if len(y) < FEWEST or below < BELOW:
         return score, report
-    contrast = len(np.unique(kind[reviewed])) == 2
-    scales = []
-    for feature in features:
-        for value in (0, 1) if contrast else (int(kind[reviewed[0]]),):
-            seen = np.clip(feature[reviewed[kind[reviewed] == value]], -LIMIT, LIMIT)
-            scales.append((float(seen.mean()), max(float(seen.std()), 0.5), value))
-    design = _Design(score, kind, features, cut, tuple(scales), contrast)
+    design = _design(score, kind, features, reviewed, cut)
     x, offset = design(reviewed), np.clip(score[reviewed], -LIMIT, LIMIT)
     # Slopes by kind are a finer point than its offset.
-    relative = np.array([0.0, 0, 0] + ([1.0, 4.0] if contrast else []) + [1.0] * len(scales))
+    relative = np.array([0.0, 0, 0] + ([1.0, 4.0] if design.contrast else []) + [1.0] * len(design.scales))
     fixed = np.array([*SHARED] + [0.0] * (len(relative) - 3))
     strengths = STRENGTHS if len(relative) > 3 else STRENGTHS[-1:]
     penalties = [fixed + relative * strength for strength in strengths]
     w, kept, changed = _coefficients(x, y, offset, penalties)
-    if changed and not _better_unseen(x, y, offset, penalties, w, kept, _stand_for(score, kind, reviewed)):
-        w, changed = kept, 0.0
-    # Where lessons end: their lowest tenth, as a lone straggler is no ground to speak of the cells around it.
-    same = [reviewed[kind[reviewed] == value] if contrast else reviewed for value in (0, 1)]
-    lowest = [np.quantile(score[lessons], 0.1) for lessons in same]
-    if not changed:  # one end for both kinds, or cells of either would pass the other's
-        lowest = [max(lowest)] * 2
+    if len(y) < ORDERING or not (
+        changed and _better_unseen(x, y, offset, penalties, w, kept, _stand_for(score, kind, reviewed))
+    ):
+        changed = 0.0
+    if not changed:
+        w = kept
+        if not _likelier_unseen(x, y, offset, penalties[-1:]):
+            return score, report
+    new = _rescored(score, kind, reviewed, design, w, bool(changed))
+    return new, {**report, "learnt": True, "order_changed": round(changed, 3)}
+
+
+def _rescored(score: Array, kind: Array, reviewed: Array, design: _Design, w: Array, changed: bool) -> Array:
+    """New log-odds of all cells, where answers end those below as little as can be."""
     new = np.empty(score.size, np.float64)
     for start in range(0, score.size, CHUNK):
         part = slice(start, start + CHUNK)
-        old = score[part]
-        new[part] = old + design(part) @ w
-        below = old < np.where(kind[part] == 1, lowest[1], lowest[0])
-        new[part] = np.where(below, np.minimum(new[part], old), new[part])
-    return new, {**report, "learnt": True, "order_changed": round(changed, 3)}
+        new[part] = score[part] + design(part) @ w
+    ends = [score[reviewed[kind[reviewed] == value]].min(initial=np.inf) for value in (0, 1)]  # of each kind
+    if changed:
+        below_end = score < np.where(kind == 1, ends[1], ends[0])
+        new[below_end] = np.minimum(new[below_end], score[below_end])
+    else:  # one end for both kinds, or cells of either would pass the other's
+        _fade(new, score, max(end for end in ends if np.isfinite(end)))
+    return new
+
+
+def _design(score: Array, kind: Array, features: Sequence[Array], reviewed: Array, cut: float) -> _Design:
+    """The columns, scaled by the reviewed cells."""
+    contrast, scales = len(np.unique(kind[reviewed])) == 2, []
+    for feature in features:
+        for value in (0, 1) if contrast else (int(kind[reviewed[0]]),):
+            seen = np.clip(feature[reviewed[kind[reviewed] == value]], -LIMIT, LIMIT)
+            scales.append((float(seen.mean()), max(float(seen.std()), 0.5), value))
+    return _Design(score, kind, features, cut, tuple(scales), contrast)
+
+
+def _fade(new: Array, old: Array, end: float) -> None:
+    """Take back, in `new`, what was learnt for cells below `end`; the order of the cells stays.
+
+    They sink with the cells above just as far as it takes to stay behind these, by ever less.
+    """
+    above, below = np.flatnonzero(old >= end), old < end
+    shift = min(float((new[above] - old[above])[old[above].argmin()]), 0.0)
+    new[below] = old[below] + shift * np.exp(-(end - old[below]) / max(2 * abs(shift), 1.0))
 
 
 def _better_unseen(
     x: Array, y: Array, offset: Array, penalties: Sequence[Array], w: Array, kept: Array, number: Array
 ) -> bool:
-    """Whether the new order is surely better on lessons it was not learnt from (but for level and slopes)."""
+    """Whether the new order is surely better on answers it was not learnt from (but for level and slopes)."""
     now, unseen = offset + x[:, :3] @ kept[:3], offset + x[:, :3] @ w[:3]
     fold = np.random.default_rng(0).permutation(len(y)) % FOLDS
     for k in range(FOLDS):
         inside, held = fold != k, fold == k
         unseen[held] += x[held, 3:] @ _coefficients(x[inside], y[inside], offset[inside], penalties)[0][3:]
     return _share_better(now, unseen, y, number) >= CERTAIN
+
+
+def _likelier_unseen(x: Array, y: Array, offset: Array, penalties: Sequence[Array]) -> bool:
+    """Whether level and slopes surely make answers likelier that they were not learnt from."""
+    gain = np.zeros(len(y))
+    fold = np.random.default_rng(0).permutation(len(y)) % FOLDS
+    for k in range(FOLDS):
+        inside, held = fold != k, fold == k
+        z = offset[held] + x[held, :3] @ _coefficients(x[inside], y[inside], offset[inside], penalties)[1][:3]
+        gain[held] = np.logaddexp(0, offset[held]) - np.logaddexp(0, z) + y[held] * (z - offset[held])
+    return float((_resamples(len(y)) @ gain > 0).mean()) >= CERTAIN
+
+
+def _resamples(number: int) -> Array:
+    """How often each of `number` answers is drawn, int64 (RESAMPLES, number)."""
+    return np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES)
 
 
 def _coefficients(x: Array, y: Array, offset: Array, penalties: Sequence[Array]) -> tuple[Array, Array, float]:
@@ -168,8 +213,8 @@ def _stand_for(score: Array, kind: Array, reviewed: Array) -> Array:
 
 
 def _share_better(old: Array, new: Array, y: Array, number: Array) -> float:
-    """Share of bootstrap resamples of the lessons in which `new` has the higher average precision."""
-    drawn = np.random.default_rng(0).multinomial(len(y), np.full(len(y), 1 / len(y)), RESAMPLES)
+    """Share of bootstrap resamples of the answers in which `new` has the higher average precision."""
+    drawn = _resamples(len(y))
 
     def precision(s: Array) -> Array:
         order = np.argsort(-s, kind="stable")

@@ -148,7 +148,7 @@ def agree(decisions: Iterable[Decision], *, multi: bool) -> Consensus:
             continue
         same = cells[cell]
         taken = next(d for d in same if _answer(d, multi) == kinds[found.answer[i]])
-        decided.append(taken._replace(lesson=any(d.lesson for d in same), annotator=""))
+        decided.append(taken._replace(lesson=any(d.lesson for d in same), annotator="", asked=same[0].asked))
         if found.settled[i]:
             settled.append(_dispute(same, multi))
     shared = answers.shared()

@@ -18,9 +18,9 @@ class Decision(NamedTuple):
         row: of the dataset.
         label: its name.
         right: whether the label is right for the text. Single-label: `label` is the right one, so this is True.
-        lesson: whether the cell was drawn to learn from; a cell that was reviewed because it looked wrong, or was
-            corrected in passing, is no fair sample.
+        lesson: whether the cell was drawn to learn from, and not because it looked wrong.
         annotator: who decided; "" for the only one.
+        asked: whether the cell was in a queue; what is corrected in passing is always wrong, and teaches nothing.
     """
 
     row: int
@@ -28,6 +28,7 @@ class Decision(NamedTuple):
     right: bool = True
     lesson: bool = True
     annotator: str = ""
+    asked: bool = True
 
 
 def cell_of(decision: Decision, multi: bool) -> tuple[int, str]:
@@ -77,7 +78,7 @@ def changed_answers(old: Iterable[Decision], new: Iterable[Decision], *, multi: 
 def decision_arrays(
     decisions: Sequence[Decision], given: np.ndarray, label_names: Sequence[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Decisions as arrays of the shape of `given`: the right labels (-1 where unknown) and which of them are lessons.
+    """Decisions as arrays of the shape of `given`: the right labels (-1 where unknown) and which were asked for.
 
     None and None where nothing was decided.
 
@@ -88,8 +89,8 @@ def decision_arrays(
     if not decisions:
         return None, None
     ids = {name: k for k, name in enumerate(label_names)}
-    decided, lessons = np.full(given.shape, -1, given.dtype), np.zeros(given.shape, bool)
-    for row, label, right, lesson, _ in decisions:
+    decided, asked = np.full(given.shape, -1, given.dtype), np.zeros(given.shape, bool)
+    for row, label, right, _, _, in_queue in decisions:
         if not 0 <= row < len(given):
             raise ValueError(f"decision about row {row}: there are rows 0 to {len(given) - 1}.")
         if label not in ids:
@@ -98,8 +99,8 @@ def decision_arrays(
             raise ValueError(f"decision about row {row}: {label!r} is not right, but say which label is.")
         at: tuple[int, ...] = (row, ids[label]) if given.ndim == 2 else (row,)
         decided[at] = int(right) if given.ndim == 2 else ids[label]
-        lessons[at] = lesson
-    return decided, lessons
+        asked[at] = in_queue
+    return decided, asked
 
 
 def closed_cells(shape: tuple[int, ...], decided: np.ndarray | None, earlier: Earlier | None) -> np.ndarray:

@@ -84,9 +84,9 @@ class LabelReport:
             self.earlier = earlier_cleaning(dataset, label_column or "label", self.label_names, given)
         decision_arrays(self.decisions, given, self.label_names)  # for its checks: disputes have to make sense too
         self.consensus = agree(self.decisions, multi=self.multi)
-        self.decided, lessons = decision_arrays(self.consensus.decisions, given, self.label_names)
+        self.decided, asked = decision_arrays(self.consensus.decisions, given, self.label_names)
         reviewed = None if self.earlier is None else self.earlier.reviewed
-        self.detection = settle(detection, given, self.decided, lessons, reviewed)
+        self.detection = settle(detection, given, self.decided, asked, reviewed)
         if cut is not None:
             self.detection = recut(self.detection, given, *cut)
 

@@ -290,7 +290,7 @@ def _from_record(record: dict[str, Any], path: Path) -> Iterator[Decision]:
     changed = set().union(*(chosen ^ set(asked["given"]) for _, chosen in answers))
     for who, chosen in answers:
         for name in sorted(set(asked["review"]) | changed):
-            yield Decision(row, name, name in chosen, name in lessons, who)
+            yield Decision(row, name, name in chosen, name in lessons, who, name in asked["review"])
 
 
 def _answers(record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
