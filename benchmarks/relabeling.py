@@ -3,6 +3,9 @@
     python benchmarks/relabeling.py --data ../shared/data
     python benchmarks/relabeling.py --data ../shared/data --datasets sst2 --budgets 25 --seeds 0
     python benchmarks/relabeling.py --hubness csls            # the same on a graph corrected for hubs
+    python benchmarks/relabeling.py --draw random             # labeled rows drawn at random, not so many per class
+    python benchmarks/relabeling.py --raw                     # vectors as they are, not centered
+    python benchmarks/relabeling.py --encoder FOLDER --rows 4000 --datasets sst2    # another encoder, fewer rows
     python benchmarks/relabeling.py --table                   # markdown tables of the finished cells
 
 A cell is one (dataset, budget, seed), stored as one JSON file and skipped when it is there. The texts of a dataset
@@ -13,7 +16,9 @@ dataset (k = 20) serves all draws.
 Rows: train.parquet without repeated texts; 10,000 random ones of AG News, 8,000 of the Chinese sets, the first 13,000
 of GoEmotions, else all.
 Gold: BUDGET rows of each class, drawn by `textpl.splits.draw_labeled`; in GoEmotions the rarest label first, until each
-label has BUDGET positives, no row more. All other rows are labelled and are what is measured.
+label has BUDGET positives, no row more. With `--draw random` as many rows (BUDGET times the classes), but any. All other
+rows are labeled and are what is measured. Vectors are centered, as `textpl.label` does it. What is run with other
+settings is kept apart, in a folder of its own.
 
 Single-label: accuracy over all of them, a row without a label counts as wrong. Multi-label: macro F1, each label cut
 where its rate is the true one of the measured rows, for every method alike. HDL labels orphans by new centres
@@ -35,6 +40,7 @@ import numpy as np
 import pandas as pd
 
 from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.centering import centered_rows
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
 from textpl.embeddings.hubness import hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
@@ -100,11 +106,14 @@ def load(args, name):
     frame = pd.read_parquet(folder / "train.parquet")[: pool.first]
     made = np.load(Path(args.vectors) / f"{name}-train.npy", mmap_mode="r") if args.vectors else None
     rows = np.flatnonzero(~frame.text[: None if made is None else len(made)].duplicated())
-    if pool.sample:
-        rows = np.sort(np.random.default_rng(0).choice(rows, pool.sample, replace=False))
+    sample = min(args.rows or pool.sample or len(rows), len(rows))
+    if sample < len(rows):
+        rows = np.sort(np.random.default_rng(0).choice(rows, sample, replace=False))
     frame = frame.iloc[rows]
-    vectors = encode_cached(get_encoder(pool.encoder), frame.text.tolist()) if made is None else made[rows]
+    coder = args.encoder or pool.encoder
+    vectors = encode_cached(get_encoder(coder), frame.text.tolist()) if made is None else made[rows]
     vectors = unit_rows(np.asarray(vectors))
+    vectors = vectors if args.raw else centered_rows(vectors)
     multi = info["task"] == "multi"
     truth = np.zeros((len(frame), len(info["label_names"])), dtype=np.float32)
     for row, labels in enumerate(frame.labels if multi else frame.label):
@@ -121,12 +130,15 @@ def quality(p, truth, multi, names):
     return [row["f1"] for row in per_label(decided, truth.astype(int), names)]
 
 
-def run(data, name, budget, seed):
+def run(data, name, budget, seed, draw):
     """One cell: the record that is stored, and the held-out probabilities of the candidates of "auto"."""
     vectors, graph, truth, multi, names = data
     rng = np.random.default_rng(seed)
     labels = truth if multi else truth.argmax(1)
-    rows = draw_labeled(labels, np.arange(len(truth)), None, budget, names, rng).rows
+    if draw == "random":
+        rows = rng.choice(len(truth), budget * len(names), replace=False)
+    else:
+        rows = draw_labeled(labels, np.arange(len(truth)), None, budget, names, rng).rows
     gold = np.zeros(len(truth), dtype=bool)
     gold[rows] = True
     problem = Problem(vectors, graph, truth * gold[:, None], gold, multi)
@@ -165,7 +177,7 @@ def run_missing(args):
             store(OUT / f"truth-{name}.json", {"dataset": name, "rows": len(truth), "clusterability": whole})
         for budget, seed in cells:
             start = time.perf_counter()
-            record, held_out = run(data, name, budget, seed)
+            record, held_out = run(data, name, budget, seed, args.draw)
             np.savez_compressed(file_of(name, budget, seed).with_suffix(".npz"), **held_out)
             store(file_of(name, budget, seed), record)
             scores = {arm: round(100 * float(np.mean(result)), 1) for arm, result in record["results"].items()}
@@ -267,11 +279,16 @@ def main():
     parser.add_argument("--datasets", nargs="+", choices=POOLS, default=list(POOLS))
     parser.add_argument("--budgets", nargs="+", type=int, help="labels per class; default: the dataset's")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--draw", choices=["balanced", "random"], default="balanced")
+    parser.add_argument("--raw", action="store_true", help="do not center the vectors")
+    parser.add_argument("--encoder", help="another than the dataset's, such as a folder or lsa")
+    parser.add_argument("--rows", type=int, help="so many of each dataset")
     parser.add_argument("--hubness", choices=["mutual", "csls"])
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
-    if args.hubness:
-        OUT = OUT.with_name(f"relabeling-{args.hubness}")
+    apart = [args.hubness, args.draw == "random" and "random", args.raw and "raw"]
+    apart += [args.encoder and Path(args.encoder).name, args.rows and f"{args.rows}-rows"]
+    OUT = OUT.with_name("-".join(["relabeling", *(part for part in apart if part)]))
     OUT.mkdir(parents=True, exist_ok=True)
     if not args.table:
         run_missing(args)

@@ -349,7 +349,7 @@ def test_auto_reports_what_it_tried(found):
     assert {"linear", "knn_dv", "hdl", "label_propagation", "linear_propagation"} <= tried
     few = label(labeled_set(3), pool(), encoder=Points(), progress=False)
     assert [entry["method"] for entry in few.report["tried"]] == ["linear_smoothed"]
-    assert "each labelled while it" in str(found)
+    assert "each labeled while it" in str(found)
     json.dumps(found.to_dict())
 
 

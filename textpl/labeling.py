@@ -284,7 +284,7 @@ def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.n
     gold = problem.targets[problem.gold][soft.trial.rows]
     decide = _decide_cells if problem.multi else _decide_rows
     units = np.arange(len(gold)) if problem.groups is None else problem.groups[problem.gold][soft.trial.rows]
-    decided, confidence, margin, coverage, held_out = decide(soft, own, gold, rates, units)
+    decided, confidence, margin, coverage, held = decide(soft, own, gold, rates, units)
     given = hops == 0  # a labelled text: its label is given, unless two rows give it different ones
     decided[given] = (p[given] >= 0.5) if problem.multi else p[given].argmax(1)
     confidence[given] = np.maximum(p[given], 1 - p[given]) if problem.multi else p[given].max(1)
@@ -300,7 +300,7 @@ def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.n
         margin=margin.astype(np.float32),
         hops=hops,
         coverage=coverage,
-        _held_out=held_out,
+        _held_out=held,
         _decided=decided,
         _evidence=_evidence(nodes, problem, soft, own),
         **about,
@@ -317,8 +317,8 @@ def _decide_rows(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.
     best = np.partition(p, -2, axis=1)[:, -2:]
     coverage = precision_coverage(calibration.precision(sure[labeled]), right[labeled])
     coverage = replace(coverage, coverage=coverage.coverage * labeled.sum() / max(len(labeled), 1))
-    held_out = HeldOut(calibration.precision(sure[labeled]), units[labeled])
-    return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage, held_out
+    held = HeldOut(calibration.precision(sure[labeled]), units[labeled])
+    return p.argmax(1), calibration.precision(best[:, 1]), best[:, 1] - best[:, 0], coverage, held
 
 
 def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np.ndarray, units: np.ndarray) -> tuple:
@@ -330,8 +330,8 @@ def _decide_cells(soft: SoftLabels, own: np.ndarray, gold: np.ndarray, rates: np
     # Nearly all cells are rightly empty: the curve is that of the labels that would be given.
     shown = hidden >= (prior_thresholds(hidden, rates) if len(hidden) else cuts)
     coverage = precision_coverage(soft.held_out[shown], gold[shown])
-    held_out = HeldOut(soft.held_out[shown], units[np.nonzero(shown)[0]])
-    return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage, held_out
+    held = HeldOut(soft.held_out[shown], units[np.nonzero(shown)[0]])
+    return given.astype(np.int8), np.where(given, chance, 1 - chance), np.abs(votes - cuts).min(1), coverage, held
 
 
 def _evidence(nodes: Nodes, problem: Problem, soft: SoftLabels, own: np.ndarray) -> Evidence:
