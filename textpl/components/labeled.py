@@ -88,8 +88,8 @@ class TrainingSignalAnnealing:
     before the step, from the model without dropout (the authors read it off the training pass, of one batch). That
     costs a forward pass of the labeled rows while t < `until`.
 
-    Not for multi-label: nearly all cells of a rare label are sure negatives; leaving these out raises the rate at which
-    the label is predicted (2.4 times in a simulation at a rate of 5 %).
+    Not for multi-label: nearly all cells of a rare label are sure negatives; leaving these out and not its positives
+    raises the rate at which the label is predicted.
 
     Args:
         schedule: "linear", "log" (labels are plenty) or "exp" (overfitting is the danger; it starves the
