@@ -16,9 +16,9 @@ dataset (k = 20) serves all draws.
 Rows: train.parquet without repeated texts; 10,000 random ones of AG News, 8,000 of the Chinese sets, the first 13,000
 of GoEmotions, else all.
 Gold: BUDGET rows of each class, drawn by `textpl.splits.draw_labeled`; in GoEmotions the rarest label first, until each
-label has BUDGET positives, no row more. With `--draw random` as many rows (BUDGET times the classes), but any. All other
-rows are labeled and are what is measured. Vectors are centered, as `textpl.label` does it. What is run with other
-settings is kept apart, in a folder of its own.
+label has BUDGET positives, no row more. With `--draw random` any rows, BUDGET times as many as there are labels. All
+other rows are labeled and are what is measured. Vectors are centered, as `textpl.label` does it. What is run with
+other settings is kept apart, in a folder of its own.
 
 Single-label: accuracy over all of them, a row without a label counts as wrong. Multi-label: macro F1, each label cut
 where its rate is the true one of the measured rows, for every method alike. HDL labels orphans by new centres
