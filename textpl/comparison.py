@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from transformers import Trainer
 
 from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback
@@ -205,6 +206,7 @@ def compare(
     placebo: Callback | Callable[[int], Callback] | None = None,
     thresholds: float | Literal["prior"] = "prior",
     level: float = 0.95,
+    test_groups: ArrayLike | None = None,
     folder: str | Path | None = None,
     on_model: Callable[[int, Trainer], None] | None = None,
     on_start: Callable[[str], None] | None = None,
@@ -238,6 +240,8 @@ def compare(
             labelled rows have it. The same rule for both sides; no test label is used, but all test texts at once are
             (it is transductive). The cuts are in `seed_results`.
         level: of the interval, at the first look.
+        test_groups: group of each test row (rows,), such as the document it is a window of. Rows of one group are not
+            independent, so the interval is that of as many groups.
         folder: finished trainings are kept there and not repeated after an interruption. Which results were seen is
             kept too: whoever comes back with more seeds gets wider intervals, `textpl.looks.level_of_look`.
         on_model: called as `on_model(seed, trainer)` with the method's trained Trainer.
@@ -281,15 +285,26 @@ def compare(
     level = level_of_look(level, len(looks) + 1)
     multi = methods[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
-    measured = [_measured(kind, form, side, methods, metric, level) for (kind, form), side in found.items()]
+    measured = [
+        _measured(kind, form, side, methods, metric, level, test_groups) for (kind, form), side in found.items()
+    ]
     record_look(keep, seeds)
     return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name, looks)
 
 
-def _measured(kind: Kind, name: str, outcomes: list[Outcome], methods: list[Outcome], metric: str, level: float) -> Arm:
+def _measured(
+    kind: Kind,
+    name: str,
+    outcomes: list[Outcome],
+    methods: list[Outcome],
+    metric: str,
+    level: float,
+    test_groups: ArrayLike | None,
+) -> Arm:
     """An arm with the interval of method - arm."""
     sides = ([o.predictions for o in outcomes], [o.predictions for o in methods], [o.gold for o in methods])
-    return Arm(kind, name, outcomes, paired_difference(*sides, metric, level=level))
+    groups = None if test_groups is None else [test_groups] * len(outcomes)
+    return Arm(kind, name, outcomes, paired_difference(*sides, metric, level=level, groups=groups))
 
 
 def _claim(folder: Path | None, settings: dict[str, Any]) -> None:

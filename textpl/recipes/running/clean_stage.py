@@ -18,6 +18,7 @@ from textpl.reading.label_cells import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.noisy_corpus import TRUTH
+from textpl.recipes.running.reading import groups_of
 from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split
 
@@ -31,6 +32,7 @@ def find_issues(loaded: LoadedRecipe, corpus: Corpus, split: Split) -> LabelRepo
         label_names=list(corpus.label_names),
         label_format=ENCODED,
         noise=wanted.noise,
+        groups=groups_of(loaded.recipe, split.labeled),
         seed=split.seed,
         progress=False,
     )

@@ -16,6 +16,7 @@ from textpl.pseudo_labels import PseudoLabels
 from textpl.reading.label_cells import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
+from textpl.recipes.running.reading import groups_of
 from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.splits import Split
 
@@ -36,6 +37,7 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
         label_format=ENCODED,
         k=wanted.k,
         class_prior=wanted.class_prior,
+        groups=groups_of(loaded.recipe, split.labeled),
         seed=split.seed,
     )
     found = found.rethreshold(wanted.confidence) if wanted.confidence else found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
 
 from textpl.corpus import Corpus, read_corpus
 from textpl.reading.find_columns import ColumnError
@@ -57,3 +60,9 @@ def draw_split(recipe: Recipe, corpus: Corpus, seed: int) -> Split:
         test=wanted.test,
         groups=wanted.groups,
     )
+
+
+def groups_of(recipe: Recipe, rows: Dataset) -> list[Any] | None:
+    """Group of each row by `split.groups`; None where the recipe or the rows have none."""
+    column = recipe.split.groups
+    return rows[column][:] if column is not None and column in rows.column_names else None

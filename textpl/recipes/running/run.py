@@ -117,6 +117,7 @@ def _run(
         metric=recipe.compare.metric,
         thresholds=recipe.compare.threshold,
         baseline_name=recipe.baseline,
+        test_groups=sides.test_groups,
         on_start=say,
     )
     comparison = judge(

@@ -20,7 +20,7 @@ from textpl.recipes.running.clean_stage import clean_rows
 from textpl.recipes.running.label_stage import label_pool
 from textpl.recipes.running.noise_stage import estimate_noise
 from textpl.recipes.running.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
-from textpl.recipes.running.reading import draw_split
+from textpl.recipes.running.reading import draw_split, groups_of
 from textpl.recipes.running.stage_encoder import stage_encoder
 from textpl.recipes.running.trainers import Trainers
 from textpl.splits import Split
@@ -85,6 +85,11 @@ class Sides:
     def knows_right_labels(self) -> bool:
         """Whether there is a reference to train: the labels are what is doubted, and the right ones are known."""
         return not self._recipe.has_pool and TRUTH in self._corpus.train.column_names
+
+    @property
+    def test_groups(self) -> list[Any] | None:
+        """Group of each test row, which are the same for all seeds; None where there are none."""
+        return groups_of(self._recipe, self.split(self._recipe.seeds[0]).test)
 
     def baseline(self, seed: int) -> Trainer:
         """On the labels as they are."""
