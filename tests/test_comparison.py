@@ -110,12 +110,13 @@ def test_averaged_weights_of_labels_only_are_those_of_a_plain_training(tmp_path,
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-def test_rows_without_texts_have_no_view(tmp_path, tokenizer):
+def test_rows_without_texts_have_no_view(tmp_path, tokenizer, caplog):
     data = make_data(tokenizer).remove_columns("text")
     comparison = textpl.compare(
         trainers(tmp_path, tokenizer, data=data), textpl.fixmatch(make_pool()), seeds=[0], match="steps"
     )
     assert [arm.name for arm in comparison.arms] == ["as given"] and comparison.told_arms() == []
+    assert "keep the column when you tokenize" in caplog.text
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])

@@ -21,6 +21,8 @@ TUNED = RECIPE.replace(
 def test_both_sides_are_tuned_and_the_chosen_setting_is_run(folder, split, rows):  # noqa: F811
     text = TUNED.replace("labels_per_class: 4", f"labels_per_class: 8{split}").replace("max_steps: 3", "max_steps: 12")
     (folder / "recipe.yaml").write_text(text)
+    many = 6 if split else 18
+    assert f"{many} trainings by which --tune chooses" in run(folder, "--tune", "--dry-run").output
     done = run(folder, "--tune")
     assert done.exit_code == 0, done.output
     results = json.loads((folder / "out" / "results.json").read_text())

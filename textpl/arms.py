@@ -127,6 +127,10 @@ class Arms:
     def _equipped(self, seed: int, form: str, steps: int | None) -> Outcome | None:
         trainer, callback = self._fresh(self.make_trainer, seed), self._built(seed)
         if not isinstance(callback, SemiSupervised) or not equip(trainer, callback):
+            logger.warning(
+                "Labels-only could not be given what the method has besides its pool: its rows hold no texts (keep the "
+                "column when you tokenize), or have a loss or weights of their own."
+            )
             return None
         return self._labels_only(trainer, seed, "equipped", form, steps)
 

@@ -91,6 +91,8 @@ def told(results: Results) -> str:
     """The comparison in one sentence, from the numbers."""
     low, high = results.difference.interval
     change = f"{results.difference.mean:+.1f} points [{low:.1f}, {high:.1f}]"
+    if results.difference.verdict == "cannot be told":
+        return f"It cannot be told whether it helped: {change}"
     if low > 0:
         return f"It helped: {change}"
     return f"It hurt: {change}" if high < 0 else f"No evidence that it helped: {change}"

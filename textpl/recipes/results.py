@@ -105,6 +105,7 @@ class Results(_Numbers):
     arms_told: list[Sentence] = []
     seen_test_texts: SeenTexts | None = None
     tuning: Tuned = Tuned()
+    looks: list[list[int]] = []  # the seeds of each result that had been seen before this one
     versions: dict[Word, str | int | float | bool | None] = {}
     labels: list[dict[str, Any]] = []
     cleaning: list[dict[str, Any]] = []
@@ -131,7 +132,11 @@ class Results(_Numbers):
     def told_besides(self) -> list[str]:
         """What has to be read with the difference, a sentence each."""
         seen = [] if self.seen_test_texts is None else [self.seen_test_texts.sentence]
-        return [f"{line}." for line in (*self.tuning.told, *self.arms_told, *seen)]
+        before = " and ".join(str(len(seeds)) for seeds in self.looks[:20])
+        looks = (
+            [f"The result had been seen with {before} seeds before, for which the interval is wider"] if before else []
+        )
+        return [f"{line}." for line in (*looks, *self.tuning.told, *self.arms_told, *seen)]
 
     def doubt(self) -> str:
         """What to know of the model where it is `doubted`."""

@@ -121,6 +121,13 @@ def choose(
     return _tuning(load, record)
 
 
+def trainings(recipe: Recipe, seeds: Sequence[int] | None) -> int:
+    """How many trainings a search takes."""
+    sizes = (len(combinations(recipe.tune)), len(combinations(recipe.tune, of=("train",))))
+    by_seed = sum(size for size in sizes if size > 1) * (1 if recipe.split.dev else FOLDS)
+    return by_seed * len(seeds or recipe.seeds)
+
+
 def scores_file(out: Path) -> Path:
     """Where scores are kept while no run has begun in `out`."""
     return out.with_name(f"{out.name}.{FILE}")
