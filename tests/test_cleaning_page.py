@@ -293,3 +293,13 @@ def test_pictures_are_well_formed_and_take_the_colours_of_the_page(recwarn):
 
 def test_the_same_report_makes_the_same_page():
     assert cleaning_page(report()) == cleaning_page(report())
+
+
+def test_people_who_reviewed_are_told_apart():
+    found = report()
+    answers = [
+        Decision(row, NAMES[0], who == "ben" or row > 0, annotator=who) for row in range(3) for who in ("anna", "ben")
+    ]
+    page = cleaning_page(found.apply_review(answers))
+    assert "People who reviewed" in page and "anna: 3 answers, 3 of them shared" in page and "1 cells are in" in page
+    assert "People who reviewed" not in cleaning_page(found.apply_review(answers[::2]))

@@ -66,8 +66,8 @@ class Combined:
         method: "dawid_skene", or "majority", where too few answers are shared to tell people apart.
         settled: bool (things,): people disagree, and there is an answer.
         alpha: Krippendorff's alpha; NaN where no answers are shared or all of them are the same.
-        agreement: float64 (people,): share of the shared things with an answer in which the person's is that one; NaN
-            without any.
+        agreement: float64 (people,): share of the shared things in which the person's answer is the one taken (none is,
+            in dispute); NaN without any.
         accuracy: float64 (people, 3): estimate, low and high of a 95 % interval; NaN by majority.
     """
 
@@ -106,10 +106,8 @@ def combine(answers: Answers, seed: int = 0) -> Combined:
         sure[things] &= probable[np.arange(len(things)), best[things]] >= SURE
         accuracy[number > 0] = _accuracies(overlap, confusion, shares, seed)[number > 0]
     answer = np.where(agreed | sure, best, -1)
-    counts = shared & (answer[answers.thing] >= 0)
-    decided = np.bincount(answers.person[counts], minlength=answers.people)
-    right = np.bincount(answers.person[counts], answers.answer[counts] == answer[answers.thing[counts]], answers.people)
-    agreement = np.divide(right, decided, out=np.full(answers.people, np.nan), where=decided > 0)
+    right = np.bincount(overlap.person, answers.answer[shared] == answer[answers.thing[shared]], answers.people)
+    agreement = np.divide(right, number, out=np.full(answers.people, np.nan), where=number > 0)
     return Combined(answer, method, ~agreed & (answer >= 0), krippendorff_alpha(answers), agreement, accuracy)
 
 

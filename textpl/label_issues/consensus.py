@@ -39,7 +39,7 @@ class Annotator(NamedTuple):
         name: as in `Decision.annotator`.
         answers: how many cells they answered.
         shared: how many of them somebody else answered too.
-        agreement: share of the shared and decided cells in which theirs is the answer; None without any.
+        agreement: share of the shared cells in which their answer is the one taken (none is, in dispute); None without.
         accuracy: share of their answers that are right, estimate and 95 % interval; None where it cannot be known.
     """
 
@@ -76,7 +76,7 @@ class Consensus:
         if self.method is not None:
             alpha = "not known, all gave one answer" if self.alpha is None else f"{self.alpha:.2f}"
             told.append(f"  {len(self.annotators)} people; agreement (Krippendorff's alpha, 1 is perfect): {alpha}")
-            told += [f"    {self._reliability(person, noun)}" for person in self.annotators]
+            told += [f"    {self._reliability(person)}" for person in self.annotators]
         if self.method == "majority":
             told.append(
                 "  disagreements by majority: to tell who is reliable takes "
@@ -106,10 +106,10 @@ class Consensus:
             "disputes": [cell._asdict() for cell in self.disputes],
         }
 
-    def _reliability(self, person: Annotator, noun: str) -> str:
+    def _reliability(self, person: Annotator) -> str:
         told = f"{person.name or 'somebody'}: {person.answers:,} answers, {person.shared:,} of them shared"
         if person.agreement is not None:
-            told += f"; the one taken in {person.agreement:.0%} of the shared {noun} that are decided"
+            told += f"; the one taken in {person.agreement:.0%} of these"
         if person.accuracy is not None:
             value, low, high = person.accuracy
             told += f"; right in about {value:.0%} ({low:.0%} to {high:.0%})"
