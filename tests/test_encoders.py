@@ -331,3 +331,15 @@ def test_lsa_of_tiny_and_empty_corpora():
     assert LsaEncoder(32).encode(["one"], progress=False).shape == (1, 32)
     assert LsaEncoder(32).encode([], progress=False).shape == (0, 32)
     assert LsaEncoder(32).encode(["same"] * 5, progress=False)[:, 0].std() == 0
+
+
+def test_weights_that_a_checkpoint_lacks_do_not_make_another_encoder(tmp_path):
+    """transformers fills BERT's pooler with new random numbers at every load; no vector depends on it."""
+    from safetensors.torch import load_file, save_file
+
+    first = get_encoder(DEFAULT_ENCODER, progress=False)
+    first.model.save(str(tmp_path / "encoder"))
+    file = next((tmp_path / "encoder").rglob("model.safetensors"))
+    save_file({k: v for k, v in load_file(file).items() if "pooler" not in k}, file, metadata={"format": "pt"})
+    one, two = (get_encoder(SentenceTransformer(str(tmp_path / "encoder"))) for _ in range(2))
+    assert one.fingerprint == two.fingerprint == first.fingerprint

@@ -118,7 +118,10 @@ class SentenceEncoder:
         """Hash of what decides the vectors, of the weights as they are now (id and revision may hide a change)."""
         model = self.model
         settings = (repr(model), model.max_seq_length, self.max_length, model.prompts, model.default_prompt_name)
-        return module_fingerprint(model, model.tokenizer, *settings, model.truncate_dim, bf16_pays(model.device))
+        loaded = (model.truncate_dim, bf16_pays(model.device))
+        # A pooling module averages the tokens (or takes the first); BERT's own pooler, where there is one, is idle.
+        idle = "pooler" if any(type(module).__name__ == "Pooling" for module in model) else None
+        return module_fingerprint(model, model.tokenizer, *settings, *loaded, unused=idle)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         """Vectors of some texts, longest first, float32 (n, d).
