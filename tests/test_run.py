@@ -109,6 +109,7 @@ def test_the_pool_is_labelled_from_embeddings_first(folder):
 def test_embeddings_alone_and_a_placebo_stand_beside_the_method(folder):
     alone = "label: {encoder: lsa}\ncompare: {embeddings: true}\nseeds: [0]"
     (folder / "recipe.yaml").write_text(RECIPE.replace("seeds: [0, 1]", alone))
+    assert "encoder: lsa" in run(folder, "--dry-run").output
     done = run(folder, "--placebo")
     assert done.exit_code == 0, done.output
     results = json.loads((folder / "out" / "results.json").read_text())

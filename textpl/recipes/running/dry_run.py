@@ -147,9 +147,10 @@ def _models(loaded: LoadedRecipe) -> Iterator[Download]:
     recipe = loaded.recipe
     loss = recipe.train.labeled_loss
     teachers = recipe.method.settings.get("teacher") or ()
+    alone = recipe.embeds and recipe.label.encoder != recipe.model.name  # measured with an encoder of its own
     named = [
         ("model", recipe.model.name, recipe.model.revision),
-        *([("encoder", recipe.label.encoder, None)] if "label" in recipe.stages else []),
+        *([("encoder", recipe.label.encoder, None)] if "label" in recipe.stages or alone else []),
         *([("encoder", recipe.clean.encoder, None)] if "clean" in recipe.stages or (loss and loss.estimates) else []),
         *([("encoder", recipe.noise.encoder, None)] if recipe.noise else []),
         *(("teacher", name, None) for name in ([teachers] if isinstance(teachers, str) else teachers)),
