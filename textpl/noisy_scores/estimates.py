@@ -68,37 +68,30 @@ def score(metric: Metric, predicted: Array, right: Array) -> float:
     return metric.value(*_counts(predicted, right), len(predicted))
 
 
-def extremes(
-    predicted: Array, given: Array, others: Array, most: Array, least: Array, *, multi: bool
-) -> tuple[Array, Array]:
+def extremes(predicted: Array, given: Array, others: Array, most: Array, *, multi: bool) -> tuple[Array, Array]:
     """The right labels at their worst and at their best for the predictions, as probabilities.
 
     With e_A the wrong labels among those that agree with the prediction and h_D the predictions that are right among
     those that disagree, a score against right labels differs from the one against given labels by what e_A takes and
-    h_D gives; accuracy by (h_D - e_A) / rows. The worst has e_A from `most` and h_D from `least`, the best the reverse;
-    what disagrees and is wrong is then as predicted. F1 of a label only falls with e_A and only rises with h_D, so the
-    same two tables bound every score here.
+    h_D gives; accuracy by (h_D - e_A) / rows. The worst has e_A from `most` and h_D = 0, the best the reverse; what
+    disagrees and is wrong is then as predicted. F1 of a label only falls with e_A and only rises with h_D, so the same
+    two tables bound every score here.
 
     Args:
         predicted: 0/1 (rows, labels).
         given: 0/1 (rows, labels).
         others: (rows, labels), P(right label | the given one is wrong): rows sum to 1; multi-label: 1 - given.
         most: P(wrong) at most, single-label (rows,), multi-label (rows, labels).
-        least: P(wrong) at least, same shape.
         multi: whether a row is several cells.
 
     Returns:
         Worst and best, float64 (rows, labels).
     """
     agree = predicted == given if multi else ((predicted * given).sum(1) > 0)[:, None]
-    most, least = (wrong if multi else wrong[:, None] for wrong in (most, least))
+    most = most if multi else most[:, None]
     given, others = given.astype(np.float64), others.astype(np.float64)
-
-    def mixed(wrong: Array, instead: Array) -> Array:
-        return given + wrong * (instead - given)
-
-    worst = mixed(np.where(agree, most, least), others)
-    return worst, mixed(np.where(agree, least, most), np.where(agree, others, others if multi else predicted))
+    worst = given + np.where(agree, most, 0) * (others - given)
+    return worst, given + np.where(agree, 0, most) * ((others if multi else predicted) - given)
 
 
 def estimated(
