@@ -74,8 +74,8 @@ class Corpus:
         return self.truth.ndim == 2
 
 
-def load(folder: Path, encoder: str) -> Corpus:
-    """Train and dev rows of a data folder, encoded."""
+def load(folder: Path, encoder: str, test_rows: bool = True) -> Corpus:
+    """Train and dev rows of a data folder, encoded, and the test rows where they are needed."""
     frames = [pd.read_parquet(path) for part in ("train", "dev") if (path := folder / f"{part}.parquet").exists()]
     train, test = pd.concat(frames, ignore_index=True), pd.read_parquet(folder / "test.parquet")
     limit = ROWS.get(folder.name)
@@ -87,6 +87,7 @@ def load(folder: Path, encoder: str) -> Corpus:
     if "label_true" in train:
         human, train = train["label"].to_numpy(), train.assign(label=train["label_true"])
         test = test.assign(label=test.get("label_true", test["label"]))
+    test = test if test_rows else test[:0]
     coder = get_encoder(encoder)
     vectors, test_vectors = (unit_rows(encode_cached(coder, part["text"].tolist())) for part in (train, test))
     graph = neighbor_graph(vectors, GRAPH_K, progress=False)
@@ -360,7 +361,7 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.corpora.split(","):
-        corpus = load(arguments.data / name, arguments.encoder)
+        corpus = load(arguments.data / name, arguments.encoder, test_rows=arguments.downstream)
         kinds = arguments.noise.split(",") if arguments.noise else MULTI if corpus.multi else SINGLE
         for kind in kinds:
             if kind == "human" and corpus.human is None:

@@ -84,8 +84,8 @@ def combine(answers: Answers, seed: int = 0) -> Combined:
 
     Where all who answered agree, theirs. Where they disagree, the answer that more than half of them gave; a tie is no
     answer. With `PEOPLE` people or more of whom each has `SHARED` shared answers, it must also be right with a
-    probability of `SURE` by Dawid and Skene: two careless people do not outvote a careful one. Nobody is overruled by
-    the model alone: it settled ties wrongly in 10 to 30 % of the cases in which it was sure (benchmarks/annotators.py).
+    probability of `SURE` by Dawid and Skene: two careless people do not outvote a careful one. The model alone decides
+    no tie and overrules nobody (benchmarks/annotators.py measures the rule).
 
     Args:
         answers: of people about things.
