@@ -93,8 +93,8 @@ def count_errors(
     lasts = np.clip((lasting * differs - class_errors) / learnable, 0, 1)
     expected = shown + (1 - hard) * unclear * lasts * rest
     low = rows * max(least - SD * np.sqrt(least * (1 - least) / rows), 0) + hard * rest
-    disagrees = 0.0 if alone is None else float((1 - alone[own, labels]).sum(dtype=np.float64))
-    high = max(rows * least + left(least), disagrees) + SD * error
+    more = 0.0 if alone is None else max(float((1 - alone[own, labels]).sum(dtype=np.float64)) - doubt, 0)
+    high = rows * least + left(least) + more + SD * error
     high = max(high, rows * most)
     if not _graded(fused):
         low = 0.0

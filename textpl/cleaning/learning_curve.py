@@ -9,7 +9,9 @@ from textpl.cleaning.out_of_sample import stratified_folds
 
 FOLDS = 5  # the small model is trained on one of them, the large one on the others: 4 times the rows
 FEWEST = 20  # rows: below, a fifth of them teaches nothing
-ROOT = 0.5  # mistakes for want of rows fall with rows^-ROOT, the rate of a parametric model
+# Mistakes for want of rows fall with rows^-POWER: by learning theory 1/2 where no model of the kind is right, 1 where
+# one is; what is not known is taken halfway.
+POWER = 0.75
 
 
 def lasting_disagreement(
@@ -17,8 +19,8 @@ def lasting_disagreement(
 ) -> float:
     """Share of the disagreement with the labels that would be left with ever more rows.
 
-    A linear head is trained on a fifth of the rows and on four fifths. With D(n) = D + a n^-1/2 the disagreement on
-    other rows tends to D = 2 D(4 n) - D(n), which wrong labels are part of.
+    A linear head is trained on a fifth of the rows and on four fifths. With D(n) = D + a n^-3/4 the disagreement on
+    other rows tends to D = (s D(4 n) - D(n)) / (s - 1), s = 4^3/4, which wrong labels are part of.
 
     Args:
         vectors: float (rows, d), normalized.
@@ -45,5 +47,5 @@ def lasting_disagreement(
             weights, bias = fit_logistic(x[train], targets[train])
             wrong[size] += np.mean((x[~train] @ weights + bias).argmax(axis=1) != y[~train]) / FOLDS
     few, many = wrong
-    shrinks = 4**ROOT
+    shrinks = 4**POWER
     return float(np.clip((shrinks * many - few) / ((shrinks - 1) * many), 0, 1)) if many > 0 else 1.0

@@ -81,6 +81,9 @@ def detect(
         partner = np.broadcast_to(np.int32(-1), labels.shape)
     del model  # two arrays of the size of the result
     p_error = bounded(chance, out=chance)
+    # Were all of the m cells that look wrong so, the next would be with (m + 1) / (m + 2): more cannot be known.
+    seen = float(p_error.sum(dtype=np.float64))
+    p_error *= np.float32((seen + 1) / (seen + 2))
     info["expected_errors"] = float(p_error.sum(dtype=np.float64))
     flagged = largest(p_error, round(info["expected_errors"]))
     return Detection(
