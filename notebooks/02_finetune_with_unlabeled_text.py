@@ -163,10 +163,10 @@ figure
 #   however nice the mean looks. It is no proof of the contrary either.
 # - **Two kinds of luck are in it**: which rows happened to be labelled (the seeds) and which happened to be tested (the
 #   test rows). Three seeds are few; take five or more before you decide anything.
-# - **The same compute is not the same number of steps.** Where every step counts, as in a run as short as this one, the
-#   steps that the pool costs are missed. A method that helps only with twice the compute has not helped yet.
-# - **Nothing was chosen on the test rows**, no step and no setting. Once you try five methods and keep the best, you
-#   have: then draw new seeds for the final number.
+# - **Labels-only is judged at its best**: as given, with the compute that the pool costs, and with the view and the
+#   averaged weights of the method. A method that helps only with twice the compute has not helped yet.
+# - **Nothing was chosen on the test rows in favor of the method**, no step and no setting. Once you try five methods
+#   and keep the best, you have: then draw new seeds for the final number.
 
 # %%
 interval = comparison.interval

@@ -105,8 +105,8 @@ for row in np.argsort(-probabilities[:, 1])[[0, len(logits) // 2, -1]]:
 # ## A student of two layers
 #
 # The logits go into a column of the pool. (`textpl.distillation(pool, teacher=model)` computes them itself; a column is
-# handy when the teacher is slow, or somebody else's.) `compare` trains students with and without the teacher's word, on
-# the same labels and for the same compute.
+# handy when the teacher is slow, or somebody else's.) `compare` trains students with and without the teacher's word on
+# the same labels, those without as long as given and for the same compute, and judges by the better ones.
 
 # %%
 pool = split.pool.add_column("logits", logits.astype(np.float32).tolist())
