@@ -64,7 +64,10 @@ def review_order(
         due = min(budget // EVERY, max(LESSONS - int((~open_cells).sum()) // EVERY, 0))
         lessons = _lessons(detection, given, due, open_cells)
         rest = _best(np.where(open_cells, gain, -1), budget)
-        rest = rest[open_cells[rest] & ~np.isin(rest, lessons)][: budget - len(lessons)]
+        rest = rest[open_cells[rest]]
+        # A lesson that is due anyway as a probable error keeps that place.
+        lessons = lessons[~np.isin(lessons, rest[: budget - len(lessons)])]
+        rest = rest[~np.isin(rest, lessons)][: budget - len(lessons)]
         rest = rest[np.argsort(-p[rest], kind="stable")]
         # Behind every three of the rest one lesson; the left-over of either at the end.
         place = np.concatenate([np.arange(len(rest)), (EVERY - 1) * np.arange(1, len(lessons) + 1) - 0.5])
