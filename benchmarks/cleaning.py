@@ -44,9 +44,10 @@ from textpl.cleaning.out_of_sample import out_of_sample
 from textpl.cleaning.result import Detection
 from textpl.cleaning.single_label import detect as detect_rows
 from textpl.embeddings.cache import encode_cached
+from textpl.embeddings.centering import centered_rows, common_part
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
 from textpl.embeddings.graph import NeighborGraph
-from textpl.embeddings.neighbors import neighbor_graph, unit_rows
+from textpl.embeddings.neighbors import measured_by, neighbor_graph, unit_rows
 from textpl.label_issues.report import Decision, LabelReport
 
 OUT = Path(__file__).parent / "out" / "cleaning"
@@ -90,8 +91,10 @@ def load(folder: Path, encoder: str, test_rows: bool = True) -> Corpus:
     test = test if test_rows else test[:0]
     coder = get_encoder(encoder)
     vectors, test_vectors = (unit_rows(encode_cached(coder, part["text"].tolist())) for part in (train, test))
+    mean, raw = common_part(vectors), vectors
+    vectors, test_vectors = centered_rows(vectors, mean), centered_rows(test_vectors, mean)
     graph = neighbor_graph(vectors, GRAPH_K, progress=False)
-    groups = near_duplicates(train["text"].tolist(), vectors, graph)
+    groups = near_duplicates(train["text"].tolist(), raw, measured_by(graph, raw))
     truth, test_truth = (_labels(part, len(names)) for part in (train, test))
     texts = train["text"].tolist()
     return Corpus(folder.name, texts, truth, vectors, test_truth, test_vectors, human, graph, groups)

@@ -15,8 +15,8 @@ from textpl.cleaning.review_learning import LIMIT, learn
 Array = np.ndarray
 Strategy = Literal["gain", "p_error", "uncertain", "per_label"]
 
-# Every fourth cell of a queue is a lesson, until there are so many: more teach hardly anything new. Every second (2)
-# taught no more and cost 14 of 100 errors among the first 200 (SemEval, benchmarks/cleaning.py --review).
+# Every fourth cell of a queue is a lesson, until there are so many: more teach hardly anything new. More of them
+# (every second cell) taught no more and cost errors among the first rows.
 EVERY, LESSONS = 4, 200
 
 

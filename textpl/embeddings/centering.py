@@ -15,7 +15,7 @@ from textpl.embeddings.exact import TIE, spans
 BLOCK = 8_192
 
 
-def centered_rows(vectors: np.ndarray) -> np.ndarray:
+def centered_rows(vectors: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
     """Take the mean away from unit vectors and make them unit vectors again; zero rows stay zero.
 
     As much of the mean is taken as is no chance: of n rows that point nowhere in common the mean has a squared length
@@ -25,11 +25,12 @@ def centered_rows(vectors: np.ndarray) -> np.ndarray:
 
     Args:
         vectors: float32 (n, d), rows of length 1 or 0, may be memory-mapped.
+        mean: (d,), what is taken away instead: the `common_part` of other rows, to move these as those were moved.
 
     Returns:
         float32 (n, d), a new array. Equal rows stay equal; a row that is the mean, to rounding, becomes zero.
     """
-    mean = common_part(vectors)
+    mean = common_part(vectors) if mean is None else mean
     moved = np.empty(vectors.shape, dtype=np.float32)
     for start, stop in spans(len(vectors), BLOCK):
         block = np.asarray(vectors[start:stop], dtype=np.float64)
