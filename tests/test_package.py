@@ -30,7 +30,8 @@ FLOORS = [
     {"components", "pool"},
     {"label_issues", "shared_passages"},
     {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"},
-    {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap", "head_inputs"},
+    {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap"}
+    | {"head_inputs"},
     {"reports"},
     {"recipes"},
     {"sharing"},

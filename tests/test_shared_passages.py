@@ -181,5 +181,6 @@ def test_groups_on_the_command_line(tmp_path):
     ):
         done = CliRunner().invoke(app, [*command, "--encoder", "lsa", "--groups", "doc"])
         assert done.exit_code == 0, done.output
-        wrong = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "no.csv"), "--encoder", "lsa", "--groups", "author"])
+        command = [*command[:-1], str(tmp_path / "no.csv"), "--encoder", "lsa", "--groups", "author"]
+        wrong = CliRunner().invoke(app, command)
         assert wrong.exit_code and "author" in wrong.output
