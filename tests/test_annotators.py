@@ -182,7 +182,12 @@ def test_files_say_who_answered(tmp_path):
     write(tmp_path / "ben" / "review.csv", [line | {"decision": "no"}])
     write(tmp_path / "both.csv", [line | {"annotator": "anna"}, line | {"annotator": "", "decision": "no"}])
     assert [d.annotator for d in read_review(tmp_path / "anna" / "review.csv")] == ["review"]
-    two = read_reviews([tmp_path / "anna" / "review.csv", tmp_path / "ben" / "review.csv"])
+    with pytest.raises(ValueError, match="nothing in .* says who answered"):  # one person's, or those of two?
+        read_reviews([tmp_path / "anna" / "review.csv", tmp_path / "ben" / "review.csv"])
+    write(tmp_path / "anna-2.csv", [line])
+    write(tmp_path / "ben.csv", [line | {"decision": "no"}])
+    two = read_reviews([tmp_path / "anna-2.csv", tmp_path / "ben.csv"])
+    assert [d.annotator for d in two] == ["anna", "ben"]
     assert len({d.annotator for d in two}) == 2 and len(agree(two, multi=True).disputes) == 1
     assert [d.annotator for d in read_reviews([tmp_path / "both.csv"])] == ["anna", "both"]
     with pytest.raises(ValueError, match="named twice"):

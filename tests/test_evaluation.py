@@ -352,11 +352,13 @@ def test_the_seeds_are_told_one_by_one():
     baseline, method = [side(0.8) for _ in range(4)], [side(0.9), side(0.9), side(0.5), side(0.9)]
     found = paired_difference(baseline, method, [gold] * 4, "accuracy")
     assert found.rows == 400 and np.mean(found.by_seed) == pytest.approx(found.mean)
-    assert found.seeds_told().startswith(f"3 of 4 seeds gained, the worst one {found.by_seed[2]:+.1f}; a collapse")
+    assert found.seeds_told().startswith(
+        f"3 of 4 seeds gained, the worst one {found.by_seed[2]:+.1f}; what no seed met"
+    )
     many = paired_difference(baseline * 3, method * 3, [gold] * 12, "accuracy")
     assert many.seeds_told().startswith("9 of 12 seeds gained")
     for seeds, share in ((3, 63), (5, 45), (10, 26)):
         told = Interval(1.0, 0.5, 1.5, 0.95, seeds, by_seed=(1.0,) * seeds).seeds_told()
         assert told.endswith(
-            f"the worst one +1.0; a collapse that no seed met may still come in up to {share} % of trainings"
+            f"the worst one +1.0; what no seed met, such as a collapse, may still come in up to {share} % of trainings"
         )

@@ -120,8 +120,8 @@ def test_a_report_that_allows_for_more_errors_is_believed():
     _, given, p, plain = noisy_corpus(rows=500)
     found, doubted = plain.found, doubts_of(plain, 0.95).most.sum()
     arrays = (found.p_error, found.p_true, found.flagged, found.suggested, found.evidence, None)
-    # Of 500 rows 100 could not be judged, and the count is of the others.
-    for high, wanted in ((10.0, doubted), (320.0, 400)):
+    # Of 500 rows 100 could not be judged; the count is of all of them.
+    for high, wanted in ((10.0, doubted), (400.0, 400)):
         info = {"errors_low": 5.0, "errors_high": high, "unjudged": 100}
         report = LabelReport(Detection(*arrays, info), given, plain.label_names)
         assert doubts_of(report, 0.95).most.sum() == pytest.approx(wanted, rel=1e-6)

@@ -76,7 +76,8 @@ class Arms:
         else:
             steps, first = matched_steps(method), SAME_COMPUTE
             forms = {SAME_COMPUTE: self._plain(seed, "baseline", steps)}
-            as_long = steps == method.steps  # the same training
+            # The same training, unless the method's Trainers are others.
+            as_long = steps == method.steps and self.method_trainer is self.make_trainer
             forms[AS_GIVEN] = forms[SAME_COMPUTE] if as_long else self._plain(seed, "as_given", None)
         free = what_is_free(self._built(seed)) if method.free is None else method.free
         if free:

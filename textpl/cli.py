@@ -363,8 +363,10 @@ def _arm_name(recipe: Recipe, arm: dict[str, Any], several: bool) -> str:
 
 
 def _how_to_go_on(folder: Path) -> str:
-    if folder.with_name(f"{folder.name}.tuning.json").exists():
-        return f"scores are kept in {folder}.tuning.json. Go on with the same command, --out {folder} and --resume."
+    from textpl.recipes.running.tuning import scores_file
+
+    if (kept := scores_file(folder)).exists():
+        return f"scores are kept in {kept}. Go on with the same command, --out {folder} and --resume."
     if not folder.exists():
         return "nothing was trained or written yet."
     return f"finished trainings are kept in {folder}. Go on with the same command and --resume."

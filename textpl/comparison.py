@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from transformers import Trainer
 from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback
 from textpl.atomic_files import read_json, write_json
 from textpl.evaluation import Interval, paired_difference
+from textpl.group_folds import group_ids
 from textpl.looks import earlier_looks, level_of_look, record_look
 from textpl.outcomes import Outcome
 from textpl.overlap import SeenTestTexts
@@ -78,8 +79,9 @@ class Comparison:
 
     @property
     def interval(self) -> Interval:
-        """Interval of method - that form, in points."""
-        return self.judged.interval
+        """Interval of method - that form, in points; it hurt only where every form of labels-only says so."""
+        contested = any(arm.interval.high >= 0 for arm in self.of_kind("labels only"))
+        return replace(self.judged.interval, contested=contested)
 
     def of_kind(self, kind: Kind) -> list[Arm]:
         """The arms of a kind."""
@@ -114,13 +116,13 @@ class Comparison:
         if others := [arm for arm in self.of_kind("labels only") if arm is not judged]:
             rest = "; ".join(f"{arm.told()} against {arm.name}" for arm in others)
             found.append(
-                f"Judged against {self.baseline_name} {judged.name}, its best form on the test rows, which favors it; "
-                f"the difference is {rest}"
+                f"Judged against {self.baseline_name} {judged.name}, its best form on the test rows (a choice in "
+                f"its favor); the difference is {rest}"
             )
         for arm in self.of_kind("embeddings"):
             found.append(
-                f"The embedding labeler alone, nothing trained: {self._summary(arm.outcomes)['mean']:.1f}; the "
-                f"difference to it is {arm.told()}"
+                f"Embeddings alone (textpl.label at its defaults, nothing trained): "
+                f"{self._summary(arm.outcomes)['mean']:.1f}; the difference to that is {arm.told()}"
             )
         for arm in self.of_kind("placebo"):
             found.append(
@@ -264,6 +266,7 @@ def compare(
     keep = None if folder is None else Path(folder)
     told = {} if encoder is None else {"encoder": getattr(encoder, "name", str(encoder))}
     _claim(keep, {"name": name, "match": match, "thresholds": thresholds, **told})
+    groups = None if test_groups is None else group_ids(test_groups, "test_groups")
     arms = Arms(
         make_trainer, method_trainer or make_trainer, method, placebo, encoder, (baseline_name, name), match,
         thresholds, keep, on_model, on_start,
@@ -271,13 +274,16 @@ def compare(
     methods: list[Outcome] = []
     found: dict[tuple[Kind, str], list[Outcome]] = {}
     for seed in seeds:
+        by_embeddings = None if encoder is None else arms.from_embeddings(seed)  # what it lacks shows before trainings
+        _check_groups(groups, by_embeddings)
         methods.append(arms.with_method(seed))
+        _check_groups(groups, methods[-1])
         for form, outcome in arms.labels_only(seed, methods[-1]).items():
             found.setdefault(("labels only", form), []).append(outcome)
         if placebo is not None:
             found.setdefault(("placebo", PLACEBO), []).append(arms.as_placebo(seed))
-        if encoder is not None:
-            found.setdefault(("embeddings", EMBEDDINGS), []).append(arms.from_embeddings(seed))
+        if by_embeddings is not None:
+            found.setdefault(("embeddings", EMBEDDINGS), []).append(by_embeddings)
     same, given = (found.get(("labels only", form)) for form in (SAME_COMPUTE, AS_GIVEN))
     if same is not None and given is not None and all(a is b for a, b in zip(same, given, strict=True)):
         del found["labels only", AS_GIVEN]  # the pool cost nothing
@@ -285,11 +291,16 @@ def compare(
     level = level_of_look(level, len(looks) + 1)
     multi = methods[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
-    measured = [
-        _measured(kind, form, side, methods, metric, level, test_groups) for (kind, form), side in found.items()
-    ]
+    measured = [_measured(kind, form, side, methods, metric, level, groups) for (kind, form), side in found.items()]
     record_look(keep, seeds)
     return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name, looks)
+
+
+def _check_groups(groups: np.ndarray | None, outcome: Outcome | None) -> None:
+    if groups is not None and outcome is not None and len(groups) != len(outcome.gold):
+        raise ValueError(
+            f"test_groups: {len(groups)} groups for {len(outcome.gold)} test rows, one for each is needed."
+        )
 
 
 def _measured(
@@ -301,7 +312,17 @@ def _measured(
     level: float,
     test_groups: ArrayLike | None,
 ) -> Arm:
-    """An arm with the interval of method - arm."""
+    """An arm with the interval of method - arm.
+
+    Raises:
+        ValueError: for outcomes on other test rows than the method's.
+    """
+    for one, other in zip(outcomes, methods, strict=True):
+        if not np.array_equal(one.gold, other.gold):
+            raise ValueError(
+                f"Seed {one.seed}: {name} was tested on other rows than the method (kept by an older textpl, or "
+                "make_trainer has changed since): remove the trainings of this seed, or compare in a new folder."
+            )
     sides = ([o.predictions for o in outcomes], [o.predictions for o in methods], [o.gold for o in methods])
     groups = None if test_groups is None else [test_groups] * len(outcomes)
     return Arm(kind, name, outcomes, paired_difference(*sides, metric, level=level, groups=groups))

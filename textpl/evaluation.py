@@ -49,6 +49,8 @@ class Interval:
         rows: test rows, the fewest of any seed; None if unknown.
         by_seed: difference of each seed, in points; empty if unknown.
         groups: groups (such as documents) that the test rows are of, the fewest of any seed; None: of no groups.
+        contested: the baseline is the best of several by these test rows, and not all of them say that the method
+            hurt: the best of equals looks better than it is.
     """
 
     mean: float
@@ -60,13 +62,14 @@ class Interval:
     rows: int | None = None
     by_seed: tuple[float, ...] = ()
     groups: int | None = None
+    contested: bool = False
 
     @property
     def verdict(self) -> Literal["helped", "hurt", "no evidence", "cannot be told"]:
         """The answer; none where so few test rows or seeds give no grounds for any."""
         if self.lacking():
             return "cannot be told"
-        return "helped" if self.low > 0 else "hurt" if self.high < 0 else "no evidence"
+        return "helped" if self.low > 0 else "hurt" if self.high < 0 and not self.contested else "no evidence"
 
     def lacking(self) -> str:
         """Say what an answer would need; nothing where it has grounds."""
@@ -90,8 +93,8 @@ class Interval:
         count, gained = len(self.by_seed), sum(difference > 0 for difference in self.by_seed)
         unseen = 100 * (1 - 0.05 ** (1 / count))
         return (
-            f"{gained} of {count} seeds gained, the worst one {min(self.by_seed):+z.1f}; a collapse that no seed met "
-            f"may still come in up to {unseen:.0f} % of trainings"
+            f"{gained} of {count} seeds gained, the worst one {min(self.by_seed):+z.1f}; what no seed met, such as a "
+            f"collapse, may still come in up to {unseen:.0f} % of trainings"
         )
 
     def sentence(self, unit: str = "points") -> str:
@@ -101,7 +104,7 @@ class Interval:
             return f"cannot be told ({lacking}): {numbers}"
         if self.low > 0:
             return numbers
-        return f"{numbers}: it hurt" if self.high < 0 else f"no evidence that it helped: {numbers}"
+        return f"{numbers}: it hurt" if self.verdict == "hurt" else f"no evidence that it helped: {numbers}"
 
 
 def decide(probabilities: ArrayLike, problem_type: str, thresholds: float | ArrayLike = 0.5) -> Array:

@@ -45,7 +45,7 @@ def equip(trainer: Trainer, callback: SemiSupervised) -> bool:
     if isinstance(callback.teacher, EMATeacher):
         # With a weight of 0 the pool is not touched; what is left of the callback is the average.
         averaged = SemiSupervised(
-            callback.unlabeled,
+            callback.unlabeled.select(range(1)),
             teacher=EMATeacher(callback.teacher.decay),
             weight=0.0,
             text_column=callback.text_column,
@@ -67,7 +67,9 @@ class HalfViewed(torch.utils.data.Dataset):
 
     def __init__(self, rows: Any, columns: Sequence[str], view: View, tokenizer: Any) -> None:
         self._rows, self._columns, self._view, self._tokenizer = rows, tuple(columns), view, tokenizer
-        self._longest = max(len(ids) for ids in rows["input_ids"]) if "input_ids" in rows.column_names else None
+        lengths = {len(ids) for ids in rows["input_ids"]} if "input_ids" in rows.column_names else set()
+        self._longest = max(lengths, default=None)
+        self._padding = "max_length" if len(lengths) == 1 else False  # rows that were padded are again
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -81,5 +83,5 @@ class HalfViewed(torch.utils.data.Dataset):
         seen = [self._view(row[name], rng) for name in self._columns]
         if self._longest is None:
             return row | dict(zip(self._columns, seen, strict=True))
-        made = self._tokenizer(*seen, truncation=True, max_length=self._longest)
+        made = self._tokenizer(*seen, truncation=True, max_length=self._longest, padding=self._padding)
         return row | {name: value for name, value in made.items() if name in row}

@@ -27,11 +27,15 @@ def group_ids(values: ArrayLike | Sequence[Any], name: str = "groups") -> NDArra
     Raises:
         ValueError: for a row without a group, or values that are not one name or number per row.
     """
-    given = np.asarray(values)
+    # numpy would make the text "nan" of a missing number among names.
+    named = isinstance(values, Sequence) and any(value is None or isinstance(value, str) for value in values)
+    given = np.asarray(values, dtype=object) if named else np.asarray(values)
     if given.ndim != 1:
         raise ValueError(f"{name} have shape {given.shape}: give one name or number per row.")
     if given.dtype == object:
-        missing = np.array([value is None or value != value for value in given], dtype=bool)
+        missing = np.array([value is None or value != value or not str(value).strip() for value in given], dtype=bool)
+    elif given.dtype.kind == "U":
+        missing = np.char.strip(given) == ""
     else:
         missing = np.isnan(given) if given.dtype.kind == "f" else np.zeros(len(given), dtype=bool)
     if missing.any():
@@ -40,8 +44,13 @@ def group_ids(values: ArrayLike | Sequence[Any], name: str = "groups") -> NDArra
             "belongs to no group gets a name of its own."
         )
     if given.dtype == object:
-        given = np.array([str(value) for value in given])
+        given = np.array([_name(value) for value in given])
     return np.unique(given, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def _name(value: Any) -> str:
+    """The group's name; 1.0 is 1, as whole numbers become where a file lacks some."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def group_folds(groups: ArrayLike, strata: ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:

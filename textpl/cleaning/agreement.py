@@ -98,7 +98,7 @@ def conflicts(labels: np.ndarray, probabilities: np.ndarray) -> list[Conflict]:
     predicted = p.argmax(axis=1)
     met = np.bincount(predicted * size + labels, minlength=size * size).reshape(size, size)
     found: list[Conflict] = []
-    if agreement(labels, p) <= CHANCE:
+    if len(np.unique(labels)) > 1 and agreement(labels, p) <= CHANCE:
         return found
     for k in np.flatnonzero(met.sum(axis=1) >= FEWEST):
         other = int(met[k].argmax())
@@ -151,7 +151,9 @@ def detect_beside_conflicts(
     p_true = np.zeros(p.shape, dtype=np.float32)
     p_true[rows, predicted[rows]], p_true[rows, labels[rows]] = p_error, 1 - p_error
     p_true[kept] = rest.p_true
-    info = {**rest.info, CONFLICTS: [list(one) for one in found]}
+    # What the conflicting rows tell is told; that the rest alone tells nothing is not the news then.
+    info = {name: value for name, value in rest.info.items() if name != UNTOLD}
+    info |= {CONFLICTS: [list(one) for one in found]}
     added = {"errors": float(p_error.sum()), "errors_high": float(len(rows)), "shown": float(p_error.sum())}
     return replace(
         rest,

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from textpl.cleaning.transition import wilson
+
 Array = np.ndarray
 
 # People of whom each has so many answers about things that others answered too: fewer cannot be told apart.
@@ -191,7 +193,12 @@ def _accuracies(answers: Answers, confusion: Array, shares: Array, seed: int) ->
         )
         drawn.append(accuracy(*dawid_skene(again)[1:]))
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return np.stack([accuracy(confusion, shares), low, high], axis=1)
+    found = accuracy(confusion, shares)
+    # Where all agree every resample does too; that is no certainty.
+    several = np.bincount(answers.thing, minlength=answers.things)[answers.thing] > 1
+    number = np.bincount(answers.person[several], minlength=answers.people)
+    lowest, highest = wilson(found * number, number)
+    return np.stack([found, np.minimum(low, lowest), np.maximum(high, highest)], axis=1)
 
 
 def _counted(rows: Array, columns: Array, shape: tuple[int, int]) -> Array:

@@ -100,7 +100,13 @@ def _spread(found: Detection, kept: np.ndarray, labels: np.ndarray, probabilitie
     if "neighbors" in found.evidence:
         shown["neighbors"] = found.evidence["neighbors"].mean(axis=0)
     info = {name: _spread_lists(value, len(found.p_error), spread) for name, value in found.info.items()}
-    if not len(kept):
+    if len(kept):
+        # Errors are as frequent among rows that were not judged, by what is known; at most all of them are.
+        scale, apart = rows / len(kept), rows - len(kept)
+        info |= {name: info[name] * scale for name in ("errors", "shown", "class_errors") if name in info}
+        if "errors_high" in info:
+            info["errors_high"] = info["errors_high"] + apart
+    else:
         info |= {
             name: 0.0
             for name in ("errors", "errors_low", "errors_high", "shown", "class_errors", "expected_errors")

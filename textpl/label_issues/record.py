@@ -71,9 +71,9 @@ def write_record(
             "without_label": report.about.get("unlabelled_rows", 0),
         },
         "review": report.consensus.to_dict() if report.decisions else None,
-        "expected_errors": round(report.expected_errors, 1) if report.calibrated else None,
-        "expected_right_flagged": _right(report) if report.calibrated else None,
-        "expected_right_changed": round(plan.right_changed, 5) if report.calibrated else None,
+        "expected_errors": round(report.expected_errors, 1) if report.counted else None,
+        "expected_right_flagged": _right(report) if report.counted else None,
+        "expected_right_changed": round(plan.right_changed, 5) if report.counted else None,
         "noise": _noise(rates),
         "versions": {name: version(name) for name in PACKAGES},
     }

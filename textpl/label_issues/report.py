@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from textpl.cleaning.agreement import UNTOLD
 from textpl.cleaning.apply import Earlier, Plan, plan, row_errors
 from textpl.cleaning.noise_rates import RateEstimate
 from textpl.cleaning.result import Detection
@@ -18,7 +19,7 @@ from textpl.cleaning.transition import TransitionEstimate
 from textpl.label_issues import noise, telling
 from textpl.label_issues.cells import cell_table, texts_of
 from textpl.label_issues.columns import check_same_rows, cleaned_dataset, earlier_cleaning, held_out
-from textpl.label_issues.consensus import agree
+from textpl.label_issues.consensus import Consensus, agree
 from textpl.label_issues.decisions import Decision, closed_cells, decision_arrays, merged
 from textpl.label_issues.review_formats import ReviewQueue, read_reviews
 from textpl.label_issues.saving import load_parts, save_report
@@ -69,6 +70,7 @@ class LabelReport:
         *,
         decisions: Sequence[Decision] = (),
         cut: tuple[str, float] | None = None,
+        consensus: Consensus | None = None,
     ) -> None:
         if detection.p_error.shape != given.shape:
             raise ValueError(f"detection of shape {detection.p_error.shape}, labels of shape {given.shape}.")
@@ -83,7 +85,7 @@ class LabelReport:
         if dataset is not None:
             self.earlier = earlier_cleaning(dataset, label_column or "label", self.label_names, given)
         decision_arrays(self.decisions, given, self.label_names)  # for its checks: disputes have to make sense too
-        self.consensus = agree(self.decisions, multi=self.multi)
+        self.consensus = consensus or agree(self.decisions, multi=self.multi)
         self.decided, asked = decision_arrays(self.consensus.decisions, given, self.label_names)
         reviewed = None if self.earlier is None else self.earlier.reviewed
         self.detection = settle(detection, given, self.decided, asked, reviewed)
@@ -119,6 +121,11 @@ class LabelReport:
     def calibrated(self) -> bool:
         """Whether `p_error` is meant as a probability; confident learning only orders the cells."""
         return bool(self.detection.info.get("calibrated", True))
+
+    @property
+    def counted(self) -> bool:
+        """Whether errors can be counted from `p_error`: not where the probabilities tell nothing about the labels."""
+        return self.calibrated and not self.found.info.get(UNTOLD)
 
     @property
     def row_p_error(self) -> np.ndarray:
@@ -339,8 +346,17 @@ class LabelReport:
     def __str__(self) -> str:
         return self.summary()
 
+    def without_review(self) -> LabelReport:
+        """The report as it was before anybody reviewed or set another cut."""
+        return self._with(decisions=(), cut=None)
+
     def _with(self, **changes: Any) -> LabelReport:
-        settings = {"decisions": self.decisions, "cut": self.cut, **changes}
+        same = "decisions" not in changes  # what people decided together takes seconds to find
+        settings = {
+            "decisions": self.decisions,
+            "cut": self.cut,
+            "consensus": self.consensus if same else None,
+        } | changes
         where = (self.dataset, self.text_column, self.label_column, self.neighbors)
         about = (self.problems, self.split, self.about, self.points)
         return LabelReport(self.found, self.given, self.label_names, *where, *about, **settings)

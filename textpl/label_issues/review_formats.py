@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NO_LABEL = "(no label)"
 QUESTION = "label"
 YES, NO = ("yes", "y", "true", "1", "1.0"), ("no", "n", "false", "0", "0.0")
+QUEUE_NUMBER = re.compile(r"-\d+$")  # of review-2.csv
 ROW = re.compile(r"([0-9]+)([.,]00?)?")  # spreadsheets make fractions of whole numbers
 
 
@@ -57,7 +58,7 @@ class ReviewQueue:
         noun, texts = "cells" if self.report.multi else "rows", len(np.unique(self.rows))
         errors = float(self.report.p_error[(self.rows, self.labels) if self.report.multi else self.rows].sum())
         where = f" of {texts:,} rows" if self.report.multi else ""
-        wrong = f", about {errors:,.0f} of them wrong" if self.report.calibrated else ""
+        wrong = f", about {errors:,.0f} of them wrong" if self.report.counted else ""
         return f"<ReviewQueue: {len(self):,} {noun}{where}{wrong}; {int(self.lesson.sum()):,} to learn from>"
 
     def label_names(self) -> list[str]:
@@ -214,17 +215,29 @@ def read_review(path: str | Path, annotator: str | None = None) -> list[Decision
 
 
 def read_reviews(paths: Iterable[str | Path]) -> list[Decision]:
-    """What people answered in several files: see `read_review`. Files of one name are told apart by their folders.
+    """What people answered in several files: see `read_review`.
+
+    Where no column says who answered, the name of the file does, without a number at its end: `anna.csv` and
+    `anna-2.csv` are one person's.
 
     Raises:
-        ValueError: as `read_review`, and for a file that is named twice.
+        ValueError: as `read_review`; for a file that is named twice, and for files of one name that do not say who
+            answered: one person may have filled in both, or two may.
     """
     files = [Path(path) for path in paths]
     if twice := [file for file, number in Counter(file.resolve() for file in files).items() if number > 1]:
         raise ValueError(f"{twice[0]} is named twice: once is enough.")
-    named = Counter(file.stem for file in files)
-    names = [file.stem if named[file.stem] == 1 else str(file.resolve().with_suffix("")) for file in files]
-    return [decision for file, name in zip(files, names, strict=True) for decision in read_review(file, name)]
+    named, found = Counter(file.stem for file in files), []
+    for file in files:
+        name = QUEUE_NUMBER.sub("", file.stem)
+        read = read_review(file, name)
+        if named[file.stem] > 1 and any(decision.annotator == name for decision in read):
+            raise ValueError(
+                f"Several files are named {file.stem!r}, and nothing in {file} says who answered: name each after its "
+                "person, or add a column `annotator`."
+            )
+        found += read
+    return found
 
 
 def check_review_texts(path: str | Path, report: LabelReport) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FEW = 200  # rows per label; with fewer, a fifth to twice the errors there are were expected on most corpora
 
+FEW_ROWS = 60  # with fewer, even perfect probabilities are hardly above chance
+
 
 def summary(report: LabelReport) -> str:
     """What was found, in words."""
@@ -86,9 +88,11 @@ def untold(report: LabelReport) -> list[str]:
     """What probabilities and labels do not tell about each other."""
     info, names = report.found.info, report.label_names
     if info.get(UNTOLD):
+        few = len(report) < FEW_ROWS
+        why = "too few rows to tell" if few else "the same for all rows, or of other rows or another label set?"
         return [
-            "NOTHING IS KNOWN about these labels: the probabilities tell them no better than chance does (the same for "
-            "all rows, or of other rows or another label set?), so no row is flagged, and any number may be wrong"
+            "NOTHING IS KNOWN about these labels: the probabilities do not surely tell them better than chance does "
+            f"({why}), so no row is flagged, and any number may be wrong"
         ]
     return [
         f"IT CANNOT BE KNOWN whether label {names[k]!r} is mostly missing: of {rows:,} rows that are {names[k]!r} by "
@@ -165,7 +169,7 @@ def to_dict(report: LabelReport) -> dict[str, Any]:
         "task": "multi" if report.multi else "single",
         "flagged": int(report.flagged.sum()),
         "flagged_rows": int(report.flagged.reshape(len(report), -1).any(1).sum()),
-        "expected_errors": round(report.expected_errors, 1),
+        "expected_errors": round(report.expected_errors, 1) if report.counted else None,
         "errors_between": None if (bounds := error_bounds(report)) is None else [round(end, 1) for end in bounds],
         "calibrated": report.calibrated,
         "labels": report.per_label(),

@@ -10,7 +10,6 @@ from scipy.special import logit
 from scipy.stats import norm
 
 from textpl.cleaning.class_noise import shift_to_count
-from textpl.cleaning.indistinct import UNJUDGED
 from textpl.noisy_scores.inputs import table
 from textpl.relabeling.calibration import fit_temperature, temper
 
@@ -65,7 +64,7 @@ def _doubted(report: LabelReport, given: Array, p_error: Array, z: float) -> Arr
     evidence, info = report.found.evidence, report.found.info
     doubt = _doubt(np.asarray(evidence.get("model", report.found.p_true)), given, report.multi)
     log_odds, most = logit(np.clip(p_error, 1e-7, 1 - 1e-7)), p_error.copy()
-    high = 0.0 if report.multi else float(info.get("errors_high", 0)) / max(len(given) - int(info.get(UNJUDGED, 0)), 1)
+    high = 0.0 if report.multi else float(info.get("errors_high", 0)) / max(len(given), 1)
     for part in (given == 0, given == 1) if report.multi else (np.ones(len(given), bool),):
         count = max(int(part.sum()), 1)
         share = max(float(doubt[part].sum()), float(p_error[part].sum())) / count

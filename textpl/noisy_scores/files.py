@@ -73,8 +73,11 @@ def score_files(
     if review is not None:
         check_review_texts(review, report)
         decisions = read_review(review)
+        if not decisions:
+            raise ValueError(f"{review} has no decision yet: fill its column `decision`, from the top on.")
         trusted = _drawn(report, sorted({decision.row for decision in decisions}), review)
-        report = report.apply_review(decisions)
+        # By the sample alone: earlier reviews of some of its rows would leave those that disagree undecided.
+        report = report.without_review().apply_review(decisions)
     scores = noise_corrected_scores(p, report, thresholds=threshold, trusted_rows=trusted)
     if sample is None:
         return Scored(scores)

@@ -22,6 +22,7 @@ Array = NDArray[Any]
 # The F1 of a label has an interval if so many reviewed rows are predicted to have it or have it; with fewer, nominal
 # 95 % covered 70 to 90 % (benchmarks/noisy_scores.py).
 CARRIED = 30
+CARRIED_OF_ALL = 10  # by each label of a mean over labels, whose errors average out
 
 
 def noise_corrected_scores(
@@ -148,8 +149,14 @@ def _from_review(
     predicted, given, believed, truth = (part[:, columns] for part in (predicted, given, believed, truth))
     estimate, low, high, deviation = estimated(metric, predicted, believed, rows, truth, level, multi=multi)
     one = columns != slice(None)
-    if one and len(rows) < len(given) and (predicted[rows] | truth).sum() < CARRIED:
-        low, high = 0.0, 1.0
+    carried = (predicted[rows] | truth).sum(0)
+    if len(rows) < len(given):
+        if one and carried.sum() < CARRIED:
+            low, high = 0.0, 1.0
+        elif metric.kind == "mean" and not one:
+            # What the labels that hardly a reviewed row carries weigh may be anything.
+            unknown = float(np.asarray(metric.weights) @ (carried < CARRIED_OF_ALL))
+            low, high = max(low - unknown * estimate, 0.0), min(high + unknown * (1 - estimate), 1.0)
     return CorrectedScore(metric.name, score(metric, predicted, given), estimate, low, high, deviation)
 
 

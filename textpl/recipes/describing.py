@@ -95,7 +95,8 @@ def told(results: Results) -> str:
         return f"It cannot be told whether it helped: {change}"
     if low > 0:
         return f"It helped: {change}"
-    return f"It hurt: {change}" if high < 0 else f"No evidence that it helped: {change}"
+    hurt = high < 0 and results.difference.verdict in ("", "hurt")  # none of an older textpl
+    return f"It hurt: {change}" if hurt else f"No evidence that it helped: {change}"
 
 
 def told_expected(recipe: Recipe) -> str:

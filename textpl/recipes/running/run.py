@@ -100,6 +100,8 @@ def _run(
     recipe = loaded.recipe
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
+    if tuning is None and (out / tuning_file).exists():
+        raise RecipeError(f"The run in {out} was begun with --tune: say it again, or choose another folder with --out.")
     claim(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus)
     baseline = sides
     if tuning is not None:
@@ -117,7 +119,7 @@ def _run(
         metric=recipe.compare.metric,
         thresholds=recipe.compare.threshold,
         baseline_name=recipe.baseline,
-        test_groups=sides.test_groups,
+        test_groups=sides.test_groups(chosen[0]),
         on_start=say,
     )
     comparison = judge(

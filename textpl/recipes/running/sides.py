@@ -86,10 +86,9 @@ class Sides:
         """Whether there is a reference to train: the labels are what is doubted, and the right ones are known."""
         return not self._recipe.has_pool and TRUTH in self._corpus.train.column_names
 
-    @property
-    def test_groups(self) -> list[Any] | None:
+    def test_groups(self, seed: int) -> list[Any] | None:
         """Group of each test row, which are the same for all seeds; None where there are none."""
-        return groups_of(self._recipe, self.split(self._recipe.seeds[0]).test)
+        return None if self._recipe.split.groups is None else groups_of(self._recipe, self.split(seed).test)
 
     def baseline(self, seed: int) -> Trainer:
         """On the labels as they are."""

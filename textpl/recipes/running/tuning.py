@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from textpl.splits import Split
 
 FILE = "tuning.json"
 FOLDS = 3
+SHOWN = 5  # settings in the sentence about them
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
 
@@ -88,7 +90,7 @@ def choose(
         )
     if resume and (out / FILE).exists():  # a run that has begun keeps to its choice
         return _tuning(load, read_json(out / FILE, "Remove the run and begin again."))
-    if resume and (out / RECIPE).exists():
+    if resume and (out / RECIPE).exists() and not scores_file(out).exists():
         raise RecipeError(
             f"The run in {out} was begun without --tune: leave it out, or choose another folder with --out."
         )
@@ -130,7 +132,8 @@ def trainings(recipe: Recipe, seeds: Sequence[int] | None) -> int:
 
 def scores_file(out: Path) -> Path:
     """Where scores are kept while no run has begun in `out`."""
-    return out.with_name(f"{out.name}.{FILE}")
+    folder = Path(os.path.abspath(out))  # "." has no name
+    return folder.with_name(f"{folder.name}.{FILE}")
 
 
 class _Scores:
@@ -173,7 +176,9 @@ def _told(recipe: Recipe, side: str, record: dict[str, Any]) -> str:
     tried, chosen = record[side], record["chosen"][side]
     if len(tried) == 1:
         return f"Tuning: {_name(recipe, side)} has none of these settings, nothing was chosen for it"
-    means = ", ".join(f"{told_setting(one['setting'])}: {100 * one['mean']:.1f}" for one in tried)
+    best = sorted(tried, key=lambda one: -one["mean"])[:SHOWN]
+    means = ", ".join(f"{told_setting(one['setting'])}: {100 * one['mean']:.1f}" for one in best)
+    means += f"; {len(tried) - SHOWN} more are in {FILE}" if len(tried) > SHOWN else ""
     metric = record["metric"].replace("_", " ")
     return (
         f"Tuning: {_name(recipe, side)} is run with {told_setting(chosen)}, by {metric} on {record['rows']} ({means})"
