@@ -115,7 +115,7 @@ def test_embeddings_alone_and_a_placebo_stand_beside_the_method(folder):
     results = json.loads((folder / "out" / "results.json").read_text())
     assert [arm["kind"] for arm in results["arms"]] == ["labels only"] * 3 + ["placebo", "embeddings"]
     page = (folder / "out" / "report.html").read_text()
-    for told in ("Judged against labels only", "The embedding labeler alone", "with a placebo for a pool"):
+    for told in ("Judged against labels only", "Embeddings alone", "with a placebo for a pool"):
         assert told in " ".join(done.output.split()) and told in page, told
     assert "No test text is in the pool" in done.output and "No test text is in the pool" in page
     (folder / "cleaning.yaml").write_text(RECIPE.replace("method: {name: softmatch}", "stages: [clean, train]"))
