@@ -14,7 +14,8 @@ import argparse
 
 import numpy as np
 
-from textpl.cleaning.annotators import Answers, combine
+from textpl.annotations.dawid_skene import Answers
+from textpl.cleaning.annotators import combine
 
 TEAMS = ((0.95, 0.9, 0.85), (0.9, 0.7, 0.65), (0.95, 0.9, 0.85, 0.8, 0.6))
 

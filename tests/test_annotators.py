@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from textpl.cleaning import annotators
-from textpl.cleaning.annotators import Answers, combine, dawid_skene, krippendorff_alpha
+from textpl.annotations import dawid_skene as model
+from textpl.annotations.dawid_skene import Answers, dawid_skene
+from textpl.cleaning.annotators import combine, krippendorff_alpha
 from textpl.label_issues.consensus import agree
 from textpl.label_issues.decisions import Decision, changed_answers
 from textpl.label_issues.review_formats import read_review, read_reviews
@@ -62,8 +63,8 @@ def naive_dawid_skene(triples, things, people, classes, rounds):
 def test_dawid_skene_is_that_of_the_paper(classes, monkeypatch):
     given, _ = simulated([0.9, 0.8, 0.7, 0.6], 30, classes, 3)
     triples = list(zip(given.thing.tolist(), given.person.tolist(), given.answer.tolist(), strict=True))
-    monkeypatch.setattr(annotators, "ROUNDS", 12)
-    monkeypatch.setattr(annotators, "TOLERANCE", 0)
+    monkeypatch.setattr(model, "ROUNDS", 12)
+    monkeypatch.setattr(model, "TOLERANCE", 0)
     probable, confusion, _ = dawid_skene(given, weight=0)
     expected, errors = naive_dawid_skene(triples, 30, 4, classes, 12)
     np.testing.assert_allclose(probable, expected, atol=1e-9)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from textpl.cleaning.annotators import Answers, _accuracies, dawid_skene
+from textpl.annotations.dawid_skene import Answers, dawid_skene
+from textpl.cleaning.annotators import _accuracies
 from textpl.cleaning.indistinct import _spread
 from textpl.cleaning.result import Detection
 from textpl.noisy_scores.estimates import Metric

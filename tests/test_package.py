@@ -25,7 +25,7 @@ FLOORS = [
     {"corpus", "splits", "split_groups", "stratified"},
     {"inference", "tokens", "unknown_tokens", "models"},
     {"embeddings"},
-    {"relabeling"},
+    {"relabeling", "annotations"},
     {"cleaning"},
     {"components", "pool"},
     {"label_issues", "shared_passages"},

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from textpl.annotations.dawid_skene import Answers, dawid_skene
 from textpl.cleaning.transition import wilson
 
 Array = np.ndarray
@@ -19,44 +20,7 @@ Array = np.ndarray
 PEOPLE, SHARED = 3, 30
 # An answer that some disagree with is at least so probable.
 SURE = 0.9
-# Answers' worth of prior: that a person is right in PRIOR of all cases, and of each class as often as of all.
-WEIGHT, PRIOR = 4.0, 0.8
-ROUNDS, TOLERANCE = 100, 1e-4
 RESAMPLES = 200
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Answers of people about things, one each at most.
-
-    Attributes:
-        thing: int64 (n,), 0 to things - 1.
-        person: int64 (n,), 0 to people - 1.
-        answer: int64 (n,), 0 to classes - 1.
-        things: how many there are; every one has an answer.
-        people: how many there are.
-        classes: how many answers are possible.
-    """
-
-    thing: Array
-    person: Array
-    answer: Array
-    things: int
-    people: int
-    classes: int
-
-    def votes(self) -> Array:
-        """How many people gave each answer about each thing, float64 (things, classes)."""
-        return _counted(self.thing, self.answer, (self.things, self.classes))
-
-    def shared(self) -> Array:
-        """Answers about things that somebody else answered too, bool (n,)."""
-        return np.bincount(self.thing, minlength=self.things)[self.thing] > 1
-
-    def of(self, kept: Array) -> Answers:
-        """Some of the answers, by a mask or by positions; things are numbered anew, people are not."""
-        names, thing = np.unique(self.thing[kept], return_inverse=True)
-        return Answers(thing, self.person[kept], self.answer[kept], len(names), self.people, self.classes)
 
 
 @dataclass(frozen=True)
@@ -113,44 +77,6 @@ def combine(answers: Answers, seed: int = 0) -> Combined:
     return Combined(answer, method, ~agreed & (answer >= 0), krippendorff_alpha(answers), agreement, accuracy)
 
 
-def dawid_skene(answers: Answers, weight: float = WEIGHT) -> tuple[Array, Array, Array]:
-    """Probability of each answer, by how often each person takes one for another.
-
-    Dawid and Skene 1979, "Maximum likelihood estimation of observer error-rates using the EM algorithm", equations 2.3
-    to 2.5, begun with the shares of the votes. With few answers a table of errors per person is guesswork, so each row
-    of it is drawn to the person's share of right answers over all classes, and that share to `PRIOR`, by `weight`
-    answers each; weight 0 is maximum likelihood.
-
-    Args:
-        answers: of people about things.
-        weight: of the prior, in answers.
-
-    Returns:
-        float64 (things, classes), rows sum to 1; (people, classes, classes), [person, right, given]; (classes,), the
-        shares of the right answers.
-    """
-    a = answers
-    cell = a.person * a.classes + a.answer
-    shape = (a.people, a.classes, a.classes)  # person, given, right
-    probable = a.votes() / np.maximum(a.votes().sum(1, keepdims=True), 1)
-    same = np.eye(a.classes)
-    given = np.bincount(a.person, minlength=a.people)
-    for _ in range(ROUNDS):
-        counts = _sums(cell, probable[a.thing], a.people * a.classes).reshape(shape)
-        right = (np.einsum("pkk->p", counts) + weight * PRIOR) / np.maximum(given + weight, 1e-300)
-        wrong = (1 - right) / max(a.classes - 1, 1)
-        counts += weight * (right[:, None, None] * same + wrong[:, None, None] * (1 - same))
-        confusion = counts / np.maximum(counts.sum(1, keepdims=True), 1e-300)
-        shares = probable.mean(0)
-        with np.errstate(divide="ignore"):
-            logs = np.log(shares) + _sums(a.thing, np.log(confusion).reshape(-1, a.classes)[cell], a.things)
-        before, probable = probable, np.exp(logs - logs.max(1, keepdims=True))
-        probable /= probable.sum(1, keepdims=True)
-        if np.abs(probable - before).max(initial=0) < TOLERANCE:
-            break
-    return probable, confusion.transpose(0, 2, 1), shares
-
-
 def krippendorff_alpha(answers: Answers) -> float:
     """Agreement beyond chance for any number of people and missing answers: 1 is perfect, 0 is what chance gives.
 
@@ -199,12 +125,3 @@ def _accuracies(answers: Answers, confusion: Array, shares: Array, seed: int) ->
     number = np.bincount(answers.person[several], minlength=answers.people)
     lowest, highest = wilson(found * number, number)
     return np.stack([found, np.minimum(low, lowest), np.maximum(high, highest)], axis=1)
-
-
-def _counted(rows: Array, columns: Array, shape: tuple[int, int]) -> Array:
-    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-
-
-def _sums(groups: Array, values: Array, size: int) -> Array:
-    """Sums of rows of `values` by group, (size, columns)."""
-    return np.stack([np.bincount(groups, column, size) for column in values.T], axis=1)

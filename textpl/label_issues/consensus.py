@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textpl.cleaning.annotators import PEOPLE, SHARED, SURE, Answers, Combined, combine
+from textpl.annotations.dawid_skene import Answers
+from textpl.cleaning.annotators import PEOPLE, SHARED, SURE, Combined, combine
 from textpl.label_issues.decisions import Decision, cell_of
 
 
