@@ -11,6 +11,11 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SIZE = 600_000  # bytes; more is slow to show
 SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
+# What is trained shorter here than in what is shipped: the cells are the same, their numbers are not looked at.
+SHORTER = {
+    "02_finetune_with_unlabeled_text": {"steps=40": "steps=8", "range(3)": "range(2)", "steps=12": "steps=4"},
+    "05_distill_and_share_a_recipe": {"steps=30": "steps=4", "max_steps: 20": "max_steps: 3"},
+}
 each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 
@@ -88,7 +93,12 @@ def test_notebooks_are_short(source):
 
 @each_notebook
 def test_runs_from_start_to_end(build, source, tmp_path):
-    notebook = build.execute(build.read(source), tmp_path)
+    notebook = build.read(source)
+    for long, short in SHORTER.get(source.stem, {}).items():
+        assert any(long in cell.source for cell in notebook.cells if cell.cell_type == "code"), long
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(long, short)
+    notebook = build.execute(notebook, tmp_path)
     assert len(build.pictures(notebook)) == len(build.pictures(shipped(source)))
 
 

@@ -227,7 +227,7 @@ def test_killed_at_any_moment_files_are_whole_and_a_rerun_gives_the_same_bytes(t
     subprocess.run([sys.executable, script, whole], check=True, capture_output=True)
     wanted, chance = tree(whole), random.Random(0)
     span = max(0.2, (time.monotonic() - began) / 4)
-    for _ in range(20):
+    for _ in range(10):
         process = subprocess.Popen([sys.executable, script, place], stdout=subprocess.PIPE)
         process.stdout.readline()
         time.sleep(chance.uniform(0, span))
