@@ -29,13 +29,14 @@ FLOORS = [
     {"cleaning"},
     {"components", "pool"},
     {"label_issues", "shared_passages"},
-    {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"},
+    {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"}
+    | {"encoder_comparison", "encoder_scores", "encoder_files"},
     {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap"}
     | {"head_inputs"},
     {"reports"},
     {"recipes"},
     {"sharing"},
-    {"cli", "recipes_cli", "hub_cli", "score_cli", "terminal", "label_options"},
+    {"cli", "recipes_cli", "hub_cli", "score_cli", "encoders_cli", "terminal", "label_options"},
 ]
 
 

@@ -20,6 +20,7 @@ _PUBLIC = {
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
+    "compare_encoders": "textpl.encoder_comparison",
     "LabelFormat": "textpl.reading.label_cells",
     "PseudoLabels": "textpl.pseudo_labels",
     "find_label_issues": "textpl.label_issues.find",
@@ -60,6 +61,7 @@ __all__ = [
     "adamatch",
     "attach",
     "compare",
+    "compare_encoders",
     "distillation",
     "find_label_issues",
     "fixmatch",
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
     from textpl.components.noise_losses_early import EarlyLearning
     from textpl.components.noise_losses_peer import CoTeaching
+    from textpl.encoder_comparison import compare_encoders
     from textpl.label_issues.columns import undo
     from textpl.label_issues.find import find_label_issues
     from textpl.label_issues.report import LabelReport

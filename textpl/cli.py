@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textpl.encoders_cli import encoders
 from textpl.hub_cli import push_made, tell_run
 from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, UnlabeledValue, label_format
 from textpl.recipes_cli import recipes_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(recipes_app, name="recipes")
 app.command("push")(push_made)
 app.command()(score)
+app.command()(encoders)
 
 
 def _version(wanted: bool) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textpl.embeddings.encoder_candidates import told_loadable
 from textpl.embeddings.encoder_checks import checked_texts
 from textpl.embeddings.encoder_fingerprint import module_fingerprint
+from textpl.embeddings.encoder_prompts import prompt_for
 from textpl.embeddings.lsa import LsaEncoder
 from textpl.inference import bf16_pays, longest_input, pad
 from textpl.models import OFFLINE_PACKAGES, resolve_model
@@ -79,6 +81,8 @@ class SentenceEncoder:
         revision: branch, tag or commit on the Hub.
         batch_size: texts per forward pass.
         max_length: tokens per text, at most what the model takes; None for the model's own limit.
+        prompt: what is put in front of every text; "" for nothing. None for what the model's configuration says, else
+            what its authors ask for (`textpl.embeddings.encoder_prompts`), such as "query: " of the E5 models.
 
     Raises:
         OSError: if the model can be had neither from a folder, nor an installed package, nor the Hub.
@@ -92,6 +96,7 @@ class SentenceEncoder:
         revision: str | None = None,
         batch_size: int = 64,
         max_length: int | None = None,
+        prompt: str | None = None,
     ) -> None:
         if not isinstance(model, str) and revision is not None:
             raise ValueError(f"revision={revision!r} is for ids; this SentenceTransformer is already loaded.")
@@ -99,6 +104,8 @@ class SentenceEncoder:
         loaded_from = getattr(self.model.transformers_model, "name_or_path", "") or type(self.model).__name__
         self.name = model if isinstance(model, str) else _public_name(loaded_from)
         self.revision, self.batch_size, self.max_length = revision, batch_size, max_length
+        known = prompt_for(self.name, self.model.prompts, self.model.default_prompt_name)
+        self.prompt = known if prompt is None else prompt
         if max_length is not None and getattr(self.model.config, "max_position_embeddings", None):
             self.max_length = min(max_length, longest_input(None, self.model.config))
 
@@ -118,7 +125,9 @@ class SentenceEncoder:
         """Hash of what decides the vectors, of the weights as they are now (id and revision may hide a change)."""
         model = self.model
         settings = (repr(model), model.max_seq_length, self.max_length, model.prompts, model.default_prompt_name)
-        loaded = (model.truncate_dim, bf16_pays(model.device))
+        loaded: tuple[object, ...] = (model.truncate_dim, bf16_pays(model.device))
+        if self.prompt is not None:  # else as it was before there were prompts: what is cached stays found
+            loaded = (*loaded, self.prompt)
         # A pooling module averages the tokens (or takes the first); BERT's own pooler, where there is one, is idle.
         idle = "pooler" if any(type(module).__name__ == "Pooling" for module in model) else None
         return module_fingerprint(model, model.tokenizer, *settings, *loaded, unused=idle)
@@ -132,7 +141,7 @@ class SentenceEncoder:
         texts = checked_texts(texts)
         if not texts:
             return np.zeros((0, self.model.get_embedding_dimension() or 0), np.float32)
-        settings = {}
+        settings: dict[str, Any] = {} if self.prompt is None else {"prompt": self.prompt}
         if self.max_length is not None:
             settings["processing_kwargs"] = {"text": {"max_length": self.max_length, "truncation": True}}
         with _evaluating(self.model, self.model.device):
@@ -274,7 +283,7 @@ def _load_sentence_transformer(name: str, revision: str | None) -> SentenceTrans
         raise OSError(
             f"The encoder {name!r}{f' at revision {revision!r}' if revision else ''} could be loaded neither from a "
             f"folder, nor an installed package, nor the Hub ({type(error).__name__}: {error}). Remedy: "
-            f'encoder="lsa", which needs no download{package}.'
+            f'encoder="lsa", which needs no download{package}.{told_loadable(name)}'
         ) from error
 
 
