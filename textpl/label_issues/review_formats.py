@@ -108,16 +108,8 @@ class ReviewQueue:
         for row, cells in self._by_row():
             names, scores = self._suggestion(row)
             value = {"value": names, "score": scores} if self.report.multi else {"value": names[0], "score": scores[0]}
-            records.append(
-                {
-                    "id": f"row-{row}",
-                    "fields": {"text": self.report.text(row)},
-                    "metadata": self._asked(row, cells),
-                    "suggestions": {QUESTION: {**value, "agent": "textpl"}},
-                    "responses": {},
-                    "vectors": {},
-                }
-            )
+            suggestions = {QUESTION: {**value, "agent": "textpl"}}
+            records.append(argilla_record(row, self.report.text(row), self._asked(row, cells), suggestions))
         _write_json(records, path)
 
     def to_label_studio(self, path: str | Path) -> None:
@@ -143,10 +135,7 @@ class ReviewQueue:
                 }
             )
         _write_json(tasks, path)
-        choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in self.report.label_names)
-        kind = "multiple" if self.report.multi else "single"
-        answer = f'<Choices name="{QUESTION}" toName="text" choice="{kind}">{choices}</Choices>'
-        view = f'<View><Text name="text" value="$text"/>{answer}</View>\n'
+        view = label_studio_view(self.report.label_names, multi=self.report.multi)
         write_text(Path(path).with_suffix(".xml"), view)
 
     def _question(self, line: dict[str, Any]) -> str:
@@ -183,6 +172,35 @@ class ReviewQueue:
         if not len(on):
             return [NO_LABEL], [float(np.prod(1 - report.p_true[row].astype(np.float64)))]
         return [report.label_names[k] for k in on], report.p_true[row, on].astype(float).tolist()
+
+
+def argilla_record(
+    row: int, text: str, metadata: dict[str, Any], suggestions: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A text as a record of Argilla 2, to be answered under the question "label".
+
+    Args:
+        row: its number in the dataset.
+        text: what is shown.
+        metadata: what comes back with the answer.
+        suggestions: what is proposed, by question.
+    """
+    return {
+        "id": f"row-{row}",
+        "fields": {"text": text},
+        "metadata": metadata,
+        "suggestions": suggestions or {},
+        "responses": {},
+        "vectors": {},
+    }
+
+
+def label_studio_view(label_names: Sequence[str], *, multi: bool) -> str:
+    """The labeling interface of Label Studio for a text and these labels: one of them, or any number."""
+    choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in label_names)
+    kind = "multiple" if multi else "single"
+    answer = f'<Choices name="{QUESTION}" toName="text" choice="{kind}">{choices}</Choices>'
+    return f'<View><Text name="text" value="$text"/>{answer}</View>\n'
 
 
 def read_review(path: str | Path, annotator: str | None = None) -> list[Decision]:
@@ -295,7 +313,7 @@ def _from_record(record: dict[str, Any], path: Path) -> Iterator[Decision]:
     if "review" not in asked:
         raise ValueError(f"{path}: a record without 'review': export the metadata (data) that the queue wrote too.")
     row, lessons = int(asked["row"]), set(asked["lessons"])
-    answers = [(who, set(chosen) - {NO_LABEL}) for who, chosen in _answers(record)]
+    answers = [(who, set(chosen) - {NO_LABEL}) for who, chosen in answers_of(record)]
     if asked["task"] == "single":
         yield from (Decision(row, name, True, bool(lessons), who) for who, chosen in answers for name in chosen)
         return
@@ -306,8 +324,12 @@ def _from_record(record: dict[str, Any], path: Path) -> Iterator[Decision]:
             yield Decision(row, name, name in chosen, name in lessons, who, name in asked["review"])
 
 
-def _answers(record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Each person, by their number where there is no name, and the names of the labels that they chose."""
+def answers_of(record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Each person, by their number where there is no name, and the names of the labels that they chose.
+
+    Args:
+        record: of Argilla ("fields", "responses") or Label Studio ("data", "annotations"), as exported.
+    """
     if "fields" in record:
         for number, response in enumerate((record.get("responses") or {}).get(QUESTION, []), start=1):
             value = response["value"]
