@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
 Array = np.ndarray
 
 # Answers' worth of prior: that a person is right in PRIOR of all cases, and of each class as often as of all.
 WEIGHT, PRIOR = 4.0, 0.8
+# Answers by which a row of one annotator may be drawn to what it does over all classes.
+WEIGHTS = (4.0, 12.0, 40.0, 120.0, 400.0)
 ROUNDS, TOLERANCE = 100, 1e-4
 
 
@@ -81,35 +84,58 @@ def dawid_skene(answers: Answers, weight: float = WEIGHT) -> tuple[Array, Array,
     return probable, confusion, shares
 
 
-def smoothed(counts: Array, given: Array, weight: float = WEIGHT, guesses: Array | None = None) -> Array:
+def smoothed(counts: Array, given: Array, weight: float = WEIGHT) -> Array:
     """Rates P(given | right) from (expected) counts, each row drawn to what the person does over all classes.
-
-    Without `guesses` a wrong answer is any other class alike. With them, the prior says that a person is right with a
-    share s of all cases and otherwise answers out of habit, by `guesses` (Hovy et al. 2013, "Learning whom to trust
-    with MACE", equation 1): whoever always gives one answer is then not taken to know that class.
 
     Args:
         counts: float64 (people, classes, classes), [person, right, given].
         given: float64 (people,), number of answers.
         weight: of the prior, in answers.
-        guesses: float64 (people, classes), shares of each person's answers.
 
     Returns:
         float64 (people, classes, classes), rows sum to 1.
     """
-    classes = counts.shape[-1]
-    same = np.eye(classes)
-    right = (np.einsum("pkk->p", counts) + weight * PRIOR) / np.maximum(given + weight, 1e-300)
-    if guesses is None:
-        wrong = (1 - right) / max(classes - 1, 1)
-        prior = right[:, None, None] * same + wrong[:, None, None] * (1 - same)
-    else:
-        shares = counts.sum(2) / np.maximum(counts.sum((1, 2)), 1e-300)[:, None]
-        chance = (shares * guesses).sum(1)
-        knows = np.clip((right - chance) / np.maximum(1 - chance, 1e-9), 0, 1)[:, None, None]
-        prior = knows * same + (1 - knows) * guesses[:, None]
-    drawn = counts + weight * prior
+    same, right = np.eye(counts.shape[-1]), _right(counts, given, weight)
+    wrong = (1 - right) / max(len(same) - 1, 1)
+    drawn = counts + weight * (right[:, None, None] * same + wrong[:, None, None] * (1 - same))
     return drawn / np.maximum(drawn.sum(2, keepdims=True), 1e-300)
+
+
+def smoothed_by_habit(counts: Array) -> Array:
+    """Rates P(given | right) of one annotator, who may have the habit of one answer, and whose errors may be of a kind.
+
+    Each row is drawn to s times the right answer plus (1 - s) times the shares of all of its answers, s such that as
+    many are right as there are (Hovy et al. 2013, "Learning whom to trust with MACE", equation 1): who always gives one
+    answer is not taken to know that class. By how many answers is what makes the counts likeliest, of `WEIGHTS`
+    (Dirichlet-multinomial; Minka 2000, "Estimating a Dirichlet distribution", equation 53).
+
+    Args:
+        counts: float64 (classes, classes), expected, [right, given].
+
+    Returns:
+        float64 (classes, classes), rows sum to 1.
+    """
+    total = counts.sum()
+    guesses = counts.sum(0) / total
+    chance = float(counts.sum(1) @ guesses / total)
+    right = float(_right(counts[None], np.array([total]), WEIGHT)[0])
+    knows = float(np.clip((right - chance) / max(1 - chance, 1e-9), 0, 1))
+    prior = np.maximum(knows * np.eye(len(counts)) + (1 - knows) * guesses, 1e-9)
+    prior /= prior.sum(1, keepdims=True)
+    weight = max(WEIGHTS, key=lambda weight: _evidence(counts, weight * prior))
+    drawn = counts + weight * prior
+    return drawn / drawn.sum(1, keepdims=True)
+
+
+def _right(counts: Array, given: Array, weight: float) -> Array:
+    """Share of right answers of each person, drawn to `PRIOR`."""
+    return (np.einsum("pkk->p", counts) + weight * PRIOR) / np.maximum(given + weight, 1e-300)
+
+
+def _evidence(counts: Array, prior: Array) -> float:
+    """Log marginal likelihood of counts whose rows have Dirichlet priors, but for a constant."""
+    rows = gammaln(prior.sum(1)) - gammaln((counts + prior).sum(1))
+    return float(rows.sum() + (gammaln(counts + prior) - gammaln(prior)).sum())
 
 
 def normalized(logs: Array) -> Array:
