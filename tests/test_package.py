@@ -29,14 +29,26 @@ FLOORS = [
     {"cleaning"},
     {"components", "pool"},
     {"label_issues", "shared_passages"},
-    {"callbacks", "labeling", "pseudo_labels", "label_origin", "label_files", "out_of_fold", "noisy_scores"}
+    {"callbacks", "labeling", "pseudo_labels", "out_of_fold", "noisy_scores", "selecting"}
+    | {"label_origin", "label_files", "label_inputs", "label_summary", "label_descriptions"}
     | {"encoder_comparison", "encoder_scores", "encoder_files"},
     {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap"}
     | {"head_inputs"},
     {"reports"},
     {"recipes"},
     {"sharing"},
-    {"cli", "recipes_cli", "hub_cli", "score_cli", "encoders_cli", "terminal", "label_options"},
+    {
+        "cli",
+        "recipes_cli",
+        "hub_cli",
+        "score_cli",
+        "select_cli",
+        "run_cli",
+        "clean_cli",
+        "encoders_cli",
+        "terminal",
+        "label_options",
+    },
 ]
 
 

@@ -20,6 +20,9 @@ _PUBLIC = {
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
+    "select": "textpl.selecting.select",
+    "Selection": "textpl.selecting.selection",
+    "class_rates": "textpl.selecting.rates",
     "compare_encoders": "textpl.encoder_comparison",
     "LabelFormat": "textpl.reading.label_cells",
     "PseudoLabels": "textpl.pseudo_labels",
@@ -55,11 +58,13 @@ __all__ = [
     "Method",
     "NoisyLabels",
     "PseudoLabels",
+    "Selection",
     "SemiSupervised",
     "SymmetricCrossEntropy",
     "__version__",
     "adamatch",
     "attach",
+    "class_rates",
     "compare",
     "compare_encoders",
     "distillation",
@@ -72,6 +77,7 @@ __all__ = [
     "out_of_fold_probabilities",
     "pseudo_label",
     "random_review",
+    "select",
     "softmatch",
     "uda",
     "undo",
@@ -107,6 +113,9 @@ if TYPE_CHECKING:
     from textpl.out_of_fold import out_of_fold_probabilities
     from textpl.pseudo_labels import PseudoLabels
     from textpl.reading.label_cells import LabelFormat
+    from textpl.selecting.rates import class_rates
+    from textpl.selecting.select import select
+    from textpl.selecting.selection import Selection
 
 
 def __getattr__(name: str) -> Any:

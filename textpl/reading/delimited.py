@@ -20,7 +20,11 @@ CHUNK = 50_000  # rows that are Python objects at a time
 INTEGERS, DECIMALS = r"^(0|-?[1-9][0-9]{0,17})$", r"^-?(0|[1-9][0-9]*)\.[0-9]+$"
 INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
 # Columns of what textpl writes for spreadsheets, whose cells are marked so that none is taken for a formula.
-MARKED = ({"label_source", "evidence", "confidence"}, {"decision", "question", "row", "label", "lesson", "p_error"})
+MARKED = (
+    {"label_source", "evidence", "confidence"},
+    {"decision", "question", "row", "label", "lesson", "p_error"},
+    {"row", "rank", "why", "strategy", "weight"},
+)
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 SPACED_QUOTE = r'^ +".*"$'
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
