@@ -44,8 +44,21 @@ def test_the_rows_of_the_first_seed(folder):
     assert "Would use: 8 labelled, 3 dev, 49 unlabelled, 20 test rows (seed 5)" in done.output
     assert "8 models, 4 steps each" in done.output, "two epochs of two batches"
     assert not (folder / "out").exists()
+    with_placebo = run(folder, "--dry-run", "--seeds", "5,6", "--placebo")
+    assert "10 models, 4 steps each" in with_placebo.output, with_placebo.output
     alone = run(folder, "--dry-run", "--set", "method=none", "--set", "train.labeled_loss=gce")
     assert "8 labelled, 3 dev, 20 test rows (seed 0)" in alone.output, alone.output
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--tune"]])
+def test_a_placebo_without_a_pool_is_refused_at_once(folder, more):
+    """With --tune: before a search, which may take hours."""
+    tuned = "tune: {train.learning_rate: [1.0e-2, 1.0e-3]}"
+    text = RECIPE.replace("method: softmatch", f"method: none\n{tuned}").replace("bf16", "labeled_loss: gce, bf16")
+    (folder / "recipe.yaml").write_text(text)
+    done = run(folder, "--placebo", *more)
+    assert done.exit_code == 1 and "there is no placebo for it" in done.output, done.output
+    assert "tuning:" not in done.output and not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(

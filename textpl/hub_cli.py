@@ -132,18 +132,28 @@ def search(
 
 
 def tell_run(
-    recipe: str, overrides: list[str], seeds: list[int] | None, data: Path | None, out: Callable[[str], Path]
+    recipe: str,
+    overrides: list[str],
+    seeds: list[int] | None,
+    data: Path | None,
+    out: Callable[[str], Path],
+    *,
+    placebo: bool = False,
+    tune: bool = False,
 ) -> None:
     """Print what `textpl run` would do; `out` gives the folder for the name of the recipe."""
     from textpl.recipes.hub.push_pull import in_passing
     from textpl.recipes.parsing import load_recipe
     from textpl.recipes.running.dry_run import dry_run
+    from textpl.recipes.running.tuning import trainings
 
     with in_passing():
         loaded = load_recipe(recipe, overrides=overrides)
-        found = dry_run(loaded, out=out(loaded.name), data=data, seeds=seeds)
+        found = dry_run(loaded, out=out(loaded.name), data=data, seeds=seeds, placebo=placebo)
     for line in found.lines(loaded.recipe.model.max_length):
         say(line)
+    if tune:
+        say(f"Not counted: {trainings(loaded.recipe, seeds)} trainings by which --tune chooses first.")
 
 
 def _print_pushed(done: Pushed) -> None:

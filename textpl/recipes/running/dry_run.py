@@ -16,6 +16,7 @@ from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.running.noisy_corpus import with_truth
 from textpl.recipes.running.reading import draw_split, read_data
+from textpl.recipes.running.run import check_placebo
 from textpl.recipes.running.step_time import seconds_per_batch
 from textpl.recipes.schema import Recipe
 from textpl.splits import Split
@@ -72,7 +73,14 @@ class DryRun:
         ]
 
 
-def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds: list[int] | None = None) -> DryRun:
+def dry_run(
+    loaded: LoadedRecipe,
+    *,
+    out: Path,
+    data: Path | None = None,
+    seeds: list[int] | None = None,
+    placebo: bool = False,
+) -> DryRun:
     """Find out what a run would do; a model that is here is timed for a few batches of random tokens.
 
     Data that are here are read, and the rows of the first seed are drawn.
@@ -82,19 +90,21 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
         out: folder that the run would write.
         data: folder or file to read instead of the recipe's `data.source`.
         seeds: instead of the recipe's.
+        placebo: as for `run_recipe`.
 
     Raises:
-        RecipeError: if nobody names data.
+        RecipeError: if nobody names data, or for a placebo where there is no pool.
         FileNotFoundError: as a run would, for data that are here.
         ValueError: likewise.
     """
     recipe = loaded.recipe
+    check_placebo(recipe, placebo)
     reads = (*of_recipe(loaded.folder), _data(loaded, data), *_models(loaded))
     model = next(one for one in reads if one.what == "model")
     chosen = seeds or recipe.seeds
     split = _split(loaded, data, chosen[0])
     steps = _steps(recipe, split)
-    by_seed = 1 + sum(_forms(recipe)) if recipe.has_pool else 3 if _has_reference(recipe) else 2
+    by_seed = 1 + placebo + sum(_forms(recipe)) if recipe.has_pool else 3 if _has_reference(recipe) else 2
     trainings = by_seed * len(chosen)
     seconds, unknown = None, ""
     if steps is None:
@@ -103,7 +113,7 @@ def dry_run(loaded: LoadedRecipe, *, out: Path, data: Path | None = None, seeds:
         unknown = "the model has to be here to be timed"
     else:
         batch = seconds_per_batch(loaded)
-        low, high = (batch * steps * len(chosen) * units for units in _units(recipe))
+        low, high = (batch * steps * len(chosen) * units for units in _units(recipe, placebo))
         seconds = (low, high)
     remark = (
         "; labels-only also as many as cost the same" if recipe.has_pool and recipe.compare.match == "compute" else ""
@@ -208,7 +218,7 @@ def _has_reference(recipe: Recipe) -> bool:
     return not recipe.has_pool and (recipe.noise is not None or recipe.data.truth is not None)
 
 
-def _units(recipe: Recipe) -> tuple[float, float]:
+def _units(recipe: Recipe, placebo: bool) -> tuple[float, float]:
     """Least and most passes of one step of all trainings of a seed, in trainings on one batch of labelled rows.
 
     A forward pass without gradient is a third of a training pass.
@@ -224,7 +234,8 @@ def _units(recipe: Recipe) -> tuple[float, float]:
     else:
         low, high = 1 + ratio / 3, 1 + ratio * (1 + 1 / 3)
     as_long, short = _forms(recipe)
-    return accumulated * ((1 + as_long) * low + short), accumulated * ((1 + as_long) * high + short)
+    as_long += 1 + placebo  # the trainings with a pool
+    return accumulated * (as_long * low + short), accumulated * (as_long * high + short)
 
 
 def _forms(recipe: Recipe) -> tuple[int, int]:

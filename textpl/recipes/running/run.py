@@ -30,6 +30,7 @@ from textpl.recipes.running.run_files import collect_results, write_run
 from textpl.recipes.running.sides import Sides
 from textpl.recipes.running.tuning import FILE as tuning_file
 from textpl.recipes.running.tuning import Tuning, scores_file
+from textpl.recipes.schema import Recipe
 
 
 def run_recipe(
@@ -70,16 +71,23 @@ def run_recipe(
             other settings or data, or broken files.
         OSError: if `out` cannot be written to.
     """
-    if placebo and not loaded.recipe.has_pool:
-        raise RecipeError(
-            f"{loaded.recipe.tried} uses no pool, so that there is no placebo for it: leave --placebo out."
-        )
+    check_placebo(loaded.recipe, placebo)
     loaded = check_claim(out, loaded, data, resume)
     check_kept(out)
     with _tidied(out):
         check_writable(out)
         remove_temporary(out)
         return _run(loaded, out, data, seeds, placebo, tuning, command, say)
+
+
+def check_placebo(recipe: Recipe, placebo: bool) -> None:
+    """Refuse a placebo where there is no pool.
+
+    Raises:
+        RecipeError: if one is wanted of a recipe that uses none.
+    """
+    if placebo and not recipe.has_pool:
+        raise RecipeError(f"{recipe.tried} uses no pool, so that there is no placebo for it: leave --placebo out.")
 
 
 def _run(
