@@ -17,7 +17,7 @@ RESAMPLES = 200
 # Rows (or groups) below which no difference is told, however large.
 LEAST = LEAST_GROUPS
 # Agreement of neighbors beyond chance, (q - chance) / (1 - chance), below which labels do not follow the vectors.
-LOW_AGREEMENT = 0.3
+LOW_AGREEMENT = 0.2
 MOST_CANDIDATES = 4
 
 

@@ -75,8 +75,9 @@ def is_hub_data(source: str, beside: Collection[str] = ()) -> bool:
 
 
 def told_model(model: ModelSettings) -> str:
-    """Name, revision and number of layers."""
-    return model.name + _pin(model.revision, model.name) + (f", {model.layers} of its layers" if model.layers else "")
+    """Name, revision, number of layers and what is frozen."""
+    layers = f", {model.layers} of its layers" if model.layers else ""
+    return model.name + _pin(model.revision, model.name) + layers + (", word table frozen" if model.freeze else "")
 
 
 def unpinned(recipe: Recipe, beside: Collection[str] = ()) -> list[str]:

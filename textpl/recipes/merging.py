@@ -14,7 +14,7 @@ from textpl.recipes.yaml_text import Document, Keys, Place, written_out
 # Section -> the key that says what it is of, and what goes with that (None: everything).
 OF: dict[Keys, tuple[str, tuple[str, ...] | None]] = {
     ("data",): ("source", None),
-    ("model",): ("name", ("revision", "layers")),
+    ("model",): ("name", ("revision", "layers", "freeze")),
     ("method",): ("name", None),
     ("train", "labeled_loss"): ("name", None),
 }

@@ -70,6 +70,8 @@ class ModelSettings(ft.Strictly):
     revision: ft.Line | None = None
     max_length: Annotated[int, Field(ge=2, le=10**6)] = 128
     layers: ft.Count | None = None  # so many of its layers are kept, evenly spaced: a small student for distillation
+    # The word table stays as it is: for models in which it dwarfs the rest, such as multilingual ones.
+    freeze: Literal["embeddings"] | None = None
 
     @model_validator(mode="before")
     @classmethod

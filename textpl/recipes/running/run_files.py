@@ -64,7 +64,7 @@ def write_run(
     facts = RunFacts(
         question=recipe.question,
         description=recipe.description,
-        model=told_model(recipe.model),
+        model=told_model(recipe.model) + sides.trainers.frozen,
         label_names=corpus.label_names,
         test_texts=sides.split(comparison.method[0].seed).test["text"][:],
         recipe=to_yaml(recipe),

@@ -27,7 +27,12 @@ def seconds_per_batch(loaded: LoadedRecipe) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = make_task("single_label_classification", 2)
     model, _ = load_classifier(
-        str(loaded.locate(wanted.name)), task, ["a", "b"], revision=wanted.revision, layers=wanted.layers
+        str(loaded.locate(wanted.name)),
+        task,
+        ["a", "b"],
+        revision=wanted.revision,
+        layers=wanted.layers,
+        freeze=wanted.freeze,
     )
     model.to(device).train()
     longest = getattr(model.config, "max_position_embeddings", None) or wanted.max_length

@@ -16,7 +16,7 @@ from textpl.callbacks.labeled_feed import WEIGHT
 from textpl.callbacks.noisy_labels import NoisyLabels
 from textpl.callbacks.setup import labeled_prior
 from textpl.inference import bf16_pays
-from textpl.models import described_model, load_classifier
+from textpl.models import count_parameters, described_model, load_classifier
 from textpl.reading.labels import label_array
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import LoadedRecipe
@@ -42,8 +42,24 @@ class Trainers:
 
     @property
     def model(self) -> str:
-        """Its name, and whether it comes from an installed package."""
-        return described_model(self._name, self._recipe.model.revision)
+        """Its name, whether it comes from an installed package, and how much of it is trained, if not all."""
+        return described_model(self._name, self._recipe.model.revision) + self.frozen
+
+    @property
+    def frozen(self) -> str:
+        """How many of the model's parameters are trained; empty where all are."""
+        wanted = self._recipe.model
+        if wanted.freeze is None:
+            return ""
+        trained, all_ = count_parameters(
+            self._name,
+            self._task.num_labels,
+            revision=wanted.revision,
+            layers=wanted.layers,
+            freeze=wanted.freeze,
+            trust_remote_code=self._trust,
+        )
+        return f", {trained:,} of its {all_:,} parameters trained"
 
     @property
     def bf16(self) -> bool:
@@ -80,6 +96,7 @@ class Trainers:
             revision=wanted.revision,
             rates=rates,
             layers=wanted.layers,
+            freeze=wanted.freeze,
             trust_remote_code=self._trust,
         )
         trainer = Trainer(
