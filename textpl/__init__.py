@@ -17,6 +17,7 @@ _PUBLIC = {
     "SymmetricCrossEntropy": "textpl.components.noise_losses",
     "EarlyLearning": "textpl.components.noise_losses_early",
     "CoTeaching": "textpl.components.noise_losses_peer",
+    "annotate": "textpl.annotating.annotate",
     "compare": "textpl.comparison",
     "Comparison": "textpl.comparison",
     "label": "textpl.labeling",
@@ -26,6 +27,7 @@ _PUBLIC = {
     "compare_encoders": "textpl.encoder_comparison",
     "LabelFormat": "textpl.reading.label_cells",
     "PseudoLabels": "textpl.pseudo_labels",
+    "EmbeddingClassifier": "textpl.embedding_classifier",
     "find_label_issues": "textpl.label_issues.find",
     "LabelReport": "textpl.label_issues.report",
     "undo": "textpl.label_issues.columns",
@@ -50,6 +52,7 @@ __all__ = [
     "CoTeaching",
     "Comparison",
     "EarlyLearning",
+    "EmbeddingClassifier",
     "ForwardCorrection",
     "GeneralizedCrossEntropy",
     "HDLTeacher",
@@ -63,6 +66,7 @@ __all__ = [
     "SymmetricCrossEntropy",
     "__version__",
     "adamatch",
+    "annotate",
     "attach",
     "class_rates",
     "compare",
@@ -84,6 +88,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from textpl.annotating.annotate import annotate
     from textpl.callbacks.attach import attach
     from textpl.callbacks.noisy_labels import NoisyLabels
     from textpl.callbacks.semi_supervised import SemiSupervised
@@ -92,6 +97,7 @@ if TYPE_CHECKING:
     from textpl.components.noise_losses import ForwardCorrection, GeneralizedCrossEntropy, SymmetricCrossEntropy
     from textpl.components.noise_losses_early import EarlyLearning
     from textpl.components.noise_losses_peer import CoTeaching
+    from textpl.embedding_classifier import EmbeddingClassifier
     from textpl.encoder_comparison import compare_encoders
     from textpl.label_issues.columns import undo
     from textpl.label_issues.find import find_label_issues

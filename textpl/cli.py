@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textpl.annotate_cli import annotate
 from textpl.clean_cli import clean
 from textpl.encoders_cli import encoders
 from textpl.hub_cli import push_made
@@ -38,6 +39,7 @@ app.command("push")(push_made)
 app.command()(run)
 app.command()(clean)
 app.command()(score)
+app.command()(annotate)
 app.command()(encoders)
 
 
