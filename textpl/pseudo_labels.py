@@ -151,6 +151,10 @@ class PseudoLabels:
         """The text of an unlabelled row."""
         return self._unlabeled[row][self.origin.text_column]
 
+    def texts(self) -> list[str]:
+        """The texts of all unlabelled rows."""
+        return self._unlabeled.with_format(None)[self.origin.text_column][:]
+
     def evidence_of(self, row: int) -> list[tuple[str, int, float]]:
         """What the label of a row rests on, as in the column `evidence`: source, row of that dataset, similarity."""
         return self._evidence.of(row)

@@ -1,0 +1,126 @@
+"""A classifier kept from labels found in a pool: what it says of new texts, saved and read again, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from sklearn.metrics.pairwise import cosine_similarity
+
+import textpl
+from textpl.embeddings.centering import centered_rows
+
+WORDS = {"sport": "goal match team coach player score", "money": "bank stock market price share trade"}
+
+
+class WordCounts:
+    """Counts of the twelve words: stands for an encoder whose vector of a text does not depend on other texts."""
+
+    name, fingerprint = "word counts", "1"
+
+    def encode(self, texts, *, progress=True):
+        words = " ".join(WORDS.values()).split()
+        return np.array([[text.split().count(word) for word in words] for text in texts], dtype=np.float32)
+
+
+def texts_of(topic, count, rng):
+    other = WORDS["money" if topic == "sport" else "sport"].split()
+    return [" ".join([*rng.choice(WORDS[topic].split(), 4), rng.choice(other)]) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    rng = np.random.default_rng(0)
+    known = {topic: texts_of(topic, 4, rng) for topic in WORDS}
+    labeled = Dataset.from_dict(
+        {"text": [t for ts in known.values() for t in ts], "label": [t for t in WORDS for _ in range(4)]}
+    )
+    pool = Dataset.from_dict({"text": [t for topic in WORDS for t in texts_of(topic, 60, rng)] + [""]})
+    return textpl.label(labeled, pool, encoder=WordCounts(), method="linear_smoothed", progress=False)
+
+
+def test_new_texts_get_the_votes_of_the_nearest_rows(found):
+    classifier = textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False)
+    rng = np.random.default_rng(1)
+    new = texts_of("sport", 10, rng) + texts_of("money", 10, rng)
+    p = classifier.predict_proba(new)
+    units = WordCounts().encode(new)
+    asked = centered_rows((units / np.linalg.norm(units, axis=1, keepdims=True)).astype(np.float32), classifier.mean)
+    cosines = np.maximum(cosine_similarity(asked, classifier.vectors.astype(np.float32)), 0)
+    for row, wanted in zip(cosines, p, strict=True):
+        near = np.argsort(-row, kind="stable")[:15]
+        votes = (row[near, None] ** 3 * classifier.soft_labels[near]).sum(0)
+        if row[near[-1]] - np.sort(row)[-16] > 1e-3:  # no tie at the edge
+            np.testing.assert_allclose(wanted, votes / votes.sum(), atol=2e-3)
+    names = [classifier.label_names[i] for i in classifier.predict(new)]
+    assert names == ["sport"] * 10 + ["money"] * 10
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+
+
+def test_a_text_that_says_nothing_gets_no_label(found):
+    classifier = textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False)
+    assert classifier.predict(["", "unknown words only"]).tolist() == [-1, -1]
+    assert classifier.predict([]).shape == (0,)
+
+
+def test_saved_and_read_again_it_says_the_same(found, tmp_path):
+    classifier = textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False)
+    classifier.save(tmp_path / "kept")
+    again = textpl.EmbeddingClassifier.load(tmp_path / "kept", encoder=WordCounts())
+    new = texts_of("sport", 5, np.random.default_rng(2))
+    np.testing.assert_array_equal(again.predict_proba(new), classifier.predict_proba(new))
+    assert again.label_names == classifier.label_names and again.about == classifier.about
+    text = (tmp_path / "kept" / "classifier.json").read_text(encoding="utf-8")
+    assert "goal" not in text  # no texts are stored
+
+
+def test_several_labels_per_text(tmp_path):
+    rng = np.random.default_rng(3)
+    both = [f"{a} {b}" for a, b in zip(texts_of("sport", 30, rng), texts_of("money", 30, rng), strict=True)]
+    texts = texts_of("sport", 30, rng) + texts_of("money", 30, rng) + both
+    labels = [["sport"]] * 30 + [["money"]] * 30 + [["sport", "money"]] * 30
+    order = rng.permutation(90)
+    data = Dataset.from_dict({"text": [texts[i] for i in order], "label": [labels[i] for i in order]})
+    found = textpl.label(
+        data.select(range(40)), data.select(range(40, 90)).remove_columns("label"), encoder=WordCounts(), progress=False
+    )
+    classifier = textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False)
+    classifier.save(tmp_path)
+    again = textpl.EmbeddingClassifier.load(tmp_path, encoder=WordCounts())
+    decided = again.predict(
+        ["goal match team", "bank stock market", "goal match team coach bank stock price share", ""]
+    )
+    sport, money = again.label_names.index("sport"), again.label_names.index("money")
+    assert decided[:, [sport, money]].tolist() == [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
+def test_a_sample_of_a_large_pool(found):
+    classifier = textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), max_rows=50, progress=False)
+    assert len(classifier.vectors) == 8 + 50 and classifier.about["rows_left_out"] == 70
+
+
+def test_refusals(found, tmp_path):
+    with pytest.raises(ValueError, match="a text that comes alone"):
+        textpl.EmbeddingClassifier.fit(found, encoder="lsa")
+
+    class Other(WordCounts):
+        name = "another"
+
+    with pytest.raises(ValueError, match="not with 'another'"):
+        textpl.EmbeddingClassifier.fit(found, encoder=Other())
+    with pytest.raises(FileNotFoundError, match=r"EmbeddingClassifier\.save"):
+        textpl.EmbeddingClassifier.load(tmp_path)
+    textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False).save(tmp_path)
+
+    class Changed(WordCounts):
+        fingerprint = "2"
+
+    with pytest.raises(ValueError, match="other weights or settings"):
+        textpl.EmbeddingClassifier.load(tmp_path, encoder=Changed())
+    told = json.loads((tmp_path / "classifier.json").read_text(encoding="utf-8"))
+    (tmp_path / "classifier.json").write_text(json.dumps(told | {"arrays_sha256": "0"}), encoding="utf-8")
+    with pytest.raises(ValueError, match="does not belong"):
+        textpl.EmbeddingClassifier.load(tmp_path, encoder=WordCounts())
+    (tmp_path / "classifier.json").write_text(json.dumps(told | {"format": 9}), encoding="utf-8")
+    with pytest.raises(ValueError, match="another format"):
+        textpl.EmbeddingClassifier.load(tmp_path, encoder=WordCounts())
