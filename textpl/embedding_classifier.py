@@ -151,7 +151,7 @@ class EmbeddingClassifier:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"vectors": self.vectors, "soft_labels": self.soft_labels, "mean": self.mean}
+        arrays: dict[str, Any] = {"vectors": self.vectors, "soft_labels": self.soft_labels, "mean": self.mean}
         arrays |= {} if self.cuts is None else {"cuts": self.cuts}
         with replacing_all([folder / ARRAYS, folder / WORDS]) as (numbers, words):
             with numbers.open("wb") as file:
