@@ -39,6 +39,7 @@ FLOORS = [
     {"sharing"},
     {
         "cli",
+        "annotate_cli",
         "recipes_cli",
         "hub_cli",
         "score_cli",

@@ -1,4 +1,4 @@
-"""Answers that were paid for, in one SQLite file: each is written before the next is waited for, and survives a kill."""
+"""Answers that were paid for, in one SQLite file: each is written before the next is waited for; a kill loses none."""
 
 from __future__ import annotations
 
