@@ -48,7 +48,7 @@ def test_the_score_of_several_labels_is_macro_f1_and_half_given_labels_are_half_
     rng = np.random.default_rng(0)
     p, gold = rng.random((40, 5)).astype(np.float32), (rng.random((40, 5)) < 0.3).astype(np.float32)
     decided = decide(p, "multi_label_classification", prior_thresholds(p, gold.mean(0)))
-    assert _score(p, gold, True) == pytest.approx(f1_score(gold, decided, average="macro", zero_division=0))
+    assert score_of(p, gold, True) == pytest.approx(f1_score(gold, decided, average="macro", zero_division=0))
     # Sixty texts given once with and once without the label: neither answer is right more than half of the time.
     half = np.full((60, 1), 0.5, np.float32)
-    assert _score(rng.random((60, 1)).astype(np.float32), half, True) == pytest.approx(0.5, abs=0.02)
+    assert score_of(rng.random((60, 1)).astype(np.float32), half, True) == pytest.approx(0.5, abs=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,17 +19,17 @@ from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
+from textpl.label_descriptions import Descriptions, LabelDescriptions, read_descriptions
+from textpl.label_inputs import Known, read_known, read_texts
 from textpl.label_issues.groups import joined, read_groups
 from textpl.label_origin import LabelOrigin
+from textpl.label_summary import label_report
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
-from textpl.reading.find_columns import check_text, declared_names
-from textpl.reading.label_arrays import encode_labels
 from textpl.reading.label_cells import LabelFormat
-from textpl.reading.labels import MULTI, LabelCoding, arrow_column
 from textpl.relabeling.calibration import HeldOut, calibrate, precision_coverage
-from textpl.relabeling.choice import STANDARD_ERRORS
-from textpl.relabeling.clusterability import clusterability
-from textpl.relabeling.methods import GraphFunction, find_method, function_name
+from textpl.relabeling.label_names import name_vectors
+from textpl.relabeling.methods import METHODS, GraphFunction, find_method, function_name
+from textpl.relabeling.methods import described as described_method
 from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
@@ -37,23 +38,23 @@ from textpl.shared_passages import passages_warning
 
 logger = logging.getLogger(__name__)
 
-# Neighbours looked at by the diagnostics, and rows of evidence kept.
-DIAGNOSED_K, EVIDENCE_ROWS = 5, 5
-# Methods that let voted labels vote in full.
-UNDISCOUNTED = ("hdl_paper", "knn")
+# Rows of evidence kept.
+EVIDENCE_ROWS = 5
 # Methods in which no row of the graph votes on another; kNN-DV's voters are the nearest labelled rows themselves.
 WITHOUT_VOTES = ("linear", "linear_smoothed", "linear_propagation", "knn_dv")
 
 
 def label(
-    labeled: Dataset,
+    labeled: Dataset | None,
     unlabeled: Dataset,
     *,
     method: str | GraphFunction = "auto",
     encoder: str | Encoder | Any = DEFAULT_ENCODER,
     text_column: str = "text",
     label_column: str = "label",
-    label_names: list[str] | None = None,
+    label_names: Sequence[str] | None = None,
+    label_descriptions: LabelDescriptions | Literal["names"] | None = None,
+    multi_label: bool = False,
     label_format: LabelFormat | None = None,
     k: int | None = None,
     class_prior: Literal["none", "gold", "uniform"] | ArrayLike = "none",
@@ -64,7 +65,7 @@ def label(
     seed: int = 0,
     progress: bool = True,
 ) -> PseudoLabels:
-    """Label unlabelled texts from a few labelled ones by their sentence embeddings.
+    """Label unlabeled texts from a few labeled ones, from what the labels are called, or both, by sentence embeddings.
 
     Texts that are equal after encoding are one node; a pool text that is also a labelled one gets that label.
 
@@ -73,7 +74,8 @@ def label(
     methods reach on the labelled rows; `textpl.HDLTeacher` works in the fine-tuned model's own space.
 
     Args:
-        labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
+        labeled: rows with a text and a label column (ids, names, lists of either, multi-hot). None where there are
+            none: `label_names` or `label_descriptions` then say what the labels are, and nothing can be measured.
         unlabeled: rows with the same text column; labels in it are ignored.
         method: "auto" tries several on the labelled rows themselves; with fewer than 10 rows per class on average it
             takes "linear_smoothed" (multi-label: "linear") unseen. Or a key of
@@ -85,6 +87,11 @@ def label(
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
+        label_descriptions: what the labels mean, as a signal beside the labeled rows: a text or several for every
+            label, or "names" for the names as they are (without labeled rows the default). The linear methods are
+            drawn toward their embeddings, as strongly as it proves right on the labeled rows, perhaps not at all.
+        multi_label: without labeled rows, whether a row may have several labels; `class_prior` must then tell how
+            often each occurs. Else the labels show it.
         label_format: how labels are written, where that is not to be found out: a delimiter, what stands for no label.
         k: neighbours in the graph that the method sees; default: the method's.
         class_prior: the shares that the classes of the pool are known to have (single-label: the result is made to
@@ -104,7 +111,8 @@ def label(
 
     Raises:
         ValueError: for missing columns, texts or labels (the row is named), an empty dataset, fewer than two distinct
-            embeddings, an unknown method or hubness correction, a k below 1, or a function that returns no Relabeling.
+            embeddings, an unknown method or hubness correction, a k below 1, or a function that returns no Relabeling;
+            for descriptions of labels that do not exist, or none of one that does.
 
     Example:
         >>> import textpl
@@ -121,79 +129,108 @@ def label(
         raise ValueError(f"k={k}: at least one neighbour is needed.")
     if hubness not in (None, *get_args(Hubness)):
         raise ValueError(f"hubness={hubness!r}: use {', '.join(map(repr, get_args(Hubness)))} or None.")
-    coding, targets = _read_labels(labeled, label_column, label_names, label_format)
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
-    known = _read_texts(labeled, "labeled", text_column)
-    texts = known + _read_texts(unlabeled, "unlabeled", text_column)
-    belonging = read_groups(groups, labeled, len(labeled))
-    if warning := passages_warning(known, belonging is not None, "labeled texts"):
+    known = read_known(
+        labeled,
+        text_column,
+        label_column,
+        label_names=label_names,
+        descriptions=label_descriptions,
+        multi_label=multi_label,
+        label_format=label_format,
+    )
+    described = _read_described(labeled, label_descriptions, known.label_names, method)
+    prior = resolve_prior(class_prior, known.targets, multi=known.multi)
+    if known.multi and prior is None and labeled is None:
+        raise ValueError(
+            "Several labels per row and no labeled row: nothing tells how often each label occurs, and so above which "
+            "score it is given. Give class_prior, the share of rows that have each label."
+        )
+    texts = known.texts + read_texts(unlabeled, "unlabeled", text_column)
+    belonging = None if labeled is None else read_groups(groups, labeled, len(labeled))
+    if warning := passages_warning(known.texts, belonging is not None, "labeled texts"):
         logger.warning("%s", warning)
     coder = get_encoder(encoder, progress=progress)
     cut: list[CutTexts] = []
-    vectors = unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress, on_cut=cut.append))
-    nodes = _nodes(vectors, targets, coder.name)
-    multi = coding.problem_type == MULTI
+    # In one call: some encoders are fitted on the very texts that they are given.
+    every = unit_rows(
+        encode_cached(
+            coder,
+            texts + ([] if described is None else described.texts),
+            cache_dir=cache_dir,
+            progress=progress,
+            on_cut=cut.append,
+        )
+    )
+    nodes = _nodes(every[: len(texts)], known.targets, coder.name)
+    names = _name_vectors(every[len(texts) :], described, nodes, known)
     build = neighbor_graph if hubness is None else partial(hubless_graph, how=hubness)
     graph = build(nodes.vectors, max(k or 0, GRAPH_K), method=neighbors, seed=seed, progress=progress)
-    prior = resolve_prior(class_prior, targets, multi=multi)
+    used_prior = None if known.multi and labeled is not None else prior
     problem = Problem(
-        nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else prior, _of_nodes(belonging, nodes)
+        nodes.vectors, graph, nodes.targets, nodes.gold, known.multi, used_prior, _of_nodes(belonging, nodes), names
     )
     soft = soft_labels(problem, method, k, seed=seed, progress=progress)
-    rates = targets.mean(0) if prior is None else prior
-    report = _report(problem, soft, coding, rates)
+    rates = _label_rates(known, prior, soft, nodes)
+    report = label_report(problem, soft, known.label_names, rates, described)
     report["cut"] = [part.to_dict() for part in cut]
     return _pseudo_labels(
         nodes,
         problem,
         soft,
         rates,
-        label_names=coding.label_names,
+        label_names=known.label_names,
         method=soft.trial.name,
         encoder=coder.name,
         report=report,
-        origin=LabelOrigin.build(labeled, text_column, targets, nodes, problem, soft.trial),
+        origin=LabelOrigin.build(known.dataset, text_column, known.targets, nodes, problem, soft.trial),
         _unlabeled=unlabeled,
     )
 
 
-def _read_labels(
-    labeled: Dataset, column: str, label_names: list[str] | None, label_format: LabelFormat | None
-) -> tuple[LabelCoding, np.ndarray]:
-    """How labels are written, and targets float32 (rows, labels)."""
-    _check_rows(labeled, "labeled", column)
-    where = f"labeled, column {column!r}"
-    names = declared_names({"labeled": labeled}, column, label_names)
-    values = arrow_column(labeled, column)
-    encoded = encode_labels(values, where, label_names=names, label_format=label_format)
-    for note in encoded.cells.notes:
-        logger.warning("%s", note)
-    coding, labels = encoded.coding, encoded.array
-    count = len(coding.label_names)
-    targets = labels if labels.ndim == 2 else np.eye(count, dtype=np.float32)[labels]
-    empty = [name for name, n in zip(coding.label_names, targets.sum(0), strict=True) if n == 0]
-    if empty:
-        logger.warning("No labelled row has the label %s: no row will get it.", ", ".join(empty))
-    return coding, targets.astype(np.float32)
+def _read_described(
+    labeled: Dataset | None,
+    given: LabelDescriptions | Literal["names"] | None,
+    label_names: Sequence[str],
+    method: str | GraphFunction,
+) -> Descriptions | None:
+    """What is said of the labels, None for nothing; refused where the method would not use it."""
+    if given is None and labeled is not None:
+        return None
+    described = read_descriptions("names" if given is None else given, label_names)
+    if method != "auto" and not find_method(method).names:
+        able = ", ".join(name for name, known in METHODS.items() if known.names)
+        raise ValueError(f"method={described_method(method)!r} does not use label names: take {able} or 'auto'.")
+    if labeled is None and described.silent:
+        codes = ", ".join(map(repr, described.silent))
+        raise ValueError(f"labeled=None: the names {codes} are only codes. Say what they mean in label_descriptions.")
+    return described
 
 
-def _read_texts(dataset: Dataset, name: str, column: str) -> list[str]:
-    _check_rows(dataset, name, column)
-    check_text(dataset, column, f"{name}, column {column!r}")
-    return dataset.with_format(None)[column][:]
-
-
-def _check_rows(dataset: Dataset, name: str, column: str) -> None:
-    if not isinstance(dataset, Dataset):
-        raise ValueError(
-            f"{name} must be a datasets.Dataset, not {type(dataset).__name__}: build one with Dataset.from_dict or "
-            "Dataset.from_pandas."
+def _name_vectors(vectors: np.ndarray, described: Descriptions | None, nodes: Nodes, known: Known) -> np.ndarray | None:
+    """Where the labels point among the nodes, (labels, d); None where nothing is said of them, or nothing known."""
+    names = None
+    if described is not None and described.texts:
+        names = name_vectors(vectors, described.owners, len(known.label_names), nodes.mean)
+        names = names if names.any() else None
+    if names is None and not len(known.texts):
+        raise ValueError("labeled=None: the encoder knows no word of the label names, or cannot tell them apart.")
+    silent = [name for i, name in enumerate(known.label_names) if names is None or not names[i].any()]
+    for name in (name for name in known.empty if name in silent):
+        logger.warning(
+            "No labeled row has the label %s%s: no row will get it.",
+            name,
+            ", nor is its name used" * (described is not None),
         )
-    if len(dataset) == 0:
-        raise ValueError(f"{name} has no rows: there is nothing to {'learn from' if name == 'labeled' else 'label'}.")
-    if column not in dataset.column_names:
-        raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
+    return names
+
+
+def _label_rates(known: Known, prior: np.ndarray | None, soft: SoftLabels, nodes: Nodes) -> np.ndarray:
+    """The share of rows that has each label: as given, else of the labeled rows, else of the labels found."""
+    if prior is not None:
+        return prior
+    return known.targets.mean(0) if len(known.targets) else soft.p[nodes.of].mean(0)
 
 
 def _of_nodes(groups: np.ndarray | None, nodes: Nodes) -> np.ndarray | None:
@@ -213,7 +250,7 @@ def _nodes(vectors: np.ndarray, targets: np.ndarray, encoder: str) -> Nodes:
             f"All {len(vectors)} texts have the same embedding by {encoder}: no neighbourhood can tell them apart. "
             "Look at the text column, or take another encoder."
         )
-    if not nodes.gold.any():
+    if len(targets) and not nodes.gold.any():
         raise ValueError(f"No labelled text has an embedding by {encoder}: are they empty, or of unknown words only?")
     if len(nodes.conflicts):
         shown = ", ".join(map(str, nodes.conflicts[:5].tolist()))
@@ -223,58 +260,6 @@ def _nodes(vectors: np.ndarray, targets: np.ndarray, encoder: str) -> Nodes:
             shown,
         )
     return nodes
-
-
-def _report(problem: Problem, soft: SoftLabels, coding: LabelCoding, rates: np.ndarray) -> dict[str, Any]:
-    """What was tried and measured."""
-    trial, trials = soft.trial, soft.trials
-    rows = np.flatnonzero(problem.gold)
-    found = clusterability(
-        problem.graph,
-        problem.targets,
-        problem.gold,
-        k=min(DIAGNOSED_K, problem.graph.k),
-        gold_graph=neighbor_graph(problem.vectors[rows], DIAGNOSED_K, progress=False),
-        multi=problem.multi,
-    )
-    measure = "macro F1" if problem.multi else "accuracy"
-    summary = []
-    if len(trial.rows):
-        apart = "it and every fifth other one" if problem.groups is None else "its group and other groups"
-        few = f"{len(trial.rows)} labeled rows, each labeled while {apart} were hidden"
-        summary.append(f"{measure} on {few}:")
-        summary += [f"  {t}: {100 * t.score:.1f}" + ("  <- used" if t is trial else "") for t in trials]
-        best = max(trials, key=lambda t: t.score)
-        if best.score > trial.score:
-            summary.append(
-                f"{trial} is the default. {best}, {100 * (best.score - trial.score):.1f} higher, may be so by chance: "
-                f"another one is used only if it is more than {STANDARD_ERRORS:g} standard errors better."
-            )
-    else:
-        twice = "twice" if problem.groups is None else "in two groups"
-        summary.append(f"no label occurs {twice}: how right the labels are cannot be estimated")
-    if problem.prior is not None:
-        shares = ", ".join(f"{n} {share:.3g}" for n, share in zip(coding.label_names, problem.prior, strict=True))
-        summary.append(f"class shares as given: {shares}")
-    warning = found.warning() if function_name(trial.method) in UNDISCOUNTED else None
-    if warning:
-        logger.warning("%s", warning)
-    return {
-        "tried": [
-            {
-                "method": t.name,
-                "k": t.k,
-                measure.replace(" ", "_"): t.score if len(t.rows) else None,
-                "used": t is trial,
-            }
-            for t in trials
-        ],
-        "clusterability": found.to_dict(),
-        "graph": {"method": problem.graph.method, "k": problem.graph.k, "recall": problem.graph.recall},
-        "label_rates": dict(zip(coding.label_names, np.round(rates, 6).tolist(), strict=True)),
-        "summary": summary,
-        "neighborhoods": found.summary().splitlines(),
-    }
 
 
 def _pseudo_labels(nodes: Nodes, problem: Problem, soft: SoftLabels, rates: np.ndarray, **about: Any) -> PseudoLabels:
@@ -347,8 +332,9 @@ def _evidence(nodes: Nodes, problem: Problem, soft: SoftLabels, own: np.ndarray)
     sims = _padded(np.where(ids[:, : chosen.shape[1]] >= 0, np.take_along_axis(sims, chosen, 1), 0), 0)
     alone = np.flatnonzero((ids < 0).all(1) & (hops >= 0))
     gold = np.flatnonzero(problem.gold)
-    near, similarity = search(nodes.vectors[own[alone]], nodes.vectors[gold], EVIDENCE_ROWS, progress=False)
-    ids[alone], sims[alone] = np.where(near >= 0, gold[near], -1), similarity
+    if len(gold):
+        near, similarity = search(nodes.vectors[own[alone]], nodes.vectors[gold], EVIDENCE_ROWS, progress=False)
+        ids[alone], sims[alone] = np.where(near >= 0, gold[near], -1), similarity
     return Evidence(np.where(ids >= 0, nodes.first[ids], -1), sims, len(nodes.of) - len(own))
 
 

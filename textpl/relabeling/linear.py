@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from textpl.relabeling.label_names import INTERCEPT_STRENGTH
+from textpl.relabeling.logistic import fit_toward
 from textpl.relabeling.result import Relabeling
 
 # Inverse regularisation strength for unit vectors; scikit-learn's default of 1 underfits a few labels.
@@ -15,7 +17,13 @@ BLOCK = 100_000  # rows predicted at once: memory-mapped vectors stay on disk
 
 
 def linear(
-    vectors: np.ndarray, targets: np.ndarray, gold: np.ndarray, *, multi: bool = False, strength: float = STRENGTH
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    gold: np.ndarray,
+    *,
+    multi: bool = False,
+    strength: float = STRENGTH,
+    toward: np.ndarray | None = None,
 ) -> Relabeling:
     """Label every row by a logistic regression fitted on the gold rows.
 
@@ -24,25 +32,37 @@ def linear(
         targets: float32 (n, labels): one-hot, soft or multi-hot in gold rows.
         gold: bool (n,).
         multi: one independent regression per label instead of a softmax over them.
-        strength: inverse regularisation strength C.
+        strength: inverse regularization strength C.
+        toward: (labels, d), weights to which the penalty draws instead of zero, such as those of the label names
+            (see `textpl.relabeling.logistic`); the intercept then has a penalty too. With it no gold row is needed.
 
     Returns:
         Relabeling with hops 1 and no evidence, since no neighbour votes.
     """
     known, wanted = np.asarray(vectors[gold]), targets[gold]
-    columns = [np.stack([1 - c, c], 1) for c in wanted.T] if multi else [wanted]
-    fitted = [_fit(known, column, strength) for column in columns]
+    predict = _fit_all(known, wanted, multi, strength, toward)
     p = np.zeros(targets.shape, dtype=np.float32)
     hops = np.full(len(p), -1, dtype=np.int32)
     for start in range(0, len(p), BLOCK):
         block = np.asarray(vectors[start : start + BLOCK])
-        each = [predict(block) for predict in fitted]
-        p[start : start + BLOCK] = np.stack([q[:, 1] for q in each], 1) if multi else each[0]
+        p[start : start + BLOCK] = predict(block)
         hops[start : start + BLOCK] = np.where(block.any(1), 1, -1)
     p[hops < 0] = 0
     p[gold], hops[gold] = wanted, 0
     evidence = np.where(gold, np.inf, 0).astype(np.float32)
     return Relabeling(p, hops, hops.copy(), evidence)
+
+
+def _fit_all(
+    x: np.ndarray, y: np.ndarray, multi: bool, strength: float, toward: np.ndarray | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`predict(x) -> p` of shape (rows, labels)."""
+    if toward is not None:
+        return fit_toward(x, y, toward, strength=strength, intercept_strength=INTERCEPT_STRENGTH, multi=multi).predict
+    if not multi:
+        return _fit(x, y, strength)
+    each = [_fit(x, np.stack([1 - column, column], 1), strength) for column in y.T]
+    return lambda block: np.stack([predict(block)[:, 1] for predict in each], 1)
 
 
 def _fit(x: np.ndarray, y: np.ndarray, strength: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -33,11 +33,13 @@ class Method:
         label: `label(problem, k) -> Relabeling`; `k` is ignored by methods without neighbours.
         k: neighbours by default, None for a method without any.
         summary: what it does, in a line of plain words that stands for itself.
+        names: whether it uses the names of the labels, where the problem has them.
     """
 
     label: Callable[[Problem, int], Relabeling]
     k: int | None
     summary: str
+    names: bool = False
 
 
 def find_method(method: str | GraphFunction) -> Method:
@@ -131,7 +133,11 @@ def _nearest_gold(problem: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _linear_smoothed(problem: Problem, k: int) -> Relabeling:
     graph = problem.graph.first(k)
     vectors = problem.remember(("smooth vectors", k), lambda: unit_rows(smooth_vectors(problem.vectors, graph)))
-    return linear(vectors, problem.targets, problem.gold, multi=problem.multi)
+    return linear(vectors, problem.targets, problem.gold, multi=problem.multi, toward=problem.toward)
+
+
+def _linear(problem: Problem, k: int) -> Relabeling:
+    return linear(problem.vectors, problem.targets, problem.gold, multi=problem.multi, toward=problem.toward)
 
 
 def _linear_propagation(problem: Problem, k: int) -> Relabeling:
@@ -159,16 +165,16 @@ METHODS = {
         _graph_method(label_propagation), 15, "labels spread over the whole net of similar texts"
     ),
     "linear_smoothed": Method(
-        _linear_smoothed, 15, "a linear classifier on embeddings, each averaged with those of similar texts"
+        _linear_smoothed,
+        15,
+        "a linear classifier on embeddings, each averaged with those of similar texts",
+        names=True,
     ),
     "linear_propagation": Method(
         _linear_propagation,
         15,
         "a linear classifier on averaged embeddings; its answers are averaged over similar texts too",
+        names=True,
     ),
-    "linear": Method(
-        lambda problem, k: linear(problem.vectors, problem.targets, problem.gold, multi=problem.multi),
-        None,
-        "a linear classifier (logistic regression) on the embeddings",
-    ),
+    "linear": Method(_linear, None, "a linear classifier (logistic regression) on the embeddings", names=True),
 }

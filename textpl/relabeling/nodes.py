@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textpl.embeddings.centering import centered_rows
+from textpl.embeddings.centering import centered_rows, common_part
 from textpl.embeddings.neighbors import distinct_rows
 
 
@@ -21,6 +21,7 @@ class Nodes:
         of: int64 (rows,), the node of each row.
         targets: float32 (nodes, labels), mean of the labelled rows' targets; 0 where there is none.
         gold: bool (nodes,), some labelled row is there. Never at a zero vector, which says nothing.
+        mean: float64 (d,), what was taken away from the rows to center them.
         conflicts: int64, labelled rows that share a node with one of another label.
     """
 
@@ -29,6 +30,7 @@ class Nodes:
     of: np.ndarray
     targets: np.ndarray
     gold: np.ndarray
+    mean: np.ndarray
     conflicts: np.ndarray
 
     @classmethod
@@ -49,4 +51,5 @@ class Nodes:
         gold = (counts > 0) & np.asarray(nodes.any(1))
         means = np.where(gold[:, None], sums / np.maximum(counts, 1)[:, None], 0).astype(np.float32)
         conflicts = np.flatnonzero(gold[own] & (np.abs(means[own] - targets) > 1e-6).any(1))
-        return cls(centered_rows(nodes), first, of, means, gold, conflicts)
+        mean = common_part(nodes)
+        return cls(centered_rows(nodes, mean), first, of, means, gold, mean, conflicts)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
 
 # Shares typed with three digits may miss 1 by this much; counts or percentages miss it by far more.
 SUM_SLACK = 1e-2
 # Smallest factor: products with float32 probabilities stay normal float64 numbers.
 TINY = 1e-200
+# Nearest that a cell comes to 0 and 1 before it is shifted, and the farthest shift of a logit.
+SMALLEST_CELL, FARTHEST = 1e-6, 40.0
 
 
 def resolve_prior(prior: str | ArrayLike, targets: np.ndarray, *, multi: bool = False) -> np.ndarray | None:
@@ -93,3 +96,25 @@ def project_to_prior(p: np.ndarray, prior: np.ndarray, *, iterations: int = 100,
     projected = p.astype(np.float32)
     projected[used] = rows * factors / sums[:, None]
     return projected
+
+
+def shifted_to_rates(p: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Add a constant to the logits of each label so that its mean probability is its rate.
+
+    When to use: several labels per row, and scores whose order means something while their size does not, such as
+    those of label names without any labeled row.
+
+    Args:
+        p: (n, labels) in [0, 1].
+        rates: (labels,) in [0, 1].
+
+    Returns:
+        float32 (n, labels); a column keeps its order.
+    """
+    z = logit(np.clip(p.astype(np.float64), SMALLEST_CELL, 1 - SMALLEST_CELL))
+    low, high = np.full(z.shape[1], -FARTHEST), np.full(z.shape[1], FARTHEST)
+    for _ in range(60 if len(z) else 0):
+        middle = (low + high) / 2
+        above = expit(z + middle).mean(axis=0) > rates
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return expit(z + (low + high) / 2).astype(np.float32)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from textpl.relabeling.calibration import calibrate, fit_temperature, temper
 from textpl.relabeling.choice import CANDIDATES, Trial, candidates, choose
 from textpl.relabeling.methods import GraphFunction, find_method, run_method
-from textpl.relabeling.priors import project_to_prior
+from textpl.relabeling.name_weight import DEFAULT_WEIGHT, Weighing, weigh_names
+from textpl.relabeling.priors import project_to_prior, shifted_to_rates
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.result import Relabeling
 
@@ -34,6 +35,7 @@ class SoftLabels:
         result: what the method gave, uncalibrated.
         trial: the method that was taken, on the gold rows.
         trials: all that were tried.
+        weighing: how the weight of the label names was found; None where they play no part.
     """
 
     p: np.ndarray
@@ -41,6 +43,7 @@ class SoftLabels:
     result: Relabeling
     trial: Trial
     trials: Sequence[Trial]
+    weighing: Weighing | None = None
 
 
 def soft_labels(
@@ -60,17 +63,30 @@ def soft_labels(
         seed: seed of the folds.
         progress: show a progress bar.
 
+    Without any gold row there is nothing to calibrate on: single-label p are the method's own, multi-label ones are
+    shifted to the rates in `problem.prior`.
+
     Raises:
         ValueError: for an unknown method.
     """
     if k is not None:
         k = min(k, problem.graph.k)
+    if problem.names is not None:
+        problem = replace(problem, name_weight=DEFAULT_WEIGHT)
     trial, trials = _trials(problem, method, k, seed, progress)
+    weighing = None
+    if problem.names is not None and find_method(trial.method).names:
+        weighing = weigh_names(problem, trial.method, trial.k, seed=seed, progress=progress)
+        problem = replace(problem, name_weight=weighing.weight)
+        trials = [weighing.trial if t is trial else t for t in trials]
+        trial = weighing.trial
     result = run_method(problem, trial.method, trial.k)
     gold, hidden = problem.targets[problem.gold], trial.p
     if problem.multi:
         calibration = calibrate(hidden.ravel(), gold[trial.rows].ravel())
         p, held_out = calibration.precision(result.p), calibration.precision(hidden)
+        if not calibration.fitted and problem.prior is not None:
+            p[result.labeled] = shifted_to_rates(p[result.labeled], problem.prior)
     else:
         temperature = fit_temperature(hidden, gold[trial.rows])
         p, held_out = temper(result.p, temperature), temper(hidden, temperature)
@@ -78,7 +94,7 @@ def soft_labels(
             p[~problem.gold] = _projected(p[~problem.gold], problem.prior)
     p[~result.labeled] = 0
     p[problem.gold] = gold
-    return SoftLabels(p, held_out, result, trial, trials)
+    return SoftLabels(p, held_out, result, trial, trials, weighing)
 
 
 def _trials(
