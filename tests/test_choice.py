@@ -43,7 +43,7 @@ def test_the_score_of_several_labels_is_macro_f1_and_half_given_labels_are_half_
     from sklearn.metrics import f1_score
 
     from textpl.evaluation import decide, prior_thresholds
-    from textpl.relabeling.choice import _score
+    from textpl.relabeling.choice import score_of
 
     rng = np.random.default_rng(0)
     p, gold = rng.random((40, 5)).astype(np.float32), (rng.random((40, 5)) < 0.3).astype(np.float32)
