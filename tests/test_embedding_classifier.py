@@ -8,6 +8,7 @@ from datasets import Dataset
 from sklearn.metrics.pairwise import cosine_similarity
 
 import textpl
+from textpl.classify_files import classify_files
 from textpl.embeddings.centering import centered_rows
 
 WORDS = {"sport": "goal match team coach player score", "money": "bank stock market price share trade"}
@@ -122,3 +123,23 @@ def test_refusals(found, tmp_path):
     (tmp_path / "classifier.json").write_text(json.dumps(told | {"format": 9}), encoding="utf-8")
     with pytest.raises(ValueError, match="another format"):
         textpl.EmbeddingClassifier.load(tmp_path, encoder=WordCounts())
+
+
+def test_files_of_new_texts(found, tmp_path):
+    textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False).save(tmp_path / "kept")
+    texts = [*texts_of("money", 2, np.random.default_rng(4)), "nothing known"]
+    rows = "\n".join(["note;text", *(f"n{i};{text}" for i, text in enumerate(texts))])
+    (tmp_path / "new.csv").write_text(rows, encoding="utf-8")
+    settings = {"encoder": WordCounts(), "progress": False}
+    classify_files(tmp_path / "kept", str(tmp_path / "new.csv"), tmp_path / "out.csv", **settings)
+    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    names = sorted(found.label_names)
+    assert lines[0].split(";")[:3] == ["note", "text", "predicted"]
+    assert sorted(lines[0].split(";")[3:]) == [f"probabilities_{name}" for name in names]
+    assert [line.split(";")[2] for line in lines[1:]] == ["money", "money", ""]
+    with pytest.raises(FileExistsError, match="not overwritten"):
+        classify_files(tmp_path / "kept", str(tmp_path / "new.csv"), tmp_path / "out.csv", **settings)
+    with pytest.raises(ValueError, match="--text"):
+        classify_files(tmp_path / "kept", str(tmp_path / "new.csv"), tmp_path / "b.csv", text_column="body", **settings)
+    with pytest.raises(ValueError, match="'predicted'"):
+        classify_files(tmp_path / "kept", str(tmp_path / "out.csv"), tmp_path / "b.csv", **settings)
