@@ -147,6 +147,11 @@ def test_embeddings_alone_and_a_placebo_stand_beside_the_method(tmp_path, tokeni
     with pytest.raises(ValueError, match="another comparison"):
         textpl.compare(
             trainers(tmp_path, tokenizer, task), None, method_trainer=trainers(tmp_path, tokenizer, task),
+            name="pseudo_label", label_settings={"method": "linear"}, **settings,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="another comparison"):
+        textpl.compare(
+            trainers(tmp_path, tokenizer, task), None, method_trainer=trainers(tmp_path, tokenizer, task),
             name="pseudo_label", **settings | {"encoder": "other"},
         )  # fmt: skip
 
@@ -221,11 +226,13 @@ def test_looks_widen_the_interval(tmp_path, tokenizer):
     for seeds in ([0, 1], [1, 0], [0, 1, 2], [0, 1], [2]):
         comparison = textpl.compare(make, method, seeds=seeds, **settings)
         levels.append(comparison.interval.level)
-        assert comparison.to_dict()["looks"] == [list(look) for look in comparison.looks]
+        assert comparison.to_dict()["looks"] == [list(look.seeds) for look in comparison.looks]
     assert levels == [0.95, 0.95, 1 - 0.05 / 4, 0.95, 1 - 0.05 / 9]
-    assert comparison.looks == ((0, 1), (0, 1, 2)) and "look 3: the result was seen with 2 seeds, then 3" in str(
+    assert comparison.looks == (((0, 1), "accuracy"), ((0, 1, 2), "accuracy")) and "look 3: the result was seen with 2 seeds, then 3" in str(
         comparison
     )
+    other = textpl.compare(make, method, seeds=[2], metric="macro_f1", **settings)
+    assert other.interval.level == 1 - 0.05 / 16 and "then 1 seed by accuracy before" in str(other)
     fresh = textpl.compare(make, method, seeds=[0], match="steps")
     assert fresh.looks == () and fresh.interval.level == 0.95 and "look" not in str(fresh)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Callback = SemiSupervised | NoisyLabels
 MakeCallback = Callback | Callable[[int], Callback]
+MakeSettings = Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
 AS_GIVEN, SAME_COMPUTE = "as given", "same compute"
 EMBEDDINGS, PLACEBO = "embeddings alone", "placebo"
 
@@ -39,6 +40,7 @@ class Arms:
     method: MakeCallback | None
     placebo: MakeCallback | None
     encoder: Any
+    label_settings: MakeSettings
     names: tuple[str, str]
     match: Literal["compute", "steps"]
     thresholds: float | Literal["prior"]
@@ -93,9 +95,14 @@ class Arms:
             return done
         trainer = self._fresh(self.make_trainer, seed)
         self._announce(seed, EMBEDDINGS)
-        outcome = label_test_rows(trainer, self._built(seed), self.encoder, seed, self.thresholds)
+        settings = self.settings_of_label(seed)
+        outcome = label_test_rows(trainer, self._built(seed), self.encoder, settings, seed, self.thresholds)
         save_outcome(self.folder, outcome, "embeddings")
         return outcome
+
+    def settings_of_label(self, seed: int) -> Mapping[str, Any]:
+        """Those of `textpl.label` for the rows of a seed."""
+        return self.label_settings(seed) if callable(self.label_settings) else self.label_settings
 
     def _with_pool(
         self,

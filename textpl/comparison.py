@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from transformers import Trainer
 
-from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback
+from textpl.arms import AS_GIVEN, EMBEDDINGS, PLACEBO, SAME_COMPUTE, Arms, Callback, MakeSettings
 from textpl.atomic_files import read_json, write_json
+from textpl.embedding_arm import AT_DEFAULTS, told_settings
 from textpl.evaluation import Interval, paired_difference
 from textpl.group_folds import group_ids
-from textpl.looks import earlier_looks, level_of_look, record_look
+from textpl.looks import Look, earlier_looks, level_of_look, record_look
 from textpl.outcomes import Outcome
 from textpl.overlap import SeenTestTexts
 
@@ -56,7 +57,8 @@ class Comparison:
         method: the method's outcomes, one per seed.
         arms: what it is measured against, same seeds: labels-only in each of its forms, then what else was asked for.
         baseline_name: name of the side without the method.
-        looks: the seeds of each result of this comparison that had been seen before; they widen the intervals.
+        looks: each result of this comparison that had been seen before, its seeds and metric; they widen the intervals.
+        labeler: how the labeler alone was set, in words.
     """
 
     task: str
@@ -65,7 +67,8 @@ class Comparison:
     method: list[Outcome]
     arms: tuple[Arm, ...]
     baseline_name: str = "labels only"
-    looks: tuple[tuple[int, ...], ...] = ()
+    looks: tuple[Look, ...] = ()
+    labeler: str = AT_DEFAULTS
 
     @property
     def judged(self) -> Arm:
@@ -104,10 +107,10 @@ class Comparison:
         """That the result had been seen before, and what that does to the interval; nothing at the first look."""
         if not self.looks:
             return ""
-        seen = ", then ".join(f"{len(seeds)} seed{'s' * (len(seeds) != 1)}" for seeds in self.looks)
+        seen = ", then ".join(look.told(self.metric) for look in self.looks)
         return (
-            f"look {len(self.looks) + 1}: the result was seen with {seen} before, and whoever adds seeds until there "
-            f"is a verdict finds one too often, so the interval is at {100 * self.interval.level:.4g} %"
+            f"look {len(self.looks) + 1}: the result was seen with {seen} before, and whoever adds seeds or metrics "
+            f"until there is a verdict finds one too often, so the interval is at {100 * self.interval.level:.4g} %"
         )
 
     def told_arms(self) -> list[str]:
@@ -121,7 +124,7 @@ class Comparison:
             )
         for arm in self.of_kind("embeddings"):
             found.append(
-                f"Embeddings alone (textpl.label at its defaults, nothing trained): "
+                f"Embeddings alone ({self.labeler}, nothing trained): "
                 f"{self._summary(arm.outcomes)['mean']:.1f}; the difference to that is {arm.told()}"
             )
         for arm in self.of_kind("placebo"):
@@ -141,7 +144,7 @@ class Comparison:
             "baseline": {"name": self.baseline_name, "form": self.judged.name, **self._summary(self.baseline)},
             "method": {"name": self.name, **self._summary(self.method)},
             "difference": {**self._difference(self.interval), "verdict": self.interval.verdict, "sentence": str(self)},
-            "looks": [list(seeds) for seeds in self.looks],
+            "looks": [list(look.seeds) for look in self.looks],
             "arms": [self._arm(arm) for arm in self.arms],
             "arms_told": self.told_arms(),
             "seen_test_texts": None if seen is None else {**seen.to_dict(), "sentence": str(seen)},
@@ -205,6 +208,7 @@ def compare(
     metric: str | None = None,
     match: Literal["compute", "steps"] = "compute",
     encoder: Any = None,
+    label_settings: MakeSettings | None = None,
     placebo: Callback | Callable[[int], Callback] | None = None,
     thresholds: float | Literal["prior"] = "prior",
     level: float = 0.95,
@@ -236,6 +240,8 @@ def compare(
         match: "compute", or "steps" for equally many optimizer steps only.
         encoder: also measure `textpl.label` with this encoder on the test rows, beside those of the pool: nothing is
             trained, and a method that is no better is not worth its training. Needs the texts in all rows.
+        label_settings: other settings of `textpl.label` for that, such as `{"method": "hdl"}`, or a function of the
+            seed that gives them: a method that learns labels made with some is measured against the same.
         placebo: also train the method with a pool that has nothing to tell, such as the labeled texts:
             `textpl.softmatch(labeled)`. What it gains over labels-only does not come from unlabeled text.
         thresholds: multi-label cut, a probability or "prior": per label, so that as many test rows get the label as
@@ -245,7 +251,8 @@ def compare(
         test_groups: group of each test row (rows,), such as the document it is a window of. Rows of one group are not
             independent, so the interval is that of as many groups.
         folder: finished trainings are kept there and not repeated after an interruption. Which results were seen is
-            kept too: whoever comes back with more seeds gets wider intervals, `textpl.looks.level_of_look`.
+            kept too: whoever comes back with more seeds, or another metric, gets wider intervals,
+            `textpl.looks.level_of_look`.
         on_model: called as `on_model(seed, trainer)` with the method's trained Trainer.
         on_start: called with a line of text before each training.
 
@@ -264,13 +271,14 @@ def compare(
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds}: one or more different seeds are needed.")
     keep = None if folder is None else Path(folder)
-    told = {} if encoder is None else {"encoder": getattr(encoder, "name", str(encoder))}
-    _claim(keep, {"name": name, "match": match, "thresholds": thresholds, **told})
     groups = None if test_groups is None else group_ids(test_groups, "test_groups")
     arms = Arms(
-        make_trainer, method_trainer or make_trainer, method, placebo, encoder, (baseline_name, name), match,
-        thresholds, keep, on_model, on_start,
+        make_trainer, method_trainer or make_trainer, method, placebo, encoder, label_settings or {},
+        (baseline_name, name), match, thresholds, keep, on_model, on_start,
     )  # fmt: skip
+    labeler = AT_DEFAULTS if encoder is None else told_settings(arms.settings_of_label(seeds[0]))
+    told = {} if encoder is None else {"encoder": getattr(encoder, "name", str(encoder)), "labeler": labeler}
+    _claim(keep, {"name": name, "match": match, "thresholds": thresholds, **told})
     methods: list[Outcome] = []
     found: dict[tuple[Kind, str], list[Outcome]] = {}
     for seed in seeds:
@@ -287,13 +295,14 @@ def compare(
     same, given = (found.get(("labels only", form)) for form in (SAME_COMPUTE, AS_GIVEN))
     if same is not None and given is not None and all(a is b for a, b in zip(same, given, strict=True)):
         del found["labels only", AS_GIVEN]  # the pool cost nothing
-    looks = earlier_looks(keep, seeds)
-    level = level_of_look(level, len(looks) + 1)
     multi = methods[0].gold.ndim == 2
     metric = metric or ("macro_f1" if multi else "accuracy")
+    looks = earlier_looks(keep, seeds, metric)
+    level = level_of_look(level, len(looks) + 1)
     measured = [_measured(kind, form, side, methods, metric, level, groups) for (kind, form), side in found.items()]
-    record_look(keep, seeds)
-    return Comparison("multi" if multi else "single", metric, name, methods, tuple(measured), baseline_name, looks)
+    record_look(keep, seeds, metric)
+    task = "multi" if multi else "single"
+    return Comparison(task, metric, name, methods, tuple(measured), baseline_name, looks, labeler)
 
 
 def _check_groups(groups: np.ndarray | None, outcome: Outcome | None) -> None:
@@ -334,6 +343,11 @@ def _claim(folder: Path | None, settings: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "settings.json"
     known = read_json(file, "Remove it and run again.") if file.exists() else {}
+    if "encoder" in known:
+        known.setdefault("labeler", AT_DEFAULTS)  # an older textpl had no others
     if any(known.get(key, value) != value for key, value in settings.items()):
-        raise ValueError(f"The folder {folder} holds the trainings of another comparison ({known}).")
+        raise ValueError(
+            f"The folder {folder} holds the trainings of another comparison ({known}): give another folder, or the "
+            "same settings."
+        )
     write_json(file, known | settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +12,29 @@ from transformers import Trainer
 
 from textpl.callbacks.setup import label_array, label_names
 from textpl.components.labeled_rows import is_transformed, seen_rows
-from textpl.evaluation import decide, expected_calibration_error, prior_thresholds, scores
 from textpl.labeling import label
-from textpl.outcomes import Outcome
+from textpl.outcomes import Outcome, make_outcome
 from textpl.reading.label_cells import ENCODED
 from textpl.tasks import make_task
 
+AT_DEFAULTS = "textpl.label at its defaults"
 MOST_POOL = 10_000  # pool rows that are embedded with the test rows: neighbors help little beyond them, and cost time
 
 
+def told_settings(settings: Mapping[str, Any]) -> str:
+    """The labeler with its settings, in words; groups, which differ by the rows of a seed, are left out."""
+    said = {name: value for name, value in settings.items() if name != "groups" and value is not None}
+    words = ", ".join(f"{name} {value}" for name, value in said.items())
+    return f"textpl.label with {words}" if words else AT_DEFAULTS
+
+
 def label_test_rows(
-    trainer: Trainer, callback: Any, encoder: Any, seed: int, thresholds: float | Literal["prior"]
+    trainer: Trainer,
+    callback: Any,
+    encoder: Any,
+    settings: Mapping[str, Any],
+    seed: int,
+    thresholds: float | Literal["prior"],
 ) -> Outcome:
     """Label the test rows, among those of the pool, by their embeddings; nothing is trained.
 
@@ -30,6 +42,7 @@ def label_test_rows(
         trainer: with labeled rows and test rows that have their texts, and a model that knows the labels' names.
         callback: of the method, for its pool; None or a loss where there is none.
         encoder: as for `textpl.label`.
+        settings: of `textpl.label`, besides.
         seed: noted in the outcome, and that of the hold-out folds.
         thresholds: as for `textpl.compare`.
 
@@ -51,21 +64,15 @@ def label_test_rows(
         label_format=ENCODED,
         seed=seed,
         progress=False,
+        **settings,
     )
-    probabilities = found.probabilities[: len(test)]
-    multi = task.problem_type == "multi_label_classification"
-    cut: Any = (
-        (prior_thresholds(probabilities, rows.mean(0)) if thresholds == "prior" else thresholds) if multi else None
-    )
-    predictions, gold = decide(probabilities, task.problem_type, 0.5 if cut is None else cut), gold.astype(np.int64)
-    return Outcome(
-        seed=seed,
-        probabilities=probabilities,
-        gold=gold,
-        predictions=predictions,
-        scores=scores(predictions, gold),
-        thresholds=None if cut is None else np.broadcast_to(cut, task.num_labels).tolist(),
-        calibration_error=expected_calibration_error(probabilities, gold, task.problem_type),
+    return make_outcome(
+        seed,
+        found.probabilities[: len(test)],
+        gold,
+        task,
+        thresholds,
+        lambda: rows,
         steps=0,
         seconds=time.perf_counter() - start,
         token_passes=0,

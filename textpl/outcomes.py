@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from textpl.callbacks.setup import label_array
 from textpl.components.labeled_rows import seen_rows
 from textpl.evaluation import decide, expected_calibration_error, prior_thresholds, scores
 from textpl.head_inputs import HeadInputs
-from textpl.tasks import make_task
+from textpl.tasks import Task, make_task
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,45 @@ def train_and_test(
         predicted = trainer.predict(trainer.eval_dataset)
     config = trainer.model.config
     task = make_task(config.problem_type, config.num_labels)
-    probabilities = task.probabilities(torch.from_numpy(np.asarray(predicted.predictions))).numpy()
-    gold = np.asarray(predicted.label_ids).astype(np.int64)
-    cut: Any = None
+    return make_outcome(
+        seed,
+        task.probabilities(torch.from_numpy(np.asarray(predicted.predictions))).numpy(),
+        np.asarray(predicted.label_ids),
+        task,
+        thresholds,
+        lambda: label_array(seen_rows(trainer.train_dataset, trainer.data_collator, tokens=False), task),
+        steps=trainer.state.global_step,
+        seconds=seconds,
+        token_passes=int(counter.token_passes),
+        labeled_passes=int(counter.labeled_passes),
+        history=list(trainer.state.log_history),
+        features=seen.components(len(predicted.label_ids)),
+    )
+
+
+def make_outcome(
+    seed: int,
+    probabilities: np.ndarray,
+    gold: np.ndarray,
+    task: Task,
+    thresholds: float | Literal["prior"],
+    labeled: Callable[[], np.ndarray],
+    **training: Any,
+) -> Outcome:
+    """Decide and score the test rows.
+
+    Args:
+        seed: of split, model and training.
+        probabilities: float32 (rows, labels).
+        gold: ids (rows,) or multi-hot (rows, labels), of any dtype.
+        task: what the labels are.
+        thresholds: as for `compare`.
+        labeled: gives the labels of the labeled rows, multi-hot (labeled rows, labels); called for multi-label only.
+        training: what it cost, the other attributes of `Outcome`.
+    """
+    gold, cut = gold.astype(np.int64), None
     if task.problem_type == "multi_label_classification":
-        rows = seen_rows(trainer.train_dataset, trainer.data_collator, tokens=False)
-        labels = label_array(rows, task)
-        cut = prior_thresholds(probabilities, labels.mean(0)) if thresholds == "prior" else thresholds
+        cut = prior_thresholds(probabilities, labeled().mean(0)) if thresholds == "prior" else thresholds
     predictions = decide(probabilities, task.problem_type, 0.5 if cut is None else cut)
     return Outcome(
         seed=seed,
@@ -120,12 +153,7 @@ def train_and_test(
         scores=scores(predictions, gold),
         thresholds=None if cut is None else np.broadcast_to(cut, task.num_labels).tolist(),
         calibration_error=expected_calibration_error(probabilities, gold, task.problem_type),
-        steps=trainer.state.global_step,
-        seconds=seconds,
-        token_passes=int(counter.token_passes),
-        labeled_passes=int(counter.labeled_passes),
-        history=list(trainer.state.log_history),
-        features=seen.components(len(gold)),
+        **training,
     )
 
 

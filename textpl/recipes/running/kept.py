@@ -72,7 +72,8 @@ def record_older_look(out: Path) -> None:
     """Note that the result in `out` was seen, where the textpl that wrote it did not."""
     if (out / RESULTS).is_file() and not (out / SEEDS / looks.FILE).exists():
         with contextlib.suppress(RecipeError):  # broken, so that nobody saw it
-            looks.record_look(out / SEEDS, parse_results((out / RESULTS).read_bytes()).method.seeds)
+            seen = parse_results((out / RESULTS).read_bytes())
+            looks.record_look(out / SEEDS, seen.method.seeds, seen.metric)
 
 
 def _check_arrays(file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -31,14 +32,11 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
     found = label(
         split.labeled,
         split.pool,
-        method=wanted.method,
         encoder=stage_encoder(loaded, wanted.encoder),
         label_names=list(corpus.label_names),
         label_format=ENCODED,
-        k=wanted.k,
-        class_prior=wanted.class_prior,
-        groups=groups_of(loaded.recipe, split.labeled),
         seed=split.seed,
+        **label_settings(loaded, split),
     )
     found = found.rethreshold(wanted.confidence) if wanted.confidence else found
     right = against_gold(found, split)
@@ -46,6 +44,13 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
     say(f"seed {split.seed}: {found.selected.sum():,} of {len(found):,} pool rows labelled by {found.method}{known}")
     write_json(report, found.to_dict() | right)
     return found.to_dataset()
+
+
+def label_settings(loaded: LoadedRecipe, split: Split) -> dict[str, Any]:
+    """What the recipe says of `textpl.label`, where it differs from the defaults, and the groups of the rows."""
+    said = loaded.recipe.label.model_dump(include={"method", "k", "class_prior"}, exclude_defaults=True)
+    groups = groups_of(loaded.recipe, split.labeled)
+    return said if groups is None else {**said, "groups": groups}
 
 
 def against_gold(found: PseudoLabels, split: Split) -> dict[str, float]:

@@ -138,6 +138,7 @@ def _run(
         name=recipe.tried,
         match="steps" if sides.method is None else recipe.compare.match,
         encoder=sides.encoder,
+        label_settings=sides.label_settings,
         placebo=sides.placebo if placebo else None,
         folder=out / SEEDS,
         on_model=functools.partial(_keep_model, out),

@@ -17,7 +17,7 @@ from textpl.corpus import Corpus
 from textpl.recipes.loss_settings import LossSettings
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.clean_stage import clean_rows
-from textpl.recipes.running.label_stage import label_pool
+from textpl.recipes.running.label_stage import label_pool, label_settings
 from textpl.recipes.running.noise_stage import estimate_noise
 from textpl.recipes.running.noisy_corpus import TRUTH, judged_by_truth, with_right_labels
 from textpl.recipes.running.reading import draw_split, groups_of
@@ -75,6 +75,10 @@ class Sides:
     def encoder(self) -> Any:
         """What the embedding labeler alone is measured with; None if it is not."""
         return stage_encoder(self._loaded, self._recipe.label.encoder) if self._recipe.embeds else None
+
+    def label_settings(self, seed: int) -> dict[str, Any]:
+        """How it is set: as the labeler of the stage `label`."""
+        return label_settings(self._loaded, self.split(seed))
 
     @property
     def method_trainer(self) -> Callable[[int], Trainer] | None:
