@@ -62,10 +62,14 @@ def test_english_and_chinese_for_an_english_encoder(caplog, tmp_path):
     english, chinese = (read_corpus(f"bundled:{name}").train for name in ("sentiment", "sentiment_zh"))
     assert unknown_share(tokenizer, english["text"][:]) < 0.01 < 0.5 < unknown_share(tokenizer, chinese["text"][:])
     few = chinese.select(range(40))
+    with pytest.raises(ValueError, match=r"made for English, and \d+ % .* Chinese.*multilingual-e5-small.*lsa"):
+        textpl.label(few, few, method="knn_dv", cache_dir=tmp_path, progress=False)
+    other = get_encoder(DEFAULT_ENCODER)
+    other.name = "another/english-encoder"  # of which it is only known that its tokens are unknown
     for _ in range(2):  # also when the vectors are there already
         caplog.clear()
-        textpl.label(few, few, method="knn_dv", cache_dir=tmp_path, progress=False)
-        assert f"The encoder {DEFAULT_ENCODER} does not know" in caplog.text and NOT_THEIRS in caplog.text
+        textpl.label(few, few, method="knn_dv", encoder=other, cache_dir=tmp_path, progress=False)
+        assert "The encoder another/english-encoder does not know" in caplog.text and NOT_THEIRS in caplog.text
     caplog.clear()
     textpl.label(few, few, method="knn_dv", encoder="lsa", progress=False)
     textpl.label(english.select(range(40)), english.select(range(60)), method="knn_dv", progress=False)

@@ -14,8 +14,9 @@ from datasets import Dataset
 
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.cut_texts import CutTexts
-from textpl.embeddings.encoder_candidates import loadable, reading, scripts
-from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
+from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, loadable, reading, scripts
+from textpl.embeddings.encoder_checks import check_language
+from textpl.embeddings.encoders import Encoder, get_encoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
 from textpl.encoder_scores import EncoderComparison, EncoderScore, compared, judged
 from textpl.label_issues.groups import joined, read_groups
@@ -66,7 +67,7 @@ def compare_encoders(
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
         pool: unlabeled rows with the same text column. They are encoded too: a sample of some thousands will do.
         encoders: sentence-transformers ids, folders or models, "lsa", or objects with `name` and `encode`. One that
-            cannot be loaded is told of and left out.
+            cannot be loaded, or not read these texts, is told of and left out.
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
@@ -83,7 +84,7 @@ def compare_encoders(
     Raises:
         ValueError: for missing columns, texts or labels (the row is named), labels that each occur in one group only,
             or without encoders.
-        OSError: if no encoder could be loaded.
+        OSError: if no encoder can be used.
 
     Example:
         >>> import textpl
@@ -101,14 +102,15 @@ def compare_encoders(
     for given in progress_bar(encoders, desc="comparing encoders", shown=progress and len(encoders) > 1):
         try:
             coder = get_encoder(given, progress=False)
-        except OSError as error:
+            check_language(coder.name, task.texts)
+        except (OSError, ValueError) as error:
             failed[str(given)] = " ".join(str(error).split())
-            logger.warning("%s is left out: %s", given, failed[str(given)])
+            logger.warning("%s is left out. %s", given, failed[str(given)])
             continue
         measured.append(_measure(coder, task, seed=seed, cache_dir=cache_dir, progress=progress))
     if not measured:
         causes = " ".join(failed.values())
-        raise OSError(f"None of the {len(failed)} encoders could be loaded. Without a download: {loadable()}. {causes}")
+        raise OSError(f"None of {', '.join(failed)} can be used; {', '.join(loadable())} need no download. {causes}")
     return _result(measured, failed, task, seed)
 
 

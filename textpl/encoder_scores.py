@@ -90,7 +90,7 @@ class EncoderComparison:
 
     Attributes:
         scores: of the encoders, the best first.
-        failed: those that could not be loaded, with the reason.
+        failed: those that could not be loaded or do not read these texts, with the reason.
         method: the method whose score counts.
         multi: rows may have several labels.
         truth: float32 (rows, labels), labels of the rows that were held out.
@@ -124,11 +124,11 @@ class EncoderComparison:
         limits = self._limits()
         told += [limits] if limits else []
         tried = {found.encoder for found in self.scores}
-        others = [found for found in self.candidates if found.name not in tried][:MOST_CANDIDATES]
+        others = [found for found in self.candidates if found.name not in {*tried, *self.failed}][:MOST_CANDIDATES]
         if others:
             told.append(f"Worth trying for these texts (public results: {SOURCE}):")
             told += [f"  {found.sentence()}" for found in others]
-        told += [f"Left out, could not be loaded: {name}." for name in self.failed]
+        told += [f"Left out: {name}. {reason.split('. ')[0]}." for name, reason in self.failed.items()]
         if self.failed:
             told.append(f"What needs no download here: {', '.join(self.loadable)}.")
         return told

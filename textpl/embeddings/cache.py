@@ -14,7 +14,7 @@ import torch
 from textpl.embeddings.cache_lock import agreed, encoding_lock
 from textpl.embeddings.cache_store import VectorStore, hash_texts
 from textpl.embeddings.cut_texts import CutTexts, cut_texts, warn_of_cut
-from textpl.embeddings.encoder_checks import checked_texts, checked_vectors
+from textpl.embeddings.encoder_checks import check_language, checked_texts, checked_vectors
 from textpl.progress import progress_bar
 from textpl.unknown_tokens import warn_of_unknown
 
@@ -54,10 +54,12 @@ def encode_cached(
 
     Raises:
         TypeError: if a text is not a string; the row is named.
-        ValueError: if the encoder returns another shape than (texts, d), or NaN or infinite numbers, or vectors of
-            another length than before under the same fingerprint.
+        ValueError: if the texts are in a script that the usual encoder does not read; if the encoder returns another
+            shape than (texts, d), or NaN or infinite numbers, or vectors of another length than before under the same
+            fingerprint.
     """
     found = checked_texts(texts)
+    check_language(encoder.name, found)  # in every process: none must wait for one that has ended
     fingerprint = getattr(encoder, "fingerprint", None)
     if fingerprint is None:
         _tell_cut(encoder, found, on_cut)

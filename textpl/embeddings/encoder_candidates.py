@@ -12,12 +12,14 @@ import numpy as np
 
 from textpl.models import OFFLINE_PACKAGES
 
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 Script = Literal["latin", "chinese", "other"]
 
 # Accuracy of a logistic regression on 8 to 32 labels per class, from the public results of MTEB (2026-08).
 SOURCE = "https://github.com/embeddings-benchmark/results"
 SAMPLE = 200  # texts looked at for their script
-MIXED = 0.2  # of the letters: so many of another script are enough to need an encoder that reads both
+# Of the letters: so many of another script are enough to need an encoder that reads both.
+MIXED = 0.2
 
 
 @dataclass(frozen=True)

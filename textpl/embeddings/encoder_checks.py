@@ -1,4 +1,7 @@
-"""What goes into an encoder and what comes out of one, checked: texts are strings, vectors are finite and (n, d)."""
+"""What goes into an encoder and what comes out of one, checked.
+
+Texts are strings, in a language that the encoder was made for; vectors are finite and (n, d).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, MIXED, loadable, reading, scripts
+
+NAMED = 3  # encoders in the message
 
 
 def checked_texts(texts: Sequence[str]) -> list[str]:
@@ -23,6 +30,36 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
                 f"Row {row}: the text is {text!r} ({type(text).__name__}), not a string. Drop or convert such rows."
             )
     return found
+
+
+def check_language(name: str, texts: Sequence[str]) -> None:
+    """Refuse texts of other than Latin letters where the encoder is the usual one, which was made for English.
+
+    Nothing else would tell: its vocabulary has single letters of many scripts, so that few tokens are unknown, and all
+    such texts look alike. Of other encoders it is not known here what they read; `textpl.unknown_tokens` warns.
+
+    Args:
+        name: of the encoder.
+        texts: n strings; a sample is looked at.
+
+    Raises:
+        ValueError: if a fifth of the letters or more are of another script; it names encoders that read them.
+    """
+    if name != DEFAULT_ENCODER or not len(texts):
+        return
+    shares = scripts(texts)
+    if sum(shares.values()) == 0 or 1 - shares["latin"] < MIXED:
+        return
+    what = "Chinese" if shares["chinese"] >= shares["other"] else "not Latin"
+    others, here = [found.name for found in reading(texts)][:NAMED], loadable()
+    ready = [other for other in others if other in here]
+    raise ValueError(
+        f"The usual encoder, {name}, was made for English, and {100 * (1 - shares['latin']):.0f} % of the letters of "
+        f"these texts are {what}: their vectors would say next to nothing. Name one that reads them, such as "
+        f"encoder={others[0]!r} ({'on this machine already' if ready else 'a download'}); others: "
+        f'{", ".join([*others[1:], "lsa"])}. "lsa" needs no download, and is weaker. '
+        "`textpl encoders` compares them on your labeled rows."
+    )
 
 
 def checked_vectors(vectors: Any, name: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER as DEFAULT_ENCODER
 from textpl.embeddings.encoder_candidates import told_loadable
 from textpl.embeddings.encoder_checks import checked_texts
 from textpl.embeddings.encoder_fingerprint import module_fingerprint
@@ -23,7 +24,6 @@ from textpl.progress import progress_bar, quiet_loading
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 # Some tokenizers state no limit; attention over more tokens than this is no longer an embedding of a text.
 LONGEST_ROW = 8192
 
