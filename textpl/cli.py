@@ -15,6 +15,7 @@ from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, Unlabe
 from textpl.recipes_cli import recipes_app
 from textpl.run_cli import run
 from textpl.score_cli import score
+from textpl.select_cli import select
 from textpl.terminal import (
     TellingGroup,
     errors_told,
@@ -39,6 +40,7 @@ app.command("push")(push_made)
 app.command()(run)
 app.command()(clean)
 app.command()(score)
+app.command()(select)
 app.command()(annotate)
 app.command()(encoders)
 

@@ -159,15 +159,17 @@ def covering(
     radius = pure[-1] if pure else RADII[0]
     within = distance <= radius
     uncovered = np.sqrt(np.maximum(2 - 2 * _similarity_to(vectors[base], known), 0)) > radius
+    degree = within[:, uncovered].sum(1)  # rows that each candidate would newly cover
     chosen: list[int] = []
     while len(chosen) < min(budget, len(candidates)):
-        degree = within[:, uncovered].sum(1)
-        degree[chosen] = -1
         best = int(degree.argmax())
         if degree[best] <= 1:
             break
         chosen.append(best)
-        uncovered &= ~within[best]
+        newly = np.flatnonzero(within[best] & uncovered)
+        uncovered[newly] = False
+        degree -= within[:, newly].sum(1)
+        degree[best] = -1
     rows = candidates[chosen]
     if len(rows) < budget:
         still = allowed.copy()

@@ -14,7 +14,7 @@ from textpl.relabeling.linear import linear
 from textpl.relabeling.methods import run_method
 from textpl.relabeling.problem import Problem
 from textpl.selecting.cold_start import at_random, central, covering, facility_location, typical
-from textpl.selecting.next_round import badge, doubt, doubtful_central, most_doubtful
+from textpl.selecting.next_round import badge, doubtful_central, most_doubtful
 
 AUTO, RANDOM = "auto", "random"
 # `function(vectors, budget, allowed, known, rng) -> rows`
@@ -60,8 +60,8 @@ def resolve(strategy: str, known: Known) -> str:
         return AUTO_COLD if known.targets is None else AUTO_NEXT
     if strategy in BY_DOUBT and known.targets is None:
         raise ValueError(
-            f"strategy={strategy!r} asks where labels are in doubt, and there are no labels of two classes yet: label a "
-            f"first choice by strategy={AUTO_COLD!r}, or pass labeled= with more classes."
+            f"strategy={strategy!r} asks where labels are in doubt, and there are no labels of two classes yet: label "
+            f"a first choice by strategy={AUTO_COLD!r}, or pass labeled= with more classes."
         )
     return strategy
 
