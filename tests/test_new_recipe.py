@@ -17,6 +17,7 @@ from textpl.corpus import read_corpus
 from textpl.reading.label_cells import LabelFormat
 from textpl.recipes import planned_test
 from textpl.recipes.json_schema import json_schema, schema_text
+from textpl.recipes.new_recipe import CHINESE_ENCODER
 from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
 from textpl.recipes.running.reading import draw_split, read_data
@@ -257,11 +258,11 @@ def test_chinese_texts_are_not_given_an_english_model(tmp_path):
     told = new(tmp_path / "a", "--data", "bundled:sentiment_zh")
     assert "the texts are Chinese: the recipe starts from google-bert/bert-base-chinese, and the stage label" in told
     recipe = recipe_of(tmp_path / "a")
-    assert recipe.model.name == "google-bert/bert-base-chinese" and recipe.label.encoder == "lsa"
+    assert recipe.model.name == "google-bert/bert-base-chinese" and recipe.label.encoder == CHINESE_ENCODER
     assert "# the texts are Chinese\n" in (tmp_path / "a" / "recipe.yaml").read_text()
     new(tmp_path / "b", "--data", "bundled:sentiment_zh", "--stages", "clean,train")
     text = (tmp_path / "b" / "recipe.yaml").read_text()
-    assert recipe_of(tmp_path / "b").clean.encoder == "lsa" and "label: {encoder" not in text
+    assert recipe_of(tmp_path / "b").clean.encoder == CHINESE_ENCODER and "label: {encoder" not in text
     assert "stage" not in new(tmp_path / "c", "--data", "bundled:sentiment_zh", "--method", "softmatch")
     assert recipe_of(tmp_path / "c").model.name == "google-bert/bert-base-chinese"
     assert "encoder" not in (tmp_path / "c" / "recipe.yaml").read_text()

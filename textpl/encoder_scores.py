@@ -27,7 +27,7 @@ class Judged(NamedTuple):
     Attributes:
         score: accuracy or macro F1, in [0, 1].
         error: its standard error over rows, or groups.
-        decided: class ids (rows,), -1 where it abstained, or int8 (rows, labels).
+        decided: class ids (rows,), the number of labels where it abstained, or int8 (rows, labels).
     """
 
     score: float
@@ -45,7 +45,7 @@ class EncoderScore:
         error: standard error of the score over rows (or groups).
         linear: the same of logistic regression on the vectors as they are.
         rows: labeled rows that were held out.
-        decided: class ids (rows,), -1 where it abstained, or int8 (rows, labels).
+        decided: class ids (rows,), the number of labels where it abstained, or int8 (rows, labels).
         clusters: how far neighbors agree; None where there are too few rows.
         dimension: length of a vector.
         token_limit: tokens of a text that are read; None where all are.
@@ -252,7 +252,7 @@ def judged(
     if multi:
         decided, gold = decide(p, "multi_label_classification", prior_thresholds(p, rates)), truth.astype(np.int8)
     else:
-        decided, gold = np.where(p.any(1), p.argmax(1), -1), truth.argmax(1)
+        decided, gold = np.where(p.any(1), p.argmax(1), truth.shape[1]), truth.argmax(1)
     metric = "macro_f1" if multi else "accuracy"
     value = score(decided, gold, metric)
     if not multi and groups is None:  # two rows of each outcome added: 10 of 10 are no proof of 100 %

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CLEANING = "cleaning.json"  # in what textpl clean writes
 EXAMPLE = "bundled:sentiment"
 CHINESE_MODEL = "google-bert/bert-base-chinese"
+CHINESE_ENCODER = "intfloat/multilingual-e5-small"  # docs/encoders.md
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
 LABELS_PER_CLASS, LABELED = 10, 1000
 
@@ -253,7 +254,7 @@ def _told_language(recipe: Recipe, data: _Data) -> list[str]:
     if not data.chinese:
         return []
     stage = next(
-        (f", and the stage {name} reads n-grams (lsa)" for name in ("label", "clean") if name in recipe.stages), ""
+        (f", and the stage {name} reads {CHINESE_ENCODER}" for name in ("label", "clean") if name in recipe.stages), ""
     )
     return [f"the texts are Chinese: the recipe starts from {CHINESE_MODEL}{stage}, as the usual model reads English"]
 
@@ -320,7 +321,8 @@ def _split(data: _Data, stages: Sequence[str]) -> list[str]:
 
 def _tried(method: str | None, stages: Sequence[str] | None, data: _Data) -> list[str]:
     def reads(stage: str) -> list[str]:
-        return [f"{stage}: {{encoder: lsa}}  # n-grams: the usual encoder reads English"] if data.chinese else []
+        chinese = f"{stage}: {{encoder: {CHINESE_ENCODER}}}  # reads Chinese; lsa needs no download, and is weaker"
+        return [chinese] if data.chinese else []
 
     if method or stages:
         lines = [f"stages: [{', '.join(stages)}]"] if stages else []
