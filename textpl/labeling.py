@@ -19,6 +19,7 @@ from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
 from textpl.embeddings.hubness import Hubness, hubless_graph
 from textpl.embeddings.neighbors import neighbor_graph, search, unit_rows
 from textpl.evaluation import prior_thresholds
+from textpl.label_annotations import fuse, read_for_both
 from textpl.label_descriptions import Descriptions, LabelDescriptions, read_descriptions
 from textpl.label_inputs import Known, read_known, read_texts
 from textpl.label_issues.groups import joined, read_groups
@@ -54,6 +55,7 @@ def label(
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     label_descriptions: LabelDescriptions | Literal["names"] | None = None,
+    annotations: Any = None,
     multi_label: bool = False,
     label_format: LabelFormat | None = None,
     k: int | None = None,
@@ -90,6 +92,10 @@ def label(
         label_descriptions: what the labels mean, as a signal beside the labeled rows: a text or several for every
             label, or "names" for the names as they are (without labeled rows the default). The linear methods are
             drawn toward their embeddings, as strongly as it proves right on the labeled rows, perhaps not at all.
+        annotations: what others say of the rows: a large language model, rules, another tool, people not to be trusted
+            blindly. A column, names of several, or a dict: annotator -> column, or one answer per row of the pool (or
+            of the labeled rows and then the pool). How often each errs is estimated on the labeled rows with an answer
+            and, by EM, on the others; each counts for what it proves on the labeled rows.
         multi_label: without labeled rows, whether a row may have several labels; `class_prior` must then tell how
             often each occurs. Else the labels show it.
         label_format: how labels are written, where that is not to be found out: a delimiter, what stands for no label.
@@ -112,7 +118,7 @@ def label(
     Raises:
         ValueError: for missing columns, texts or labels (the row is named), an empty dataset, fewer than two distinct
             embeddings, an unknown method or hubness correction, a k below 1, or a function that returns no Relabeling;
-            for descriptions of labels that do not exist, or none of one that does.
+            for descriptions of labels that do not exist, or none of one that does, and annotators without an answer.
 
     Example:
         >>> import textpl
@@ -147,6 +153,9 @@ def label(
             "Several labels per row and no labeled row: nothing tells how often each label occurs, and so above which "
             "score it is given. Give class_prior, the share of rows that have each label."
         )
+    opinions = []
+    if annotations is not None:
+        opinions = read_for_both(annotations, labeled, unlabeled, known.label_names, known.multi)
     texts = known.texts + read_texts(unlabeled, "unlabeled", text_column)
     belonging = None if labeled is None else read_groups(groups, labeled, len(labeled))
     if warning := passages_warning(known.texts, belonging is not None, "labeled texts"):
@@ -171,17 +180,23 @@ def label(
     problem = Problem(
         nodes.vectors, graph, nodes.targets, nodes.gold, known.multi, used_prior, _of_nodes(belonging, nodes), names
     )
-    soft = soft_labels(problem, method, k, seed=seed, progress=progress)
-    rates = _label_rates(known, prior, soft, nodes)
-    report = label_report(problem, soft, known.label_names, rates, described)
+    # With annotators the shares are made to agree at the end, with all evidence in.
+    alone = replace(problem, prior=None) if opinions and not known.multi else problem
+    soft = soft_labels(alone, method, k, seed=seed, progress=progress)
+    report = label_report(problem, soft, known.label_names, _label_rates(known, prior, soft, nodes), described)
+    if opinions:
+        fused = fuse(soft, problem, nodes, opinions, used_prior, seed)
+        soft = fused.soft
+        report["annotations"] = fused.to_dict()
+        report["summary"] += fused.told("macro F1" if known.multi else "accuracy")
     report["cut"] = [part.to_dict() for part in cut]
     return _pseudo_labels(
         nodes,
         problem,
         soft,
-        rates,
+        _label_rates(known, prior, soft, nodes),
         label_names=known.label_names,
-        method=soft.trial.name,
+        method=soft.trial.name + (" with annotators" if opinions else ""),
         encoder=coder.name,
         report=report,
         origin=LabelOrigin.build(known.dataset, text_column, known.targets, nodes, problem, soft.trial),

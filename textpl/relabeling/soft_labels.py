@@ -91,7 +91,7 @@ def soft_labels(
         temperature = fit_temperature(hidden, gold[trial.rows])
         p, held_out = temper(result.p, temperature), temper(hidden, temperature)
         if problem.prior is not None:  # not before: flat probabilities would all fall to the largest class
-            p[~problem.gold] = _projected(p[~problem.gold], problem.prior)
+            p[~problem.gold] = projected(p[~problem.gold], problem.prior)
     p[~result.labeled] = 0
     p[problem.gold] = gold
     return SoftLabels(p, held_out, result, trial, trials, weighing)
@@ -110,7 +110,8 @@ def _trials(
     return choose(problem, among, seed=seed, progress=progress)
 
 
-def _projected(p: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def projected(p: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Return `project_to_prior(p, prior)`, and warn where the prior cannot be reached."""
     changed = project_to_prior(p, prior)
     known = changed.any(axis=1)
     reached = changed[known].mean(0) if known.any() else prior
