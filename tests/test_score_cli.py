@@ -90,6 +90,19 @@ def test_what_does_not_fit_is_told(examined, tmp_path):
     assert done.exit_code == 1 and "has the labels" in done.output and "coffee" in done.output
 
 
+def test_columns_without_headings_are_named(examined, tmp_path):
+    folder, _, given, _ = examined
+    with (folder / "p.csv").open(encoding="utf-8") as stream:
+        headings, *lines = csv.reader(stream)
+    np.save(tmp_path / "p.npy", np.array(lines, dtype=float))
+    done = run("score", folder / "checked", tmp_path / "p.npy")
+    assert done.exit_code == 1 and "--label-names a,b,c" in done.output
+    done = run("score", folder / "checked", tmp_path / "p.npy", "--label-names", ",".join(headings))
+    assert done.exit_code == 0 and f"accuracy: {100 * given:.1f} % against the given" in done.output, done.output
+    done = run("score", folder / "checked", tmp_path / "p.npy", "--label-names", "tea,rain")
+    assert done.exit_code == 1 and "2 label names for the 3 columns" in done.output
+
+
 def test_data_that_changed_are_told(examined):
     folder, _, _, _ = examined
     before = (folder / "test.csv").read_text(encoding="utf-8")

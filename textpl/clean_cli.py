@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, UnlabeledValue, label_format
+from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, UnlabeledValue, label_format, split_names
 from textpl.terminal import errors_told, interruption_told, log_to_terminal, say, typed_command
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def clean(
     with errors_told(), interruption_told(again):
         found = clean_files(
             data, out, text=text, labels=labels,
-            label_names=None if label_names is None else [name.strip() for name in label_names.split(",")],
+            label_names=split_names(label_names),
             label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
             encoder=encoder, pred_probs=pred_probs, method=method, noise=noise, groups=groups, test=test,
             relabel=relabel, drop=drop, downweight=downweight, budget=budget, review=review or (),

@@ -44,3 +44,8 @@ def label_format(
 
     values = None if unlabeled is None else tuple(value for value in unlabeled if value)
     return LabelFormat(delimiter, values, empty, merge_variants)  # type: ignore[arg-type]
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Names that were typed with commas between them; None where none were."""
+    return None if text is None else [name.strip() for name in text.split(",")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from textpl.label_options import split_names
 from textpl.terminal import errors_told, log_to_terminal, say
 
 
@@ -15,6 +16,10 @@ def score(
     predictions: Annotated[
         Path, typer.Argument(help="Probabilities of the model to be judged: .npy, .npz, .csv or .parquet.")
     ],
+    label_names: Annotated[
+        str | None,
+        typer.Option(help="The labels in the order of the columns of PREDICTIONS, if these have no headings: a,b,c."),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Cut where rows may have several labels.")] = 0.5,
     sample: Annotated[Path | None, typer.Option(help="Write random rows to review there (csv).")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="How many. Default: enough for +-5 points.")] = None,
@@ -28,7 +33,15 @@ def score(
 
     log_to_terminal()
     with errors_told():
-        found = score_files(folder, predictions, threshold=threshold, review=review, sample=sample, count=rows)
+        found = score_files(
+            folder,
+            predictions,
+            label_names=split_names(label_names),
+            threshold=threshold,
+            review=review,
+            sample=sample,
+            count=rows,
+        )
     say(found.scores.summary())
     if found.sample is not None:
         say(f"  {found.rows:,} rows to review: {found.sample}")

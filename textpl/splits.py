@@ -76,7 +76,8 @@ def make_split(
 ) -> Split:
     """Draw one split. Exactly one of `labels_per_class` and `labeled` must be given.
 
-    Rows that are held out of train are stratified (`stratified_rows`).
+    Rows that are held out of train are stratified (`stratified_rows`). The pool is without the texts of test and
+    labeled rows, word for word; near copies stay, and `textpl.compare` counts them (`textpl.overlap`).
 
     Args:
         corpus: its `dev` and `unlabeled`, if any, provide dev rows and pool instead of the rest of train.

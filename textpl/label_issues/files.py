@@ -216,8 +216,19 @@ def _examined(
     return report
 
 
-def label_probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Probabilities of the labeled rows in the order of the labels, and the names of all labels in that order."""
+def label_probabilities(
+    file: Path, rows: LabeledRows, order: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Probabilities of the labeled rows in the order of the labels, and the names of all labels in that order.
+
+    Args:
+        file: .npy, .npz, .csv or .parquet.
+        rows: that were labeled, and those that were not.
+        order: names of all labels in the order of the columns, where the file has no headings.
+
+    Raises:
+        ValueError: for what cannot be read, and an order that nobody has said.
+    """
     names, size = rows.label_names, len(rows.given) + len(rows.unlabeled)
     try:
         p, headings = read_probability_file(file, names)
@@ -226,6 +237,10 @@ def label_probabilities(file: Path, rows: LabeledRows) -> tuple[np.ndarray, tupl
             raise
         remedy = "write it again, with one column of numbers for each label"
         raise ValueError(f"{file} cannot be read as probabilities ({error}): {remedy}.") from error
+    if headings is None and order is not None:
+        if len(order) != p.shape[1]:
+            raise ValueError(f"{len(order)} label names for the {p.shape[1]} columns of {file}: give one for each.")
+        headings = tuple(order)
     if headings is not None:
         p = pd.DataFrame(p, columns=list(headings))
     declared = names if rows.coding.declared and headings is None else None

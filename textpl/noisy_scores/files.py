@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def score_files(
     folder: Path,
     predictions: Path,
     *,
+    label_names: Sequence[str] | None = None,
     threshold: float = 0.5,
     review: Path | None = None,
     sample: Path | None = None,
@@ -51,6 +53,7 @@ def score_files(
     Args:
         folder: what `textpl clean` wrote; the data it was made from must still be where it was.
         predictions: .npy, .npz, .csv or .parquet, (rows, labels): probabilities by a model that did not train on them.
+        label_names: names of all labels in the order of the columns of `predictions`, where these have no headings.
         threshold: cut where rows may have several labels.
         review: a file that `sample` wrote, with decisions from the top on.
         sample: csv to write rows drawn at random to, for a person to review; not overwritten.
@@ -62,7 +65,7 @@ def score_files(
             of those drawn.
     """
     rows, report = _examined(folder)
-    p, names = label_probabilities(predictions, rows)
+    p, names = label_probabilities(predictions, rows, label_names)
     if set(names) != set(report.label_names):
         raise ValueError(
             f"{predictions} has the labels {', '.join(names)}, the report in {folder} {', '.join(report.label_names)}: "

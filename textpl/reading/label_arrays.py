@@ -187,8 +187,9 @@ def match_probabilities(
     if not numbers:
         shown = ", ".join(list(names)[:8]) + (", ..." if len(names) > 8 else "")
         raise ValueError(
-            f"pred_probs with labels given by name ({shown}): which column is which? Pass label_names in the order of "
-            "its columns, or a DataFrame (a csv or parquet file) with the names as headings."
+            f"pred_probs with labels given by name ({shown}): which column is which? Pass label_names (on the command "
+            "line --label-names a,b,c) in the order of its columns, or a DataFrame (a csv or parquet file) with the "
+            "names as headings."
         )
     return values, tuple(names)
 

@@ -91,7 +91,7 @@ def read_labeled(
     """
     dataset = raw.splits["train"]
     if len(dataset) == 0:
-        raise ValueError(f"{source} has no rows.")
+        raise ValueError(f"{source} has no rows: name a file with a text and a label in each.")
     columns = [labels] if labels in dataset.column_names else [name.strip() for name in labels.split(",")]
     check_columns(source, dataset, [("--text", text), *((option, name) for name in columns)])
     notes = list(raw.notes)
