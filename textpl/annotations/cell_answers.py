@@ -15,7 +15,22 @@ Array = np.ndarray
 OWN_ANSWERS = 10.0
 # Upper tails in which a probability is told apart from others, in expected numbers of right labels.
 TAILS = (4.0, 2.0, 1.0, 0.5, 0.25)
+# That an answer repeats what was given is believed of so many answers at first, and drawn to 0 by as many answers.
+COPIES, COPY_ANSWERS = 0.3, 20.0
 SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class CellRates:
+    """How an annotator answers about each label.
+
+    Attributes:
+        table: float64 (labels, 2, bins), P(bin | is the label right).
+        copies: share of the answers that only repeat what was given, right or wrong.
+    """
+
+    table: Array
+    copies: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -26,24 +41,30 @@ class CellAnswers:
         bins: int64 (rows, labels), no or yes, or where a probability lies; -1 for no answer.
         labels: number of labels.
         edges: float64, where probabilities are cut; empty for yes and no.
+        silence: no answer is never evidence.
+        given: 0/1 (rows, labels), what the annotator may have copied; None where there is nothing.
     """
 
     bins: Array
     labels: int
     edges: Array
     silence: bool = False
+    given: Array | None = None
 
     @classmethod
-    def of(cls, annotation: Annotation, rate: float, edges: Array | None = None) -> CellAnswers:
+    def of(
+        cls, annotation: Annotation, rate: float, edges: Array | None = None, given: Array | None = None
+    ) -> CellAnswers:
         """Read answers; edges, where they are not given, are upper tails of what is there.
 
         Args:
             annotation: "cells" or "probabilities".
             rate: share of cells that are right.
             edges: as before.
+            given: what was given; only yes and no can be a copy.
         """
         if annotation.kind == "cells":
-            return cls(annotation.values.astype(np.int64), annotation.num_labels, np.empty(0))
+            return cls(annotation.values.astype(np.int64), annotation.num_labels, np.empty(0), False, given)
         values = annotation.values.astype(np.float64)
         there = values[~np.isnan(values)]
         if edges is None:
@@ -62,49 +83,69 @@ class CellAnswers:
         """Whether all rows have one answer."""
         return bool((self.bins == self.bins[0]).all())
 
-    def at_first(self) -> Array:
+    def at_first(self) -> CellRates:
         """Rates before anything is seen: yes is right in `PRIOR` of all cases; of a probability, more is better."""
         log_odds = np.linspace(-1, 1, self.number) * np.log(PRIOR / (1 - PRIOR))
         yes = 1 / (1 + np.exp(-log_odds))
         pair = np.stack([1 - yes, yes])
-        return np.broadcast_to(pair / pair.sum(1, keepdims=True), (self.labels, 2, self.number))
+        table = np.broadcast_to(pair / pair.sum(1, keepdims=True), (self.labels, 2, self.number))
+        return CellRates(table, 0.0 if self.given is None else COPIES)
 
-    def rates(self, p: Array, weights: Array) -> Array:
+    def rates(self, p: Array, weights: Array, before: CellRates) -> CellRates:
         """Rates given the probability of each label, those of a label drawn to those of all labels.
 
         Args:
             p: float64 (rows, labels).
-            weights: float64 (rows,), of the rows.
-
-        Returns:
-            float64 (labels, 2, bins), P(bin | is the label right).
+            weights: float64 (rows, labels) or (rows, 1), of the cells.
+            before: rates by which p was found.
         """
         k, number = self.labels, self.number
         there = self.bins >= 0
+        every = np.broadcast_to(weights, p.shape)
+        copies = 0.0
+        if self.given is not None:
+            # A repeated answer was copied with the chance c / (c + (1 - c) P(answer)).
+            no, yes = before.table[np.arange(k), 0, self.bins], before.table[np.arange(k), 1, self.bins]
+            own = (1 - before.copies) * (p * yes + (1 - p) * no)
+            copied = np.where(self.bins == self.given, before.copies / np.maximum(before.copies + own, SMALLEST), 0)
+            copies = (every * copied)[there].sum() / (every[there].sum() + COPY_ANSWERS)
+            every = every * (1 - copied)
         place = (np.arange(k) * number + self.bins)[there]
-        every = np.broadcast_to(weights[:, None], p.shape)
         yes, both = (np.bincount(place, w[there], k * number).reshape(k, number) for w in (every * p, every))
         counts = np.stack([np.maximum(both - yes, 0), yes], 1)
         pooled = counts.sum(0)
         nothing = pooled.sum(0) / max(pooled.sum(), SMALLEST)
         pooled = (pooled + WEIGHT * nothing) / (pooled.sum(1, keepdims=True) + WEIGHT)
-        rates = (counts + OWN_ANSWERS * pooled) / (counts.sum(2, keepdims=True) + OWN_ANSWERS)
+        table = (counts + OWN_ANSWERS * pooled) / (counts.sum(2, keepdims=True) + OWN_ANSWERS)
         same = np.array([len(np.unique(column[column >= 0])) < 2 for column in self.bins.T])
-        rates[same] = nothing  # a label about which it always says the same
-        return np.asarray(rates)
+        table[same] = nothing  # a label about which it always says the same
+        return CellRates(np.asarray(table), float(copies))
 
-    def evidence(self, rates: Array) -> Array:
+    def evidence(self, rates: CellRates) -> Array:
         """Log-odds that the answers add to each label, float64 (rows, labels)."""
-        logs = np.log(np.maximum(rates, SMALLEST))
-        out = (logs[:, 1] - logs[:, 0])[np.arange(self.labels), self.bins]
+        if self.given is None or not rates.copies:
+            logs = np.log(np.maximum(rates.table, SMALLEST))
+            out = (logs[:, 1] - logs[:, 0])[np.arange(self.labels), self.bins]
+        else:
+            repeated = rates.copies * (self.bins == self.given)
+            no, yes = (
+                np.log(np.maximum(repeated + (1 - rates.copies) * side[np.arange(self.labels), self.bins], SMALLEST))
+                for side in (rates.table[:, 0], rates.table[:, 1])
+            )
+            out = yes - no
         out[self.bins < 0] = 0
         return np.asarray(out)
 
-    def right(self, truth: Array, rows: Array, rates: Array) -> float:
-        """Mean of the shares of right answers over labels that are right and over those that are not."""
-        said, seen = self.evidence(rates)[rows] > 0, self.bins[rows] >= 0
-        if not len(self.edges):
-            said = self.bins[rows] == 1
-        yes, no = truth[rows] * seen, (1 - truth[rows]) * seen
+    def right(self, truth: Array, known: Array, rates: CellRates) -> float:
+        """Mean of the shares of right answers over labels that are right and over those that are not.
+
+        Args:
+            truth: float64 (rows, labels).
+            known: bool (rows, labels), cells to judge by.
+            rates: say which numbers mean yes.
+        """
+        said = self.evidence(rates) > 0 if len(self.edges) else self.bins == 1
+        seen = known & (self.bins >= 0)
+        yes, no = truth * seen, (1 - truth) * seen
         shares = [(part * how).sum() / part.sum() for part, how in ((yes, said), (no, ~said)) if part.sum() > 0]
         return float(np.mean(shares)) if shares else float("nan")

@@ -14,6 +14,8 @@ Array = np.ndarray
 SURENESS = (0.25, 0.5, 0.75)  # quantiles of the largest probability at which answers are told apart by it
 # Shares of surer and less sure answers, and of second choices, are drawn to "says nothing" by so many answers.
 SURE_ANSWERS = 20.0
+# That an answer repeats the given label is believed of so many answers at first, and drawn to 0 by as many answers.
+COPIES, COPY_ANSWERS = 0.3, 20.0
 SMALLEST = 1e-12
 
 
@@ -25,11 +27,13 @@ class ClassRates:
         table: float64 (labels, labels + 1), P(given | right); the last column is no answer.
         sure: float64 (2, bins), P(bin of the largest probability | is it right).
         second: share of the wrong answers whose second choice is right; 1 / (labels - 1) says nothing.
+        copies: share of the answers that only repeat the label that was given, right or wrong.
     """
 
     table: Array
     sure: Array
     second: float
+    copies: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ClassAnswers:
         runner_up: int64 (rows,), the second choice; -1 for none.
         edges: float64 (bins - 1,), where the largest probability is cut.
         silence: no answer is evidence.
+        given: int64 (rows,), the labels that the annotator may have copied; None where there are none.
     """
 
     top: Array
@@ -51,9 +56,16 @@ class ClassAnswers:
     runner_up: Array
     edges: Array
     silence: bool
+    given: Array | None = None
 
     @classmethod
-    def of(cls, annotation: Annotation, edges: Array | None = None, silence: bool | None = None) -> ClassAnswers:
+    def of(
+        cls,
+        annotation: Annotation,
+        edges: Array | None = None,
+        silence: bool | None = None,
+        given: Array | None = None,
+    ) -> ClassAnswers:
         """Read answers; the edges, where they are not given, are quantiles of what is there."""
         none = np.full(len(annotation), -1)
         if annotation.kind == "classes":
@@ -71,7 +83,7 @@ class ClassAnswers:
             places = np.searchsorted(edges, largest, side="right")
         if silence is None:
             silence = len(np.unique(top[top >= 0])) == 1
-        return cls(np.asarray(top), annotation.num_labels, places, runner_up, edges, silence)
+        return cls(np.asarray(top), annotation.num_labels, places, runner_up, edges, silence, given)
 
     @property
     def constant(self) -> bool:
@@ -83,16 +95,30 @@ class ClassAnswers:
         k = self.labels
         table = np.where(np.eye(k, dtype=bool), PRIOR, (1 - PRIOR) / max(k - 1, 1))
         bins = len(self.edges) + 1
-        return ClassRates(np.concatenate([table, np.ones((k, 1))], 1), np.full((2, bins), 1 / bins), 1 / max(k - 1, 1))
+        return ClassRates(
+            np.concatenate([table, np.ones((k, 1))], 1),
+            np.full((2, bins), 1 / bins),
+            1 / max(k - 1, 1),
+            0.0 if self.given is None else COPIES,
+        )
 
-    def rates(self, p: Array, weights: Array) -> ClassRates:
+    def rates(self, p: Array, weights: Array, before: ClassRates) -> ClassRates:
         """Rates given the probability of each label.
 
         Args:
             p: float64 (rows, labels).
-            weights: float64 (rows,), of the rows.
+            weights: float64 (rows, 1), of the rows.
+            before: rates by which p was found.
         """
-        k, there = self.labels, self.top >= 0
+        k, there, weights = self.labels, self.top >= 0, weights[:, 0]
+        copies = 0.0
+        if self.given is not None:
+            # A repeated label was copied with the chance c / (c + (1 - c) P(given | right)).
+            own = (p * before.table.T[self.top]).sum(1)
+            copied = before.copies / np.maximum(before.copies + (1 - before.copies) * own, SMALLEST)
+            copied = np.where(there & (self.top == self.given), copied, 0)
+            copies = (weights * copied).sum() / max(float((weights * there).sum()) + COPY_ANSWERS, SMALLEST)
+            weights = weights * (1 - copied)
         weighted = p * weights[:, None]
         counts = sums(self.top[there], weighted[there], k).T  # [right, given]
         given, silent = counts.sum(), weighted[~there].sum(0)
@@ -111,11 +137,17 @@ class ClassAnswers:
         by_chance = 1 / max(k - 1, 1)
         seconds = weighted[np.arange(len(p)), self.runner_up][told].sum()
         second = (seconds + SURE_ANSWERS * by_chance) / (np.maximum(wrong[told], 0).sum() + SURE_ANSWERS)
-        return ClassRates(table, np.maximum(sure, SMALLEST), float(np.clip(second, SMALLEST, 1 - SMALLEST)))
+        return ClassRates(
+            table, np.maximum(sure, SMALLEST), float(np.clip(second, SMALLEST, 1 - SMALLEST)), float(copies)
+        )
 
     def evidence(self, rates: ClassRates) -> Array:
         """Log P(answer | label) but for a constant of the row, whose mean is taken away: float64 (rows, labels)."""
-        logs = np.log(np.maximum(rates.table, SMALLEST)).T[self.top]  # -1 is the last column, that of no answer
+        table = rates.table.T[self.top]  # -1 is the last column, that of no answer
+        if self.given is not None:
+            same = (self.top >= 0) & (self.top == self.given)
+            table = (1 - rates.copies) * table + rates.copies * same[:, None]
+        logs = np.log(np.maximum(table, SMALLEST))
         rows = np.flatnonzero(self.top >= 0)
         gain = np.log(rates.sure)[:, self.bin]
         logs[rows] += gain[0, rows, None]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textpl.annotations.annotation import Annotation
-from textpl.annotations.cell_answers import CellAnswers
+from textpl.annotations.cell_answers import CellAnswers, CellRates
 from textpl.annotations.class_answers import ClassAnswers, ClassRates
 from textpl.annotations.dawid_skene import ROUNDS, TOLERANCE, normalized
 from textpl.relabeling.calibration import wilson_interval
@@ -48,7 +48,7 @@ class Confusion:
 
     Attributes:
         name: of the annotator.
-        rates: one label per row: `ClassRates`; several: float64 (labels, 2, bins), [label, is it right, bin].
+        rates: of its answers, one label per row or several.
         edges: float64, where probabilities are cut into bins; empty for other answers.
         accuracy: share of right answers: estimate, low and high of a 95 % interval. One label per row: of rows with an
             answer, a probability's answer being its largest; several: mean of the shares of right answers over labels
@@ -60,7 +60,7 @@ class Confusion:
     """
 
     name: str
-    rates: ClassRates | Array
+    rates: ClassRates | CellRates
     edges: Array
     accuracy: tuple[float, float, float]
     gold: int
@@ -97,6 +97,7 @@ def estimate_confusion(
     gold: Array,
     *,
     multi: bool,
+    given: Array | None = None,
     unknown_rows: float = UNKNOWN_ROWS,
 ) -> Estimated:
     """Estimate the reliability of each annotator from gold rows and, by EM, from all others.
@@ -106,8 +107,10 @@ def estimate_confusion(
         prior: float (rows, labels), probability of each label by evidence independent of the annotators; single-label
             rows sum to 1. Where nothing is known: the class shares in every row.
         truth: float (rows, labels), labels of gold rows; not read elsewhere.
-        gold: bool (rows,), rows whose label is known.
+        gold: bool (rows,), rows whose label is known; several labels per row: or (rows, labels), cells.
         multi: whether rows may carry several labels.
+        given: int (rows,), or 0/1 (rows, labels): labels that annotators may have copied, such as those of a noisy
+            corpus which the same tool made. Then P(s | y, given z) = c [s = z] + (1 - c) P(s | y), c by EM as well.
         unknown_rows: number of gold rows, per label, that all others together count for at most.
 
     Returns:
@@ -117,20 +120,21 @@ def estimate_confusion(
         ValueError: for arrays that do not fit, or NaN in the prior.
     """
     prior, gold = _checked(annotations, prior, truth, gold)
-    coded = [_coded(a, multi, float(prior.mean())) for a in annotations]
-    weights = np.ones(len(gold))
+    coded = [_coded(a, multi, float(prior.mean()), given) for a in annotations]
+    cells = gold if gold.ndim == 2 else gold[:, None]
+    weights = np.ones(cells.shape)
     if gold.any():
-        weights[~gold] = min(1.0, unknown_rows * prior.shape[1] / max(int((~gold).sum()), 1))
-    known = np.where(gold[:, None], truth, 0.0)
+        weights[~cells] = min(1.0, unknown_rows * prior.shape[1] * cells.shape[1] / max(int((~cells).sum()), 1))
+    known = np.where(cells, truth, 0.0)
     rates: list = [code.at_first() for code in coded]
-    p = _combined(prior, coded, rates, known, gold, multi)
+    p = _combined(prior, coded, rates, known, cells, multi)
     for _ in range(ROUNDS):
-        rates = [code.rates(p, weights) for code in coded]
-        before, p = p, _combined(prior, coded, rates, known, gold, multi)
+        rates = [code.rates(p, weights, rate) for code, rate in zip(coded, rates, strict=True)]
+        before, p = p, _combined(prior, coded, rates, known, cells, multi)
         if np.abs(p - before).max(initial=0) < TOLERANCE:
             break
     found = tuple(
-        Confusion(a.name, rate, code.edges, *_accuracy(a, code, rate, p, known, gold), code.constant, code.silence)
+        Confusion(a.name, rate, code.edges, *_accuracy(a, code, rate, p, known, cells), code.constant, code.silence)
         for a, code, rate in zip(annotations, coded, rates, strict=True)
     )
     return Estimated(found, p)
@@ -155,13 +159,13 @@ def log_likelihood(annotation: Annotation, confusion: Confusion) -> Array:
     return CellAnswers.of(annotation, 0.0, confusion.edges).evidence(confusion.rates)
 
 
-def _coded(annotation: Annotation, multi: bool, rate: float) -> ClassAnswers | CellAnswers:
+def _coded(annotation: Annotation, multi: bool, rate: float, given: Array | None) -> ClassAnswers | CellAnswers:
     if multi and annotation.kind == "classes":
         raise ValueError(f"annotations: {annotation.name!r} has one class per row, but rows may carry several labels.")
-    return CellAnswers.of(annotation, rate) if multi else ClassAnswers.of(annotation)
+    return CellAnswers.of(annotation, rate, given=given) if multi else ClassAnswers.of(annotation, given=given)
 
 
-def _combined(prior: Array, coded: Sequence, rates: Sequence, known: Array, gold: Array, multi: bool) -> Array:
+def _combined(prior: Array, coded: Sequence, rates: Sequence, known: Array, cells: Array, multi: bool) -> Array:
     """Equation (1); gold rows are as they are known."""
     logs = np.zeros(prior.shape)
     for code, rate in zip(coded, rates, strict=True):
@@ -172,28 +176,28 @@ def _combined(prior: Array, coded: Sequence, rates: Sequence, known: Array, gold
         p = 1 / (1 + np.exp(-np.clip(np.log(clipped) - np.log1p(-clipped) + logs, -60, 60)))
     else:
         p = normalized(np.log(clipped) + logs)
-    return np.where(gold[:, None], known, p)
+    return np.where(cells, known, p)
 
 
 def _accuracy(
     annotation: Annotation,
     code: ClassAnswers | CellAnswers,
-    rates: ClassRates | Array,
+    rates: ClassRates | CellRates,
     p: Array,
     known: Array,
-    gold: Array,
+    cells: Array,
 ) -> tuple[tuple[float, float, float], int]:
     """Share of right answers with its interval, and in how many gold rows it was seen."""
     there = annotation.answered
-    rows = np.flatnonzero(gold & there)
-    judged, truth = (rows, known) if len(rows) else (np.flatnonzero(there), p)
-    if not len(judged):
+    rows = np.flatnonzero(cells.any(1) & there)
+    if not there.any():
         return (float("nan"),) * 3, 0
     if isinstance(code, ClassAnswers):
-        value = float(code.right(truth, judged).mean())
+        value = float(code.right(known if len(rows) else p, rows if len(rows) else np.flatnonzero(there)).mean())
     else:
-        assert isinstance(rates, np.ndarray)
-        value = code.right(truth, judged, rates)
+        assert isinstance(rates, CellRates)
+        judged = np.broadcast_to(cells, p.shape) if len(rows) else np.ones(p.shape, dtype=bool)
+        value = code.right(known if len(rows) else p, judged, rates)
     if not len(rows):
         return (value, float("nan"), float("nan")), 0
     low, high = wilson_interval(np.array(value * len(rows)), np.array(float(len(rows))))
@@ -207,7 +211,7 @@ def _checked(annotations: Sequence[Annotation], prior: Array, truth: Array, gold
     for a in annotations:
         if prior.shape != (len(a), a.num_labels):
             raise ValueError(f"annotations: {a.name!r} has {len(a)} rows of {a.num_labels} labels, not {prior.shape}.")
-    if np.shape(truth) != prior.shape or gold.shape != prior.shape[:1]:
+    if np.shape(truth) != prior.shape or gold.shape not in (prior.shape[:1], prior.shape):
         raise ValueError(f"truth {np.shape(truth)} and gold {gold.shape} do not fit the prior, {prior.shape}.")
     if np.isnan(prior).any():
         raise ValueError(f"prior, row {np.flatnonzero(np.isnan(prior).any(1))[0]} (counted from 0): NaN.")
