@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 import textpl
 from textpl.cli import app
 from textpl.embeddings import encoders
+from textpl.embeddings.centering import centered_rows
 from textpl.embeddings.encoder_candidates import CANDIDATES, loadable, reading, scripts
 from textpl.embeddings.encoder_checks import check_language
 from textpl.embeddings.encoder_prompts import RULES, prompt_for
 from textpl.embeddings.encoders import DEFAULT_ENCODER, SentenceEncoder, get_encoder
+from textpl.embeddings.joined import JoinedEncoder
 from textpl.encoder_scores import chance_agreement, judged
 from textpl.evaluation import decide, prior_thresholds, score
 from textpl.models import resolve_model
@@ -157,6 +159,11 @@ def test_a_row_without_a_vector_counts_as_wrong():
     assert found.scores[1].score <= 0.75 and (found.scores[1].decided[:10] == 2).all()
 
 
+def test_joined_encoders_are_compared_too_without_seconds():
+    found = compare(rows(30), None, [["lsa", Points("good", 0.1)]]).scores[0]
+    assert found.encoder == "lsa + good" and found.dimension == 264 and found.seconds_per_thousand is None
+
+
 # what is refused
 
 
@@ -249,6 +256,32 @@ def test_a_prompt_is_read_and_part_of_the_fingerprint_only_where_it_is_applied(m
     assert SentenceEncoder(model, prompt="").prompt == "", "a user's own comes first"
     model.prompts, model.default_prompt_name = {"mine": "mine: "}, "mine"
     assert SentenceEncoder(model).prompt is None
+
+
+# joined
+
+
+def test_joined_vectors_give_the_mean_of_the_centered_cosines(tmp_path):
+    texts, parts = rows(40)["text"][:], [Points("a", 0.5), Cached("b", 0.5, dimension=5)]
+    joined = JoinedEncoder(parts, cache_dir=tmp_path)
+    vectors = joined.encode(texts)
+    assert joined.name == "a + b" and vectors.shape == (40, 13) and vectors.dtype == np.float32
+    cosines = []
+    for part in parts:
+        unit = part.encode(texts)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        centered = centered_rows(unit)
+        cosines.append(centered @ centered.T)
+    np.testing.assert_allclose(vectors @ vectors.T, np.mean(cosines, axis=0), atol=1e-5)
+    assert joined.encode([]).shape == (0, 0) and len(list(tmp_path.iterdir())) == 1, "what can be cached is"
+
+
+def test_joined_by_name_or_list():
+    assert get_encoder("lsa + lsa").name == get_encoder(["lsa", "lsa"]).name == "lsa + lsa"
+    with pytest.raises(ValueError, match="1 encoder to join"):
+        get_encoder(["lsa"])
+    with pytest.raises(OSError, match="/no/such/folder"):
+        get_encoder("lsa + /no/such/folder")
 
 
 # the command

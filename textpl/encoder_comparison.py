@@ -17,6 +17,7 @@ from textpl.embeddings.cut_texts import CutTexts
 from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, loadable, reading, scripts
 from textpl.embeddings.encoder_checks import check_language
 from textpl.embeddings.encoders import Encoder, get_encoder
+from textpl.embeddings.joined import JoinedEncoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
 from textpl.encoder_scores import EncoderComparison, EncoderScore, compared, judged
 from textpl.label_issues.groups import joined, read_groups
@@ -66,8 +67,8 @@ def compare_encoders(
     Args:
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot).
         pool: unlabeled rows with the same text column. They are encoded too: a sample of some thousands will do.
-        encoders: sentence-transformers ids, folders or models, "lsa", or objects with `name` and `encode`. One that
-            cannot be loaded, or not read these texts, is told of and left out.
+        encoders: sentence-transformers ids, folders or models, "lsa", objects with `name` and `encode`, or a list
+            of these to be joined. One that cannot be loaded, or not read these texts, is told of and left out.
         text_column: name of the text column in both.
         label_column: name of the label column.
         label_names: name of every label, in the order of the ids; default: the column's ClassLabel, or those found.
@@ -146,6 +147,10 @@ class _Timed:
         if attribute == "inner":
             raise AttributeError(attribute)
         return getattr(self.inner, attribute)
+
+    def per_thousand(self) -> float | None:
+        """Seconds for 1,000 texts; None where none was encoded."""
+        return 1000 * self.seconds / self.texts if self.texts else None
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         """Encode and count."""
@@ -259,6 +264,7 @@ def _result(measured: list[_Measured], failed: dict[str, str], task: _Task, seed
             name: judged(p[rows], truth, task.targets.mean(0), task.multi, groups, seed) for name, p in found.p.items()
         }
         timed, cut = found.coder, found.cut
+        joined = isinstance(timed.inner, JoinedEncoder)  # of whose parts some may have come from the cache
         scores.append(
             EncoderScore(
                 encoder=found.coder.name,
@@ -272,7 +278,7 @@ def _result(measured: list[_Measured], failed: dict[str, str], task: _Task, seed
                 token_limit=None if cut is None else cut.limit,
                 cut_share=None if cut is None else cut.rows / max(cut.texts, 1),
                 unknown_share=found.unknown,
-                seconds_per_thousand=1000 * timed.seconds / timed.texts if timed.texts else None,
+                seconds_per_thousand=None if joined else timed.per_thousand(),
                 encoded=timed.texts,
             )
         )

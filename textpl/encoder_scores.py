@@ -51,7 +51,8 @@ class EncoderScore:
         token_limit: tokens of a text that are read; None where all are.
         cut_share: share of the texts that are longer; None where all is read.
         unknown_share: share of tokens that the encoder does not know; None where it has no tokens.
-        seconds_per_thousand: seconds for 1,000 texts on this machine; None where all came from the cache.
+        seconds_per_thousand: seconds for 1,000 texts on this machine; None where all came from the cache, or some may
+            have (of joined encoders).
         encoded: texts that were encoded just now.
         behind: points that it is behind the best one; None of the best itself.
         interval: of `behind`, in points; with more than two encoders, so wide that all hold together.
@@ -180,7 +181,7 @@ class EncoderComparison:
             behind,
             f"{100 * found.linear:.1f}",
             "unknown" if q is None else f"{100 * q:.0f} %",
-            "cached" if found.seconds_per_thousand is None else f"{found.seconds_per_thousand:.1f}",
+            _seconds(found),
             str(found.dimension),
             "" if found.cut_share is None else f"{100 * found.cut_share:.0f} %",
         )
@@ -315,6 +316,12 @@ def _resampled_error(decided: np.ndarray, gold: np.ndarray, metric: str, groups:
             rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         found.append(score(decided[rows], gold[rows], metric))
     return float(np.std(found))
+
+
+def _seconds(found: EncoderScore) -> str:
+    if found.seconds_per_thousand is None:
+        return "" if found.encoded else "cached"
+    return f"{found.seconds_per_thousand:.1f}"
 
 
 def _ends(interval: tuple[float, float] | None) -> str:

@@ -16,6 +16,7 @@ from textpl.embeddings.encoder_candidates import told_loadable
 from textpl.embeddings.encoder_checks import checked_texts
 from textpl.embeddings.encoder_fingerprint import module_fingerprint
 from textpl.embeddings.encoder_prompts import prompt_for
+from textpl.embeddings.joined import JoinedEncoder
 from textpl.embeddings.lsa import LsaEncoder
 from textpl.inference import bf16_pays, longest_input, pad
 from textpl.models import OFFLINE_PACKAGES, resolve_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # Some tokenizers state no limit; attention over more tokens than this is no longer an embedding of a text.
 LONGEST_ROW = 8192
+JOIN = " + "  # between the names of encoders that are to be joined
 
 
 @runtime_checkable
@@ -51,13 +53,18 @@ def get_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
     """The encoder that a user means.
 
     Args:
-        encoder: "lsa", a sentence-transformers id or folder, a loaded `SentenceTransformer`, or an `Encoder`.
+        encoder: "lsa", a sentence-transformers id or folder, a loaded `SentenceTransformer`, an `Encoder`, or several
+            of these to be joined: a list, or names in one string, "NAME + NAME" (see `textpl.embeddings.joined`).
         progress: let the libraries that load a model show their bars.
 
     Raises:
         OSError: if an id or folder cannot be loaded.
         TypeError: for anything else.
     """
+    if isinstance(encoder, str) and JOIN in encoder and not Path(encoder).exists():
+        encoder = [name.strip() for name in encoder.split(JOIN)]
+    if isinstance(encoder, (list, tuple)) and encoder:
+        return JoinedEncoder([get_encoder(one, progress=progress) for one in encoder])
     if isinstance(encoder, str) and encoder == "lsa":
         return LsaEncoder()
     if isinstance(encoder, (str, Path)) or _is_sentence_transformer(encoder):
@@ -68,7 +75,7 @@ def get_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
     raise TypeError(
         f"encoder is a {type(encoder).__name__}. Accepted: 'lsa'; the id or folder of a sentence-transformers model; a "
         "loaded SentenceTransformer; ClassifierEncoder(model, tokenizer) around a transformers classifier; any object "
-        "with a `name` and `encode(texts, *, progress) -> (n, d) array`."
+        "with a `name` and `encode(texts, *, progress) -> (n, d) array`; a list of these, to be joined."
     )
 
 
