@@ -43,6 +43,7 @@ FLOORS = [
         "recipes_cli",
         "hub_cli",
         "score_cli",
+        "label_cli",
         "select_cli",
         "run_cli",
         "clean_cli",

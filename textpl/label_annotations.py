@@ -123,7 +123,7 @@ def fuse(
     base = _spread(soft.p, soft.result.labeled)
     # Gold rows stand with what was said of them while their label was hidden, so that graph and annotators compare.
     base[gold] = _spread(np.zeros((len(gold), problem.num_labels), np.float32), np.zeros(len(gold), dtype=bool))
-    base[held] = _spread(soft.held_out, soft.held_out.any(1))
+    base[held] = _spread(soft.held_out, np.asarray(soft.held_out.any(1)))
     units = held if problem.groups is None else problem.groups[held]
     folds, targets = folds_of(units, seed), problem.targets[held]
     crossed = np.zeros((1 + len(annotations), len(held), problem.num_labels))
@@ -209,7 +209,7 @@ def _by_name(annotations: Any) -> dict[str, Any]:
     if isinstance(annotations, (list, tuple)) and annotations and all(isinstance(name, str) for name in annotations):
         return {name: name for name in annotations}
     raise ValueError(
-        "annotations: give the name of a column, names of several, or a dict: annotator -> column or one answer per row."
+        "annotations: give the name of a column, several names, or a dict: annotator -> column or one answer per row."
     )
 
 

@@ -3,8 +3,8 @@
     P(y | row)  ~  prod_s P_s(y | row)^w_s                                                                      (1)
 
 a product of experts with exponents, whose logarithm is a linear stack (Wolpert 1992). Were the sources independent
-given the label, all w would be 1. They are not: texts that a graph mistakes are those that an annotator mistakes too, and two
-annotators may be one model. The exponents are fitted on known rows, drawn toward 1 where these are few.
+given the label, all w would be 1. They are not: texts that a graph mistakes are those that an annotator mistakes too,
+and two annotators may be one model. The exponents are fitted on known rows, drawn toward 1 where these are few.
 """
 
 from __future__ import annotations
