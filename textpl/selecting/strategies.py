@@ -93,9 +93,23 @@ def probabilities(vectors: np.ndarray, known: Known, *, progress: bool = True) -
 def chooser(
     strategy: str, vectors: np.ndarray, budget: int, known: Known, p: np.ndarray | None, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`choose(allowed) -> rows` by a strategy, with the same draws at every call."""
+    """`choose(allowed) -> rows` by a strategy, with the same draws at every call.
+
+    Where clusters hold nothing that may be chosen, the rows that are lacking are those that cover most of the rest.
+    """
 
     def choose(allowed: np.ndarray) -> np.ndarray:
+        rows = by_strategy(allowed)
+        lacking = min(budget, int(allowed.sum())) - len(rows)
+        if lacking <= 0:
+            return rows
+        left = allowed.copy()
+        left[rows] = False
+        so_far = np.concatenate([known.vectors, vectors[rows]])
+        more = facility_location(vectors, lacking, left, so_far, np.random.default_rng(seed))
+        return np.concatenate([rows, more])
+
+    def by_strategy(allowed: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng(seed)
         if strategy in COLD:
             return COLD[strategy](vectors, budget, allowed, known.vectors, rng)
