@@ -90,7 +90,7 @@ def without_repeats(
         rows = choose(allowed)
         if not len(rows):
             return rows
-        alike = near_duplicates([texts[row] for row in rows], vectors[rows])
+        alike = near_duplicates([texts[row] for row in rows.tolist()], vectors[rows])
         if groups is not None:
             alike = joined(alike, np.unique(groups[rows], return_inverse=True)[1])
         first = np.zeros(len(rows), dtype=bool)
@@ -99,7 +99,7 @@ def without_repeats(
             return rows
         kept = rows[first]
         blocked = np.zeros(len(allowed), dtype=bool)
-        blocked[leaks([texts[row] for row in kept], texts, vectors[kept], vectors).test_rows] = True
+        blocked[leaks([texts[row] for row in kept.tolist()], texts, vectors[kept], vectors).test_rows] = True
         if groups is not None:
             blocked |= np.isin(groups, groups[kept])
         blocked[rows[~first]], blocked[kept] = True, False

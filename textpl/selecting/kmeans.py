@@ -66,11 +66,11 @@ def _starts(rows: np.ndarray, mass: np.ndarray, count: int, fixed: np.ndarray, r
     """The fixed centers, then rows drawn by k-means++: each by its squared distance from those before it."""
     squares = np.einsum("nd,nd->n", rows, rows)
     far = _assign(rows, fixed)[1] if len(fixed) else np.full(len(rows), np.inf, np.float32)
-    drawn = []
+    drawn: list[int] = []
     for _ in range(count):
         chances = mass if np.isinf(far).any() else mass * far
         total = chances.sum()
-        row = rng.choice(len(rows), p=chances / total) if total > 0 else rng.integers(len(rows))
+        row = int(rng.choice(len(rows), p=chances / total) if total > 0 else rng.integers(len(rows)))
         drawn.append(row)
         far = np.minimum(far, np.maximum(squares + squares[row] - 2 * (rows @ rows[row]), 0))
     return np.concatenate([fixed, rows[drawn]])
