@@ -32,6 +32,12 @@ LabelNames = Annotated[
 ]
 Method = Annotated[str | None, typer.Option(help="auto, or confident (as cleanlab).")]
 Noise = Annotated[str | None, typer.Option(help="Several labels per row: auto, missing, spurious or swap.")]
+Annotations = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column with answers of a model, a rule or another tool, such as of textpl annotate. Again for more."
+    ),
+]
 Test = Annotated[str | None, typer.Option(help="Test texts that must not be among these.")]
 Relabel = Annotated[float | None, typer.Option(help="Correct what is wrong with at least this probability.")]
 Drop = Annotated[float | None, typer.Option(help="Give it weight 0.")]
@@ -63,6 +69,7 @@ def clean(
     label_names: LabelNames = None,
     method: Method = None,
     noise: Noise = None,
+    annotations: Annotations = None,
     groups: Groups = None,
     test: Test = None,
     relabel: Relabel = None,
@@ -85,6 +92,7 @@ def clean(
             label_names=split_names(label_names),
             label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
             encoder=encoder, pred_probs=pred_probs, method=method, noise=noise, groups=groups, test=test,
+            annotations=annotations or None,
             relabel=relabel, drop=drop, downweight=downweight, budget=budget, review=review or (),
             split=split, allow_test=allow_test, seed=seed, say=say,
         )  # fmt: skip

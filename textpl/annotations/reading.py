@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,7 +90,22 @@ def _column(dataset: Dataset | None, name: str) -> Any:
             raise ValueError(f"annotations: there is no column {name!r}; the columns are {dataset.column_names}.")
         return read_probabilities_column(dataset, name)
     column = arrow_column(dataset, name)
-    return read_probabilities_column(dataset, name) if pa.types.is_struct(column.type) else column.to_pylist()
+    return (
+        read_probabilities_column(dataset, name) if pa.types.is_struct(column.type) else _lists_of(column.to_pylist())
+    )
+
+
+def _lists_of(values: list) -> list:
+    """Lists of numbers that were written as text, as csv files have them."""
+    texts = [value for value in values if value not in (None, "")]
+    if not texts or not all(isinstance(value, str) and value.startswith("[") for value in texts):
+        return values
+    try:
+        parsed = [json.loads(value) if value not in (None, "") else None for value in values]
+    except ValueError:
+        return values
+    numbers = all(isinstance(item, (int, float)) for value in parsed for item in value or ())
+    return parsed if numbers else values
 
 
 def _annotators(name: str, values: Any, names: Sequence[str], multi: bool, rows: int) -> list[Annotation]:

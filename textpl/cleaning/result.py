@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from textpl.cleaning.opinions import Opinions
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Detection:
         partner: int32 of the shape of `p_error`: the label that this one was probably swapped with, -1 for none;
             None for single-label.
         info: the method's own numbers, such as estimated rates.
+        opinions: what annotators said and what was found without them; None without annotators.
     """
 
     p_error: np.ndarray
@@ -37,6 +41,7 @@ class Detection:
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
     partner: np.ndarray | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    opinions: Opinions | None = None
 
     @property
     def multi(self) -> bool:

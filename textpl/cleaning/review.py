@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from textpl.cleaning.apply import alternatives
+from textpl.cleaning.opinions import weighed_again
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review_learning import LIMIT, learn
 
@@ -93,7 +94,8 @@ def settle(
 
     Multi-label cells use the detector's log-odds (`info["log_odds"]`: independent error, swap) where there are any;
     single-label rows the log-odds of the model's and the neighbours' evidence against the given label. The automatic
-    cut moves to the new expected number of errors. Where nothing can be learnt, only the decided cells change.
+    cut moves to the new expected number of errors. Where nothing can be learnt, only the decided cells change. With
+    annotators (`opinions`) the answers say how far each of these is to be trusted, and nothing else is learnt.
 
     Args:
         detection: as it was before any review.
@@ -108,6 +110,7 @@ def settle(
     """
     if decided is None and earlier is None:
         return detection
+    detection = weighed_again(detection, given, _right(given, decided, earlier))
     p = detection.p_error.astype(np.float64)
     known = np.zeros(given.shape, bool) if earlier is None else earlier.copy()
     wrong = np.zeros(given.shape, bool)
@@ -116,6 +119,11 @@ def settle(
         known |= decided >= 0
         wrong = (decided >= 0) & (decided != given)
         seen = np.flatnonzero(((decided >= 0) if asked is None else asked & (decided >= 0)).ravel())
+        if detection.opinions is not None:
+            info["review"] = {"answers": len(seen), "wrong": int(wrong.ravel()[seen].sum()), "annotators": True}
+            p[known] = wrong[known]
+            flagged = (flagged & ~known) | wrong
+            return _rebuilt(detection, given, p.astype(np.float32), flagged, decided, info)
         kind = given.ravel() if detection.multi else np.zeros(given.size, np.int8)
         score, info["review"] = learn(
             logit(np.clip(p, 1e-9, 1 - 1e-9)).ravel(),
@@ -133,6 +141,16 @@ def settle(
     p[known] = wrong[known]
     flagged = (flagged & ~known) | wrong
     return _rebuilt(detection, given, p.astype(np.float32), flagged, decided, info)
+
+
+def _right(given: Array, decided: Array | None, earlier: Array | None) -> Array:
+    """The labels that are known to be right, -1 elsewhere."""
+    right = np.full(given.shape, -1, dtype=np.int64)
+    if earlier is not None:
+        right[earlier] = given[earlier]
+    if decided is not None:
+        right = np.where(decided >= 0, decided, right)
+    return right
 
 
 def recut(detection: Detection, given: np.ndarray, by: str, value: float) -> Detection:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from datasets import Dataset
 
 from textpl.atomic_files import check_writable, is_temporary, read_json, remove_temporary, write_json
 from textpl.cleaning.apply import Plan, check_thresholds
@@ -179,6 +180,8 @@ def _examined(
     if pred_probs is not None:
         settings["pred_probs"], names = label_probabilities(pred_probs, rows)
         said["pred_probs"] = hashlib.sha256(np.ascontiguousarray(settings["pred_probs"]).tobytes()).hexdigest()[:16]
+    if "annotations" in settings:
+        said["annotations"] = _answers_digest(dataset, settings["annotations"])
     if (out / INPUTS).exists():
         known = _read_inputs(out)
         if known["data"] != rows.fingerprint():
@@ -214,6 +217,13 @@ def _examined(
     report.save(out)
     write_json(out / INPUTS, {"data": rows.fingerprint(), "settings": said})
     return report
+
+
+def _answers_digest(dataset: Dataset, columns: Sequence[str]) -> list[str]:
+    """Columns of answers, and a hash of what is in them: other answers make another report."""
+    kept = [name for name in dataset.column_names if any(name == c or name.startswith(f"{c}_") for c in columns)]
+    told = repr([dataset.with_format(None)[name][:] for name in kept]).encode()
+    return [*columns, hashlib.sha256(told).hexdigest()[:16]]
 
 
 def label_probabilities(

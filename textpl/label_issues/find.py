@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from datasets import Dataset
 
+from textpl.annotations.annotation import Annotation
+from textpl.annotations.reading import read_annotations
 from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.agreement import check_order, detect_beside_conflicts
 from textpl.cleaning.confident import detect_confident
 from textpl.cleaning.indistinct import detect_without, indistinct_rows
 from textpl.cleaning.noise_model import Noise, check_noise
+from textpl.cleaning.opinions import with_opinions
 from textpl.cleaning.out_of_sample import FOLDS, out_of_sample
 from textpl.cleaning.problems import CorpusProblems, corpus_problems
 from textpl.cleaning.result import Detection
@@ -30,6 +34,8 @@ from textpl.label_issues.report import LabelReport
 from textpl.reading.label_arrays import check_probabilities
 from textpl.reading.label_cells import LabelFormat
 from textpl.reading.labeled_rows import text_fingerprint
+
+logger = logging.getLogger(__name__)
 
 EVIDENCE_ROWS = 5  # neighbours kept per row, to be shown
 
@@ -48,6 +54,7 @@ def find_label_issues(
     method: Literal["auto", "confident"] = "auto",
     noise: Noise = "auto",
     context: bool = True,
+    annotations: Any = None,
     groups: Any = None,
     test: Dataset | None = None,
     folds: int = FOLDS,
@@ -80,6 +87,10 @@ def find_label_issues(
             (some were added, none is missing), "swap" (one was taken for another), or "auto".
         context: multi-label: weigh all evidence, the row's other labels included. False takes the probabilities as they
             are, for very many labels: a tenth of the time and memory, and worse.
+        annotations: what others say about the rows (a language model, rules, another tool): a column of the dataset,
+            several, or a dict of a name to a column or to one answer per row; see
+            `textpl.annotations.reading.read_annotations` and `textpl.annotate`. How far each can be trusted is
+            estimated, and anew from the cells that people review; one that repeats the given labels proves nothing.
         groups: what belongs together, such as the windows of one document or the texts of one author: a column of the
             dataset, or a name or number for every row. Rows of a group never judge each other.
         test: rows to be looked for among those of `dataset`: leaks.
@@ -113,6 +124,7 @@ def find_label_issues(
     if dataset is None and labels is None:
         raise ValueError("Give a dataset with a label column, or labels.")
     given, names, pred_probs = given_labels(dataset, labels, label_column, label_names, pred_probs, label_format)
+    said = _read_opinions(annotations, dataset, names, given, method)
     texts = None if dataset is None else column_texts(dataset, text_column)
     p = None if pred_probs is None else check_probabilities(pred_probs, given)
     cut: list[CutTexts] = []
@@ -139,8 +151,12 @@ def find_label_issues(
     )
     found = detect_without(detect, given, p, apart.voters, apart.centered, apart.groups, unjudged)
     known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
+    if said:
+        found = with_opinions(found, given, said)
     problems = _problems(texts, given, p, vectors, graph, duplicates, names, test, text_column, known, cache_dir, *cut)
     about = {"method": method, "encoder": name, "probabilities": source, "seed": seed}
+    if said:
+        about["annotators"] = [a.told() for a in said]
     if dataset is not None:
         about["texts"] = text_fingerprint(dataset, text_column)
     return LabelReport(
@@ -156,6 +172,21 @@ def find_label_issues(
         about,
         None if vectors is None else principal_components(vectors[mapped_rows(len(vectors))]).astype(np.float16),
     )
+
+
+def _read_opinions(
+    annotations: Any, dataset: Dataset | None, names: Sequence[str], given: np.ndarray, method: str
+) -> list[Annotation]:
+    """What annotators say; what could not be used is logged."""
+    if annotations is None:
+        return []
+    if method == "confident":
+        raise ValueError("annotations need method='auto': the scores of 'confident' are no probabilities to add to.")
+    said = read_annotations(annotations, dataset, names, multi=given.ndim == 2, rows=len(given))
+    for a in said:
+        if a.outside:
+            logger.warning("%s", a.told())
+    return said
 
 
 def _vectors(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textpl.annotations.annotation import Annotation
 from textpl.atomic_files import read_json, replacing_all
+from textpl.cleaning.opinions import Opinions
 from textpl.cleaning.result import Detection
 from textpl.label_issues.decisions import Decision
 
@@ -42,6 +45,9 @@ def save_report(report: LabelReport, folder: Path) -> None:
             # The number counts the arrays of a list; a lone array has none.
             parts = {f"info/{name}": value} if isinstance(value, np.ndarray) else {}
             arrays |= parts or {f"info/{name}/{i:03d}": part for i, part in enumerate(value)}
+    if found.opinions is not None:
+        arrays |= {f"base/{name}": getattr(found.opinions.base, name) for name in MAIN}
+        arrays |= {f"annotator/{i:03d}": a.values for i, a in enumerate(found.opinions.annotations)}
     told = {
         "label_names": report.label_names,
         "text_column": report.text_column,
@@ -53,6 +59,12 @@ def save_report(report: LabelReport, folder: Path) -> None:
         "info": plain(found.info),
         "problems": plain_problems(report.problems),
     }
+    if found.opinions is not None:
+        told["base_info"] = plain(found.opinions.base.info)
+        told["annotators"] = [
+            {"name": a.name, "kind": a.kind, "num_labels": a.num_labels, "outside": a.outside, "examples": a.examples}
+            for a in found.opinions.annotations
+        ]
     with replacing_all([folder / ARRAYS, folder / TOLD]) as (numbers, words):
         with numbers.open("wb") as file:
             np.savez(file, **arrays)
@@ -79,12 +91,36 @@ def load_parts(folder: Path) -> tuple[Detection, dict[str, Any], dict[str, Any]]
         _, key, *number = name.split("/")
         info[key] = [*info.get(key, []), arrays[name]] if number else arrays[name]
     evidence = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith("evidence/")}
-    main = {name: arrays[name] for name in MAIN}
-    detection = Detection(**main, evidence=evidence, partner=arrays.get("partner"), info=info)
+    p_error, p_true, flagged, suggested = (arrays[name] for name in MAIN)
+    detection = Detection(p_error, p_true, flagged, suggested, evidence, arrays.get("partner"), info)
+    annotators, base_info = told.pop("annotators", None), told.pop("base_info", {})
+    if annotators is not None:
+        detection = replace(detection, opinions=_opinions(detection, annotators, base_info, arrays))
     told["decisions"] = [Decision(*decision) for decision in told["decisions"]]
     told["cut"] = told["cut"] and tuple(told["cut"])
     kept = {name: arrays.get(name) for name in ("given", "neighbors", "points")}
     return detection, kept, told
+
+
+def _opinions(
+    detection: Detection, annotators: list[dict[str, Any]], base_info: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> Opinions:
+    """What annotators said, and what was found without them."""
+    stored = {name: value for name, value in detection.info.items() if _has_arrays(value)}
+    p_error, p_true, flagged, suggested = (arrays[f"base/{name}"] for name in MAIN)
+    base = replace(
+        detection,
+        p_error=p_error,
+        p_true=p_true,
+        flagged=flagged,
+        suggested=suggested,
+        info=base_info | stored,
+    )
+    said = [
+        Annotation(**{**about, "examples": tuple(about["examples"])}, values=arrays[f"annotator/{i:03d}"])
+        for i, about in enumerate(annotators)
+    ]
+    return Opinions(base, tuple(said))
 
 
 def plain(info: dict[str, Any]) -> dict[str, Any]:

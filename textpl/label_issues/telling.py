@@ -8,6 +8,7 @@ import numpy as np
 
 from textpl.cleaning.agreement import CONFLICTS, UNTOLD
 from textpl.cleaning.apply import REVIEWED, Plan
+from textpl.cleaning.opinions import annotator_lines
 from textpl.cleaning.review import LESSONS
 from textpl.cleaning.review_learning import BELOW, FEWEST, ORDERING
 from textpl.label_issues.columns import held_out
@@ -42,6 +43,8 @@ def summary(report: LabelReport) -> str:
     worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
     lines += [f"  {warning}" for warning in warnings(report)]
+    if told := annotator_lines(report.detection.info):
+        lines += ["annotators, each weighed by what it proves:", *told]
     if report.decisions:
         lines.append(f"{len(report.consensus.decisions):,} {noun} were reviewed; {taught(report)}")
         lines += report.consensus.lines(noun)
@@ -56,6 +59,8 @@ def summary(report: LabelReport) -> str:
 def taught(report: LabelReport) -> str:
     """What the decisions say about all other cells, and how many more are needed where they say nothing yet."""
     review = report.detection.info.get("review", {})
+    if review.get("annotators"):
+        return "they show how far the annotators can be trusted, by which the others are weighed anew"
     answers, below = review.get("answers", 0), review.get("below", 0)
     if review.get("order_changed"):
         return "the others are ordered anew by what they show"

@@ -1,0 +1,121 @@
+"""Annotators as further evidence about given labels, each for what it proves to be worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from textpl.annotations.annotation import Annotation
+from textpl.annotations.confusion import Confusion, estimate_confusion
+from textpl.cleaning.multi_label import largest
+from textpl.cleaning.result import Detection
+
+Array = np.ndarray
+ANNOTATORS = "annotators"  # in `Detection.info`: what each is worth
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What annotators said about the rows of a corpus, and what was found without them.
+
+    Attributes:
+        base: without annotators and before any review.
+        annotations: of the same rows.
+    """
+
+    base: Detection
+    annotations: tuple[Annotation, ...]
+
+
+def with_opinions(
+    base: Detection, given: Array, annotations: Sequence[Annotation], known: Array | None = None
+) -> Detection:
+    """Weigh annotators together with what was found without them.
+
+    P(right y | text, given z, answers s) ~ P(y | text, z) prod_a P(s_a | y, z), the first factor as it was found, the
+    others estimated by EM with it as the prior (`annotations.confusion`), in which cells that a person decided weigh
+    most. An annotator need not be independent of the given labels: P(s | y, z) = c [s = z] + (1 - c) P(s | y), c
+    estimated as well, so that a tool that made the given labels, and repeats them, proves nothing.
+
+    Flagged are rows in which another label is likelier than the one given; several labels per row: the cells of largest
+    `p_error`, as many as errors are expected.
+
+    Args:
+        base: of any detector.
+        given: int8 (rows, labels) or int64 (rows,).
+        annotations: at least one.
+        known: shape of `given`, right labels, -1 where nobody decided.
+
+    Returns:
+        Detection with `opinions`, and in `info` what each annotator is worth. Where all annotators are constant, `base`
+        with that told.
+    """
+    multi = base.multi
+    known = np.full(given.shape, -1) if known is None else known
+    prior = base.p_true.astype(np.float64)
+    if multi:
+        truth = np.maximum(known, 0)
+    else:
+        truth = np.eye(prior.shape[1])[np.maximum(known, 0)]
+        prior /= np.maximum(prior.sum(1, keepdims=True), 1e-12)
+    found = estimate_confusion(annotations, prior, truth, known >= 0, multi=multi, given=given)
+    info = base.info | {ANNOTATORS: [_told(one) for one in found.confusions]}
+    kept = Opinions(base, tuple(annotations))
+    if all(one.constant for one in found.confusions):
+        return replace(base, info=info, opinions=kept)
+    if multi:
+        p_error = np.where(given == 1, 1 - found.p, found.p)
+        flagged = largest(p_error, round(float(p_error.sum())))
+        suggested = np.where(flagged, 1 - given, given).astype(base.suggested.dtype)
+    else:
+        best = found.p.argmax(1)
+        own = found.p[np.arange(len(given)), given]
+        p_error, flagged = 1 - own, found.p.max(1) > own
+        suggested = np.where(flagged, best, given).astype(base.suggested.dtype)
+    expected = float(p_error.sum())
+    info |= {name: expected for name in ("errors", "expected_errors") if name in info}
+    if "shown" in info:
+        info["shown"] = float(flagged.sum())
+    if "errors_high" in info:
+        info["errors_low"] = min(float(info.get("errors_low", expected)), expected)
+        info["errors_high"] = max(float(info["errors_high"]), expected)
+    return replace(
+        base,
+        p_error=p_error.astype(np.float32),
+        p_true=found.p.astype(np.float32),
+        flagged=flagged,
+        suggested=suggested,
+        info=info,
+        opinions=kept,
+    )
+
+
+def weighed_again(detection: Detection, given: Array, known: Array | None) -> Detection:
+    """The detection with annotators weighed anew, now that a person decided some cells (-1: nobody)."""
+    opinions = detection.opinions
+    if opinions is None or known is None or not (known >= 0).any():
+        return detection
+    return with_opinions(opinions.base, given, opinions.annotations, known)
+
+
+def annotator_lines(info: dict[str, Any]) -> list[str]:
+    """Say in lines what each annotator is worth; nothing where there are none."""
+    return [f"  {one['told']}" for one in info.get(ANNOTATORS, ())]
+
+
+def _told(one: Confusion) -> dict[str, Any]:
+    copies = one.rates.copies
+    told = one.told()
+    if copies > 0.05 and not one.constant:
+        told += f"; about {copies:.0%} of its answers only repeat the given label"
+    return {
+        "name": one.name,
+        "accuracy": [None if np.isnan(value) else round(value, 4) for value in one.accuracy],
+        "decided": one.gold,
+        "constant": one.constant,
+        "copies": round(copies, 4),
+        "told": told.replace("gold rows", "decided rows").replace("gold row", "decided row"),
+    }
