@@ -346,18 +346,30 @@ def table(out: Path) -> str:
     return "\n".join(lines)
 
 
+def options(described: str | None, corpora: str, out: Path) -> argparse.ArgumentParser:
+    """The options of all benchmarks of cases that are stored one by one.
+
+    Args:
+        described: what the script says of itself.
+        corpora: default names, with commas between them.
+        out: default folder.
+    """
+    parser = argparse.ArgumentParser(description=described, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of data folders")
+    parser.add_argument("--corpora", default=corpora)
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--table", action="store_true")
+    return parser
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of data folders")
-    parser.add_argument("--corpora", default="semeval2018_ec,goemotions")
+    parser = options(__doc__, "semeval2018_ec,goemotions", OUT)
     parser.add_argument("--noise", help="comma-separated; default: all kinds for the corpus")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
     parser.add_argument("--downstream", action="store_true")
     parser.add_argument("--review", action="store_true")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(arguments.out))

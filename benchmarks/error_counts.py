@@ -14,20 +14,18 @@ annotated. What is right is what the corpus had before noise was put in, which h
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cleaning import Corpus, detect, load
+from cleaning import Corpus, detect, load, options
 from label_noise import multi_label_noise, single_label_noise
 from sklearn.metrics import average_precision_score
 
 from textpl.cleaning.duplicates import near_duplicates
 from textpl.cleaning.evidence import GRAPH_K
 from textpl.cleaning.out_of_sample import out_of_sample
-from textpl.embeddings.encoders import DEFAULT_ENCODER
 from textpl.embeddings.neighbors import neighbor_graph
 
 OUT = Path(__file__).parent / "out" / "error_counts"
@@ -113,15 +111,10 @@ def table(out: Path) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of data folders")
-    parser.add_argument("--corpora", default="noisy_agnews")
+    parser = options(__doc__, "noisy_agnews", OUT)
     parser.add_argument("--noise", default="human,symmetric20,confused20,none")
     parser.add_argument("--rows", default="800,1500,4000,10000")
     parser.add_argument("--draws", default="0,1,2")
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(arguments.out))

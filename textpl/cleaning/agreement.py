@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from textpl.cleaning.apart import Detect, detect_among, placed
 from textpl.cleaning.floors import CHANCE
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
@@ -109,7 +111,7 @@ def conflicts(labels: np.ndarray, probabilities: np.ndarray) -> list[Conflict]:
 
 
 def detect_beside_conflicts(
-    detect: Callable[..., Detection],
+    detect: Detect,
     labels: np.ndarray,
     probabilities: np.ndarray,
     graph: NeighborGraph | None,
@@ -122,7 +124,7 @@ def detect_beside_conflicts(
     changed unseen.
 
     Args:
-        detect: `detect(labels, probabilities, graph, vectors, groups)`.
+        detect: judges rows.
         labels: int64 (rows,), given.
         probabilities: float (rows, labels), by the user's model.
         graph: neighbors or None.
@@ -136,40 +138,29 @@ def detect_beside_conflicts(
     apart = np.zeros(len(labels), dtype=bool)
     for conflict in found:
         apart |= (predicted == conflict.predicted) & (labels == conflict.given)
-    kept = np.flatnonzero(~apart)
-    rest = detect(
-        labels[kept],
-        probabilities[kept],
-        None if graph is None else graph.only(kept),
-        None if vectors is None else vectors[kept],
-        None if groups is None else groups[kept],
-    )
-    rows = np.flatnonzero(apart)
+    kept, rows, every = np.flatnonzero(~apart), np.flatnonzero(apart), np.arange(len(labels))
+    rest = detect_among(detect, kept, labels, probabilities, graph, vectors, groups)
+    among = partial(placed, rows=kept, size=len(labels))
     p = np.asarray(probabilities, dtype=np.float32)
     # An overwhelming probability of either would be made up: half for each.
-    p_error = np.minimum(EITHER * p[rows, predicted[rows]], np.float32(0.499))
+    p_error = np.minimum(EITHER * p[every, predicted], np.float32(0.499))
     p_true = np.zeros(p.shape, dtype=np.float32)
-    p_true[rows, predicted[rows]], p_true[rows, labels[rows]] = p_error, 1 - p_error
+    p_true[every, predicted], p_true[every, labels] = p_error, 1 - p_error
     p_true[kept] = rest.p_true
     # What the conflicting rows tell is told; that the rest alone tells nothing is not the news then.
     info = {name: value for name, value in rest.info.items() if name != UNTOLD}
     info |= {CONFLICTS: [list(one) for one in found]}
-    added = {"errors": float(p_error.sum()), "errors_high": float(len(rows)), "shown": float(p_error.sum())}
+    doubted = float(p_error[rows].sum())
+    added = {"errors": doubted, "errors_high": float(len(rows)), "shown": doubted}
     return replace(
         rest,
-        p_error=_placed(rest.p_error, kept, p_error, rows),
+        p_error=among(rest.p_error, others=p_error),
         p_true=p_true,
-        flagged=_placed(rest.flagged, kept, np.ones(len(rows), bool), rows),
-        suggested=_placed(rest.suggested, kept, predicted[rows].astype(np.int64), rows),
+        flagged=among(rest.flagged, others=True),
+        suggested=among(rest.suggested, others=predicted),
         evidence={
-            name: _placed(values, kept, p[rows] if name == "model" else np.float32(np.nan), rows)
+            name: among(values, others=p if name == "model" else np.float32(np.nan))
             for name, values in rest.evidence.items()
         },
         info=info | {name: info[name] + more for name, more in added.items() if name in info},
     )
-
-
-def _placed(values: np.ndarray, kept: np.ndarray, others: Any, rows: np.ndarray) -> np.ndarray:
-    out = np.empty((len(kept) + len(rows), *values.shape[1:]), dtype=values.dtype)
-    out[kept], out[rows] = values, others
-    return out

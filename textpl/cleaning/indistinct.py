@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from textpl.cleaning.apart import Detect, detect_among, placed
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
 
@@ -41,7 +42,7 @@ def indistinct_rows(graph: NeighborGraph, groups: np.ndarray) -> np.ndarray:
 
 
 def detect_without(
-    detect: Callable[..., Detection],
+    detect: Detect,
     labels: np.ndarray,
     probabilities: np.ndarray,
     graph: NeighborGraph | None,
@@ -52,7 +53,7 @@ def detect_without(
     """Detect wrong labels among the other rows; the unjudged ones are taken to be wrong as often as those.
 
     Args:
-        detect: `detect(labels, probabilities, graph, vectors, groups)` judges rows from these alone.
+        detect: judges rows.
         labels: int64 (rows,), or 0/1 (rows, labels), given.
         probabilities: (rows, labels), shown for the unjudged rows.
         graph: nearest neighbors.
@@ -68,28 +69,18 @@ def detect_without(
     kept = np.flatnonzero(~unjudged)
     if len(kept) < 2:  # too few to learn anything from
         return _spread(detect(labels, probabilities, graph, vectors, groups), kept[:0], labels, probabilities)
-    found = detect(
-        labels[kept],
-        probabilities[kept],
-        None if graph is None else graph.only(kept),
-        None if vectors is None else vectors[kept],
-        None if groups is None else groups[kept],
-    )
+    found = detect_among(detect, kept, labels, probabilities, graph, vectors, groups)
     return _spread(found, kept, labels, probabilities)
 
 
 def _spread(found: Detection, kept: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Detection:
     """What was found on the rows `kept` (if none, on all of them, in vain), without anything on the others."""
     rows = len(labels)
-    inside = slice(None) if len(kept) else slice(0)
 
     def spread(values: np.ndarray, rest: Any) -> np.ndarray:
-        out = np.empty((rows, *values.shape[1:]), dtype=values.dtype)
-        out[:] = rest
-        out[kept] = values[inside]
-        return out
+        return placed(values, kept, rest, rows)
 
-    chance = float(found.p_error[inside].mean()) if len(kept) else 0.0
+    chance = float(found.p_error.mean()) if len(kept) else 0.0
     p_error = spread(found.p_error, chance)
     if labels.ndim == 2:
         p_true = np.where(labels == 1, 1 - chance, chance)
