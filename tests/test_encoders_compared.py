@@ -87,7 +87,7 @@ def test_labels_that_do_not_follow_the_vectors():
 
 def test_few_rows_tell_nothing():
     told = str(compare(rows(12), None, [Points("poor", 3.0), Points("good", 0.1)]))
-    assert "cannot be told from 12 labeled rows: label 20 or more" in told and "clearly" not in told
+    assert "cannot be told from 12 labeled rows: 20 or more are needed" in told and "clearly" not in told
     assert "Whether the encoder is what limits cannot be told" in told
 
 
@@ -114,6 +114,7 @@ def test_the_score_without_a_pool_is_that_of_logistic_regression_in_folds():
 def test_several_labels_are_cut_at_their_rates():
     found = compare(rows(80, multi=True), rows(20, 80), [Points("good", 0.1)], label_names=["even", "odd", "none"])
     assert found.multi and found.method == "linear" and "macro F1" in str(found)
+    assert '"good + lsa", joined' in str(found)
     assert found.scores[0].score == pytest.approx(2 / 3, abs=0.02), "a label that nobody has counts as 0"
     rng = np.random.default_rng(0)
     p, truth = rng.random((50, 3)).astype(np.float32), (rng.random((50, 3)) < 0.3).astype(np.float32)
@@ -126,6 +127,8 @@ def test_groups_are_hidden_whole_and_errors_are_of_groups():
     data = rows(60).add_column("by", [i // 6 for i in range(60)])
     alone, grouped = compare(data, None, [Points("a", 0.8)]), compare(data, None, [Points("a", 0.8)], groups="by")
     assert grouped.scores[0].rows == 60 and grouped.scores[0].error != alone.scores[0].error
+    few = compare(data, None, [Points("poor", 3.0), Points("good", 0.1)], groups="by")
+    assert "cannot be told from 10 groups" in str(few) and few.scores[1].behind > 0
 
 
 @pytest.mark.parametrize("multi", [False, True])

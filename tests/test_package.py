@@ -31,7 +31,7 @@ FLOORS = [
     {"label_issues", "shared_passages"},
     {"callbacks", "annotating", "labeling", "pseudo_labels", "out_of_fold", "noisy_scores", "selecting"}
     | {"label_origin", "label_files", "label_inputs", "label_summary", "label_descriptions", "label_annotations"}
-    | {"encoder_comparison", "encoder_scores", "encoder_files", "embedding_classifier"},
+    | {"encoder_comparison", "encoder_scores", "encoder_findings", "encoder_files", "embedding_classifier"},
     {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap"}
     | {"head_inputs"},
     {"reports"},

@@ -19,12 +19,13 @@ from textpl.embeddings.encoder_checks import check_language
 from textpl.embeddings.encoders import Encoder, get_encoder
 from textpl.embeddings.joined import JoinedEncoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
-from textpl.encoder_scores import EncoderComparison, EncoderScore, compared, judged
+from textpl.encoder_findings import EncoderComparison
+from textpl.encoder_scores import EncoderScore, compared, judged
 from textpl.label_issues.groups import joined, read_groups
 from textpl.progress import progress_bar
 from textpl.reading.find_columns import check_text, declared_names
 from textpl.reading.label_arrays import encode_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import MULTI, arrow_column
 from textpl.relabeling.choice import FEW_LABELS, hold_out
 from textpl.relabeling.clusterability import Clusterability, clusterability
@@ -272,6 +273,7 @@ def _result(measured: list[_Measured], failed: dict[str, str], task: _Task, seed
                 error=points[method].error,
                 linear=points["linear"].score,
                 rows=len(rows),
+                units=len(rows) if groups is None else len(np.unique(groups)),
                 decided=points[method].decided,
                 clusters=found.clusters,
                 dimension=found.dimension,

@@ -10,10 +10,10 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, List, Value
 
 from textpl.encoder_comparison import USUAL, compare_encoders
-from textpl.encoder_scores import EncoderComparison
+from textpl.encoder_findings import EncoderComparison
 from textpl.reading.columns import check_columns
 from textpl.reading.find_columns import as_texts, replaced
-from textpl.reading.label_cells import ENCODED, LabelFormat
+from textpl.reading.label_format import ENCODED, LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.labels import MULTI
 from textpl.reading.sources import open_source
