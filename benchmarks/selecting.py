@@ -4,10 +4,12 @@
     python benchmarks/selecting.py --data ../shared/data --encoder FOLDER --datasets ag_news thucnews_titles
     python benchmarks/selecting.py --data ../shared/data --encoder lsa --datasets thucnews_titles
     python benchmarks/selecting.py --data ../shared/data --rows 20000 --datasets ag_news
+    python benchmarks/selecting.py --first 20 --total 40      # a later round: of 20 per label, 20 more
     python benchmarks/selecting.py --table                    # markdown tables of the finished cells
 
-A cell is one (dataset, encoder, pool size, seed), stored as one JSON file and skipped when it is there. Every seed draws
-another pool of ROWS rows (at most nine tenths) from train.parquet without repeated texts, and has starts of k-means of its own.
+A cell is one (dataset, encoder, pool size, seed), stored as one JSON file and skipped when it is there. Every seed
+draws another pool of ROWS rows (at most nine tenths) from train.parquet without repeated texts, and has starts of
+k-means of its own. After `--table`, (...) behind a mean is the worst seed; behind a bias the middle 90 %.
 
 First round: BUDGET times as many rows as there are labels, 1, 4 and 10, by each strategy that needs no labels. Second
 round: of 4 rows per label by k-means, 6 more per label by each strategy, 10 in all. The labels are given by logistic
@@ -152,10 +154,10 @@ def held(rates, true):
     return float(((rates.low <= true) & (true <= rates.high)).mean())
 
 
-def run(pool, fast):
+def run(pool, fast, first, total):
     """One cell: the record that is stored."""
     labels, results, estimates, seconds, counts = pool.truth.shape[1], {}, {}, {}, {}
-    for per in BUDGETS:
+    for per in BUDGETS if total == TOTAL else (total,):
         for strategy in COLD:
             if fast and strategy not in ("random", "kmeans"):
                 continue
@@ -166,14 +168,21 @@ def run(pool, fast):
             weights = np.full(len(rows), 1 / len(rows)) if strategy == "random" else size / size.sum()
             results[f"{per} {strategy}"] = pool.measured(rows, weights)
             counts[f"{per} {strategy}"] = int(pool.truth[rows].any(0).sum())
-            if per == TOTAL:
+            if per == total:
                 estimates[strategy] = pool.estimates(rows, weights)
-    first = pool.choose("kmeans", FIRST * labels)
+    results |= next_rounds(pool, first, total, estimates)
+    return {"results": results, "estimates": estimates, "seconds": seconds, "labels found": counts}
+
+
+def next_rounds(pool, first, total, estimates):
+    """Results of two rounds by every strategy; `estimates` gets theirs."""
+    labels, results = pool.truth.shape[1], {}
+    begun = pool.choose("kmeans", first * labels)
     for strategy in NEXT:
-        rows = np.concatenate([first, pool.choose(strategy, TOTAL * labels - len(first), first)])
+        rows = np.concatenate([begun, pool.choose(strategy, total * labels - len(begun), begun)])
         results[f"next {strategy}"] = pool.measured(rows, None)
         estimates[f"next {strategy}"] = pool.estimates(rows, None)
-    return {"results": results, "estimates": estimates, "seconds": seconds, "labels found": counts}
+    return results
 
 
 def run_missing(args):
@@ -182,16 +191,186 @@ def run_missing(args):
     encoder = get_encoder(args.encoder)
     for seed in args.seeds:
         for name in args.datasets:
-            file = OUT / f"cell-{name}-{name_of.split('/')[-1]}-{args.rows}-{seed}.json"
+            later = "" if args.total == TOTAL else f"later-{args.first}-{args.total}-"
+            file = OUT / f"{later or 'cell-'}{name}-{name_of.split('/')[-1]}-{args.rows}-{seed}.json"
             if file.exists():
                 continue
             start = time.perf_counter()
             pool = Pool(args, name, seed, encoder)
             record = {"dataset": name, "encoder": name_of, "rows": args.rows, "pool": len(pool.texts), "seed": seed}
-            record |= {"multi": pool.multi, "labels": pool.truth.shape[1], **run(pool, args.fast)}
+            record |= {
+                "multi": pool.multi,
+                "labels": pool.truth.shape[1],
+                **run(pool, args.fast, args.first, args.total),
+            }
             file.with_suffix(".partial").write_text(json.dumps(record))
             file.with_suffix(".partial").rename(file)
             print(name, name_of, args.rows, seed, f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def table():
+    """Every finished cell as markdown."""
+    cells = read("cell-*.json")
+    print_first(cells)
+    print_summary(cells)
+    print_strategies(cells)
+    print_next(cells, FIRST, TOTAL)
+    for first, total in sorted({tuple(map(int, f.name.split("-")[1:3])) for f in OUT.glob("later-*.json")}):
+        print_next(read(f"later-{first}-{total}-*.json"), first, total)
+    print_estimates(cells)
+
+
+def read(pattern):
+    """Stored records by (dataset, encoder, pool size), in the order of the tables."""
+    cells = {}
+    for file in sorted(OUT.glob(pattern)):
+        record = json.loads(file.read_text())
+        cells.setdefault((record["dataset"], record["encoder"].split("/")[-1], record["rows"]), []).append(record)
+    order = [*CHOSEN_ON, *HELD_OUT]
+    return dict(sorted(cells.items(), key=lambda item: (item[0][2], order.index(item[0][0]), item[0][1])))
+
+
+def points(records, arm, measure=None):
+    """A measure of every seed, in points; NaN where the arm was not run."""
+    measure = measure or ("by counts" if records[0]["multi"] else "accuracy")
+    return np.array([100 * r["results"].get(arm, {}).get(measure, np.nan) for r in records])
+
+
+def shown(values):
+    """Mean, standard deviation and the worst seed."""
+    return f"{values.mean():.1f} ± {values.std(ddof=min(1, len(values) - 1)):.1f} ({values.min():.1f})"
+
+
+def gain(a, b):
+    """The mean difference of two arms on the same pools, and its standard error."""
+    difference = (a - b)[~np.isnan(a - b)]
+    return difference.mean(), difference.std(ddof=min(1, len(difference) - 1)) / np.sqrt(len(difference))
+
+
+def print_first(cells):
+    """Rows at random and by k-means, at every budget."""
+    print_row("dataset", "encoder", "pool", "seeds", "per label", "random", "kmeans", "gain")
+    print_row("--", "--", "--:", "--:", "--:", "--:", "--:", "--:")
+    for (name, encoder, rows), records in cells.items():
+        for per in BUDGETS:
+            random, chosen = points(records, f"{per} random"), points(records, f"{per} kmeans")
+            mean, error = gain(chosen, random)
+            told = f"{mean:+.1f} ± {error:.1f}"
+            print_row(name, encoder, f"{rows:,}", len(records), per, shown(random), shown(chosen), told)
+    print()
+
+
+def print_summary(cells):
+    """The goals: the median gain, cells below random by more than the error, the spread over seeds."""
+    for title, names in (("chosen on", CHOSEN_ON), ("held out", HELD_OUT), ("all", CHOSEN_ON + HELD_OUT)):
+        for per in (*BUDGETS, None):
+            gains, worse, ratios = [], 0, []
+            for (name, _, _), records in cells.items():
+                for budget in BUDGETS if per is None else (per,):
+                    if name in names and len(records) > 2:
+                        random, chosen = points(records, f"{budget} random"), points(records, f"{budget} kmeans")
+                        mean, error = gain(chosen, random)
+                        gains.append(mean)
+                        worse += mean < -error
+                        ratios.append(chosen.std(ddof=1) / random.std(ddof=1))
+            if gains:
+                print(
+                    f"{title}, {'1, 4 and 10' if per is None else per} per label: {len(gains)} cells, median gain "
+                    f"{np.median(gains):+.1f}, lowest {min(gains):+.1f}, {worse} below random by more than its error, "
+                    f"spread over seeds {np.median(ratios):.2f} times that of random rows"
+                )
+    print()
+
+
+def print_strategies(cells):
+    """All strategies that need no labels, on the seeds on which all were run."""
+    print_row("dataset", "encoder", "pool", "seeds", "per label", *COLD)
+    print_row("--", "--", "--:", "--:", "--:", *("--:" for _ in COLD))
+    for (name, encoder, rows), records in cells.items():
+        whole = [record for record in records if all(f"1 {strategy}" in record["results"] for strategy in COLD)]
+        for per in BUDGETS if whole else ():
+            found = [shown(points(whole, f"{per} {strategy}")) for strategy in COLD]
+            print_row(name, encoder, f"{rows:,}", len(whole), per, *found)
+    print()
+
+
+def print_next(cells, first, total):
+    """As many per label at random, at once by k-means, and in two rounds."""
+    once, then = (f"{total} random", f"{total} kmeans"), f"{first}, then {total - first}"
+    print_row("dataset", "encoder", "pool", "seeds", *once, *(f"{then} {s}" for s in NEXT))
+    print_row("--", "--", "--:", "--:", "--:", "--:", *("--:" for _ in NEXT))
+    gains = {strategy: [] for strategy in NEXT}
+    for (name, encoder, rows), records in cells.items():
+        random = points(records, once[0])
+        arms = [*once, *(f"next {strategy}" for strategy in NEXT)]
+        print_row(name, encoder, f"{rows:,}", len(records), *(shown(points(records, arm)) for arm in arms))
+        for strategy in NEXT if len(records) > 2 else ():
+            gains[strategy].append((name in CHOSEN_ON, gain(points(records, f"next {strategy}"), random)))
+    for strategy, found in gains.items():
+        for title, among in (("chosen on", [g for chosen, g in found if chosen]), ("all", [g for _, g in found])):
+            if among:
+                below = sum(mean < -error for mean, error in among)
+                print(
+                    f"{strategy}, {title}: median gain over {once[0]} {np.median([m for m, _ in among]):+.1f}, ", end=""
+                )
+                print(f"lowest {min(m for m, _ in among):+.1f}, {below} of {len(among)} below by more than the error")
+    print()
+
+
+def print_estimates(cells):
+    """Label rates and expected accuracy, in points, means over seeds and then over cells."""
+    print_row("rows", "cells", "rates by counts", "held", "rates by weights", "held", "expected - true",
+              "on the labeled - true")  # fmt: skip
+    print_row("--", "--:", "--:", "--:", "--:", "--:", "--:", "--:")
+    for multi in (False, True):
+        for arm in ("random", *(s for s in COLD if s != "random"), *(f"next {s}" for s in NEXT)):
+            found = [
+                r["estimates"][arm]
+                for rs in cells.values()
+                for r in rs
+                if r["multi"] == multi and arm in r["estimates"]
+            ]
+            if not found:
+                continue
+            columns = [
+                mean_of(found, key)
+                for key in ("rates by counts", "held by counts", "rates by weights", "held by weights")
+            ]
+            for key in ("expected", "on the labeled"):
+                bias = [100 * (e[key] - e["true"]) for e in found if key in e]
+                columns.append(with_middle(np.array(bias)) if bias else "")
+            print_row(("several labels: " if multi else "") + arm, len(found), *columns)
+    print()
+    priors = ("accuracy", "prior by counts", "prior by weights", "prior of the pool")
+    print_row("10 per label", *priors)
+    print_row("--", *("--:" for _ in priors))
+    for arm in ("10 random", "10 kmeans", *(f"next {s}" for s in NEXT)):
+        found = [r["results"][arm] for rs in cells.values() for r in rs if not r["multi"] and arm in r["results"]]
+        print_row(arm, *(mean_of(found, key) for key in priors))
+    print()
+    measures = ("mAP", "by counts", "by weights")
+    print_row("10 per label, several labels", *measures)
+    print_row("--", *("--:" for _ in measures))
+    for arm in ("10 random", "10 kmeans", *(f"next {s}" for s in NEXT)):
+        found = [r["results"][arm] for rs in cells.values() for r in rs if r["multi"] and arm in r["results"]]
+        print_row(arm, *(mean_of(found, key) for key in measures))
+
+
+def with_middle(values):
+    """Mean and the middle 90 % of some differences."""
+    low, high = np.quantile(values, [0.05, 0.95])
+    return f"{values.mean():+.1f} ({low:+.0f} to {high:+.0f})"
+
+
+def mean_of(records, key):
+    """The mean of one measure in points, nothing where it was not taken."""
+    values = [100 * record[key] for record in records if key in record]
+    return f"{np.mean(values):.1f}" if values else ""
+
+
+def print_row(*columns):
+    """A row of a markdown table."""
+    print("|", " | ".join(map(str, columns)), "|")
 
 
 def main():
@@ -202,11 +381,15 @@ def main():
     parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="id, folder or lsa")
     parser.add_argument("--rows", type=int, default=5_000, help="of each pool")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4, 5])
+    parser.add_argument("--first", type=int, default=FIRST, help="rows per label of the first of two rounds")
+    parser.add_argument("--total", type=int, default=TOTAL, help="rows per label after two rounds")
     parser.add_argument("--fast", action="store_true", help="of the first round only random and kmeans")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    if not args.table:
+    if args.table:
+        table()
+    else:
         run_missing(args)
 
 

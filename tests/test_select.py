@@ -192,7 +192,7 @@ def test_next_choice(strategy):
     found = choose(texts, 5, labeled=labeled, strategy=strategy)
     assert not set(found.rows.tolist()) & {*range(6), 80}
     assert np.isnan(found.weight).all() and found.probabilities.shape == (5, 3) and found.label_names == tuple(NAMES)
-    assert "too little good" in str(found) and "1 of the 7 rows given have no label yet" in str(found)
+    assert "labels are in doubt" in str(found) and "1 of the 7 rows given have no label yet" in str(found)
     assert " % or " in found.why()[0]
 
 

@@ -74,7 +74,7 @@ def test_the_loop(pool, tmp_path):
     )
     assert second.exit_code == 0, said(second)
     assert "round 1: 6 of 8 labeled" in second.output and "Round 2: 4 of 60 texts by weighted_kmeans" in second.output
-    assert "too little good" in second.output and "Label rates in the pool, by 6 labeled rows" in second.output
+    assert "labels are in doubt" in second.output and "Label rates in the pool, by 6 labeled rows" in second.output
     after = read(out)
     assert [line["label"] for line in after[:8]] == [line["label"] for line in lines] and after[0]["note"] == "mine"
     rows = [int(line["row"]) for line in after]

@@ -13,7 +13,7 @@ from textpl.atomic_files import check_writable
 from textpl.reading.columns import check_columns
 from textpl.reading.delimited import TextFormat
 from textpl.reading.find_columns import as_texts, with_texts
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labeled_rows import text_fingerprint
 from textpl.reading.sources import open_source
 from textpl.reading.writing import WRITABLE, write_table

@@ -11,7 +11,7 @@ from datasets import Dataset
 from textpl.label_issues.review_formats import ROW
 from textpl.reading.columns import check_columns
 from textpl.reading.find_columns import as_texts, with_texts
-from textpl.reading.label_cells import LabelFormat, as_said
+from textpl.reading.label_format import LabelFormat, as_said
 from textpl.reading.labels import arrow_column, missing_labels
 from textpl.reading.sources import open_source
 from textpl.selecting.ledger import Ledger, ledger_of, read_ledger

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from textpl.reading.find_columns import declared_names
 from textpl.reading.label_arrays import encode_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import arrow_column
 from textpl.relabeling.calibration import wilson_interval
 

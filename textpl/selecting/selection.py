@@ -23,10 +23,11 @@ ABOUT = {
     "strategy": Value("string"),
     "weight": Value("float64"),
 }
-BIASED = (
-    "Chosen where labels are in doubt: the right labels among these rows, and what textpl.label expects of its own by "
-    "them, say too little good of the rest of the pool, and their class counts nothing about it. They have no weight."
+NO_SAMPLE = (
+    "Chosen rows are no sample: how right the labels of textpl.label are in the rest of the pool cannot be told from "
+    "them (its expected precision may be off either way). For that, label rows of strategy 'random' too."
 )
+BY_DOUBT = "Chosen where labels are in doubt: their class counts say nothing about the pool, and they have no weight."
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,8 @@ class Selection:
 
     def __str__(self) -> str:
         chosen = f"{len(self):,} of {len(self._pool):,} texts by {self.strategy} (encoder {self.encoder})"
-        return "\n".join([f"{chosen}.", *self.notes, *([BIASED] if self.doubt is not None else [])])
+        doubtful = [BY_DOUBT] if self.doubt is not None else []
+        return "\n".join([f"{chosen}.", *self.notes, *doubtful, *([] if self.strategy == "random" else [NO_SAMPLE])])
 
     def texts(self) -> list[str]:
         """The chosen texts in the order in which to label them."""
