@@ -61,9 +61,9 @@ class EncoderComparison:
         told = [*self._unreadable(), self._ranking()]
         limits = self._limits()
         told += [limits] if limits else []
-        tried = {found.encoder for found in self.scores}
-        others = [found for found in self.candidates if found.name not in {*tried, *self.failed}][:MOST_CANDIDATES]
-        if self.multi and not any(JOIN in name for name in tried):
+        tried = {name for found in self.scores for name in found.encoder.split(JOIN)} | set(self.failed)
+        others = [found for found in self.candidates if found.name not in tried][:MOST_CANDIDATES]
+        if self.multi and not any(JOIN in found.encoder for found in self.scores):
             told.append(f'Worth trying with several labels per row: "{self._to_join}{JOIN}lsa", joined.')
         if others:
             told.append(f"Worth trying for these texts (public results: {SOURCE}):")

@@ -16,7 +16,8 @@ def encoders(
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="sentence-transformers id or folder, or lsa; again for each. Default: all-MiniLM-L6-v2 and lsa."
+            help="sentence-transformers id or folder, lsa, or 'NAME + NAME', joined; again for each. "
+            "Default: all-MiniLM-L6-v2 and lsa."
         ),
     ] = None,
     pool: Annotated[

@@ -53,7 +53,8 @@ class Candidate:
         known = [f"{n} {value:g}" for n, value in (x for x in (self.sentiment, self.topic, self.emotion) if x)]
         told = [f"{self.millions}M parameters", self.license, *([self.note] if self.note else [])]
         by_others = f"; public: {', '.join(known)}" if known else ""
-        return f"{self.name} ({', '.join(told)}{by_others}{'' if self.measured else '; not measured by us'})"
+        by_us = "measured: docs/encoders.md" if self.measured else "not measured by us"
+        return f"{self.name} ({', '.join(told)}{by_others}; {by_us})"
 
 
 CANDIDATES = (
