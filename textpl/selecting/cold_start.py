@@ -67,18 +67,32 @@ def in_order(vectors: np.ndarray, rows: np.ndarray, known: np.ndarray) -> np.nda
         rows: int64 (m,), what was chosen.
         known: float32 (k, d), labeled texts.
     """
-    if len(rows) < 2:
-        return rows
-    covered, gains = _similarity_to(vectors, known), vectors @ vectors[rows].T
-    order: list[int] = []
-    left = np.arange(len(rows))
-    while len(left):
-        gain = np.array([np.maximum(gains[:, column] - covered, 0).sum() for column in left])
-        best = left[gain.argmax()]
-        order.append(int(best))
-        covered = np.maximum(covered, gains[:, best])
-        left = left[left != best]
-    return rows[order]
+    base = vectors[:: max(1, len(vectors) // GREEDY_ROWS)]
+    return rows[_greedy(vectors[rows] @ base.T, _similarity_to(base, known), len(rows))]
+
+
+def _greedy(similar: np.ndarray, covered: np.ndarray, budget: int) -> list[int]:
+    """Candidates in the order of what each adds to the sum, over all, of the similarity with the best one so far.
+
+    Lazily (Minoux 1978): gains only shrink, so that old ones bound new ones.
+
+    Args:
+        similar: float32 (candidates, m).
+        covered: float32 (m,), the similarity to begin with.
+        budget: how many.
+    """
+    chosen: list[int] = []
+    bound = np.full(len(similar), np.inf)
+    while len(chosen) < min(budget, len(similar)):
+        best = int(bound.argmax())
+        gain = float(np.maximum(similar[best] - covered, 0).sum())
+        bound[best] = gain
+        if gain < bound.max() - 1e-6:  # another may add more
+            continue
+        chosen.append(best)
+        bound[best] = -np.inf
+        covered = np.maximum(covered, similar[best])
+    return chosen
 
 
 def facility_location(
@@ -92,19 +106,7 @@ def facility_location(
     base, candidates = _compared(allowed, rng)
     similar = np.maximum(vectors[candidates] @ vectors[base].T, 0)
     covered = np.maximum(_similarity_to(vectors[base], known), 0)
-    chosen: list[int] = []
-    bound = np.full(len(candidates), np.inf)
-    while len(chosen) < min(budget, len(candidates)):
-        while True:  # lazily (Minoux 1978): gains only shrink, so old ones bound new ones
-            best = int(bound.argmax())
-            gain = float(np.maximum(similar[best] - covered, 0).sum())
-            bound[best] = gain
-            if gain >= np.partition(bound, -1)[-1] - 1e-6:
-                break
-        chosen.append(best)
-        bound[best] = -np.inf
-        covered = np.maximum(covered, similar[best])
-    return candidates[chosen]
+    return candidates[_greedy(similar, covered, budget)]
 
 
 def typical(
