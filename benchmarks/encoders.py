@@ -5,6 +5,7 @@
     python benchmarks/encoders.py --encoders "FOLDER + lsa"        # joined
     python benchmarks/encoders.py --rows 2500 --encoders FOLDER    # a smaller pool, kept apart
     python benchmarks/encoders.py --speed                          # seconds per 1,000 texts, one thread
+    python benchmarks/encoders.py --steps                          # seconds per training step, word table frozen or not
     python benchmarks/encoders.py --table                          # only print what is there
 
 FOLDER is any sentence-transformers model; its name in the tables is the folder's. Published numbers named
@@ -33,18 +34,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import average_precision_score
 
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
 from textpl.evaluation import decide, prior_thresholds, score
+from textpl.inference import bf16_pays
+from textpl.models import load_classifier
 from textpl.relabeling.clusterability import clusterability
 from textpl.relabeling.methods import run_method
 from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import GRAPH_K, soft_labels
 from textpl.splits import draw_labeled
+from textpl.tasks import SingleLabel
 
 OUT = Path(__file__).parent / "out" / "encoders"
 METHODS = ("linear", "linear_smoothed", "linear_propagation")
@@ -179,6 +184,28 @@ def speed(args):
         print(record, flush=True)
 
 
+def steps(args):
+    """Seconds per training step of 8 texts of 64 tokens, with and without the word table."""
+    for encoder in args.encoders:
+        for freeze in (None, "embeddings"):
+            model, _ = load_classifier(encoder, SingleLabel(2), ["a", "b"], freeze=freeze)
+            trained = [p for p in model.parameters() if p.requires_grad]
+            optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+            ids, taken = torch.randint(5, model.config.vocab_size, (8, 64)), []
+            for _ in range(7):
+                start = time.perf_counter()
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays(torch.device("cpu"))):
+                    loss = model.train()(input_ids=ids, labels=torch.zeros(8, dtype=torch.long)).loss
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                taken.append(time.perf_counter() - start)
+            millions = sum(p.numel() for p in trained) / 1e6
+            print(
+                f"{called(encoder)}, freeze={freeze}: {millions:.1f}M trained, {np.median(taken[2:]):.2f} s", flush=True
+            )
+
+
 def called(encoder):
     """Name of an encoder in files and tables."""
     return " + ".join(Path(name).name for name in encoder.split(" + "))
@@ -249,12 +276,15 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--rows", type=int, help="so many in each pool")
     parser.add_argument("--speed", action="store_true", help="only time the encoders")
+    parser.add_argument("--steps", action="store_true", help="only time training, with and without the word table")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     OUT = OUT.with_name(f"encoders-{args.rows}-rows") if args.rows else OUT
     OUT.mkdir(parents=True, exist_ok=True)
     if args.speed:
         return speed(args)
+    if args.steps:
+        return steps(args)
     if not args.table:
         run_missing(args)
     table()
