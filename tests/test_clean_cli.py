@@ -14,7 +14,7 @@ import textpl.label_issues.files
 from textpl.cli import app
 from textpl.label_issues.columns import undo
 from textpl.label_issues.files import clean_files
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labeled_rows import read_labeled
 from textpl.reading.names import find_delimiter
 from textpl.reading.probabilities import read_probability_file

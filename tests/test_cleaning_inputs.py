@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_matrix
 
 from textpl.reading.label_arrays import check_probabilities, read_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.names import name_variants, split_labels
 
 MULTI_HOT = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from textpl.corpus import Corpus, find_overlap, read_corpus
 from textpl.reading import sources
 from textpl.reading.find_columns import find_columns
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import label_array
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

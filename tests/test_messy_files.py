@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from textpl.cli import app
 from textpl.label_issues.files import clean_files
 from textpl.label_issues.find import find_label_issues
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labeled_rows import read_labeled
 from textpl.reading.sources import open_source
 from textpl.reading.tables import read_table

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from textpl import evaluation
 from textpl.cli import app
 from textpl.corpus import read_corpus
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.recipes import planned_test
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.new_recipe import CHINESE_ENCODER

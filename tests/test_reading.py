@@ -27,7 +27,7 @@ import textpl.recipes.running.dry_run
 from textpl.cli import app
 from textpl.corpus import Corpus, read_corpus
 from textpl.reading.label_arrays import encode_labels
-from textpl.reading.label_cells import ENCODED, LabelFormat
+from textpl.reading.label_format import ENCODED, LabelFormat
 from textpl.reading.labels import arrow_column
 
 ROWS = 12

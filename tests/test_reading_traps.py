@@ -14,7 +14,7 @@ from textpl.cli import app
 from textpl.corpus import read_corpus
 from textpl.label_issues.review_formats import read_review
 from textpl.reading.label_arrays import read_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.probabilities import read_probability_file
 from textpl.reading.tables import read_table
 

@@ -25,7 +25,7 @@ _PUBLIC = {
     "Selection": "textpl.selecting.selection",
     "class_rates": "textpl.selecting.rates",
     "compare_encoders": "textpl.encoder_comparison",
-    "LabelFormat": "textpl.reading.label_cells",
+    "LabelFormat": "textpl.reading.label_format",
     "PseudoLabels": "textpl.pseudo_labels",
     "EmbeddingClassifier": "textpl.embedding_classifier",
     "find_label_issues": "textpl.label_issues.find",
@@ -118,7 +118,7 @@ if TYPE_CHECKING:
     from textpl.noisy_scores.judge import noise_corrected_scores, random_review
     from textpl.out_of_fold import out_of_fold_probabilities
     from textpl.pseudo_labels import PseudoLabels
-    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.label_format import LabelFormat
     from textpl.selecting.rates import class_rates
     from textpl.selecting.select import select
     from textpl.selecting.selection import Selection

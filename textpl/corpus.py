@@ -22,7 +22,8 @@ from textpl.progress import quiet_datasets
 from textpl.reading.columns import nearest
 from textpl.reading.find_columns import as_texts, check_text, declared_names, find_columns, replaced
 from textpl.reading.label_arrays import EncodedLabels, encode_labels
-from textpl.reading.label_cells import LabelFormat, as_said, read_cells
+from textpl.reading.label_cells import read_cells
+from textpl.reading.label_format import LabelFormat, as_said
 from textpl.reading.labeled_rows import chosen
 from textpl.reading.labels import (
     MULTI,

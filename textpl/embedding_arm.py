@@ -14,7 +14,7 @@ from textpl.callbacks.setup import label_array, label_names
 from textpl.components.labeled_rows import is_transformed, seen_rows
 from textpl.labeling import label
 from textpl.outcomes import Outcome, make_outcome
-from textpl.reading.label_cells import ENCODED
+from textpl.reading.label_format import ENCODED
 from textpl.tasks import make_task
 
 AT_DEFAULTS = "textpl.label at its defaults"

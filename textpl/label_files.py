@@ -17,7 +17,7 @@ from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
 from textpl.reading.columns import check_columns
 from textpl.reading.find_columns import as_texts, replaced
-from textpl.reading.label_cells import ENCODED, LabelFormat
+from textpl.reading.label_format import ENCODED, LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.labels import MULTI, arrow_column, whole_number
 from textpl.reading.sources import RawSource, open_source

@@ -12,7 +12,7 @@ from datasets import Dataset
 from textpl.label_descriptions import LabelDescriptions
 from textpl.reading.find_columns import check_text, declared_names
 from textpl.reading.label_arrays import EncodedLabels, encode_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import MULTI, arrow_column, in_order
 
 logger = logging.getLogger(__name__)

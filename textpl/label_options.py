@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.label_format import LabelFormat
 
 Delimiter = Annotated[
     str | None, typer.Option(help='Between labels of one string; "" if each is one label. Default: found.')
@@ -40,7 +40,7 @@ def label_format(
     Raises:
         ValueError: for another word than "none" and "unlabeled".
     """
-    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.label_format import LabelFormat
 
     values = None if unlabeled is None else tuple(value for value in unlabeled if value)
     return LabelFormat(delimiter, values, empty, merge_variants)  # type: ignore[arg-type]

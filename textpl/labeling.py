@@ -26,7 +26,7 @@ from textpl.label_issues.groups import joined, read_groups
 from textpl.label_origin import LabelOrigin
 from textpl.label_summary import label_report
 from textpl.pseudo_labels import ADDED_COLUMNS, EMPTY, UNREACHED, Evidence, PseudoLabels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.relabeling.calibration import HeldOut, calibrate, precision_coverage
 from textpl.relabeling.label_names import name_vectors
 from textpl.relabeling.methods import METHODS, GraphFunction, find_method, function_name

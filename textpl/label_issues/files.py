@@ -26,7 +26,7 @@ from textpl.label_issues.review_formats import ReviewQueue, check_review_texts, 
 from textpl.label_issues.saving import ARRAYS, TOLD
 from textpl.label_issues.telling import done
 from textpl.reading.label_arrays import match_probabilities
-from textpl.reading.label_cells import ENCODED, LabelFormat
+from textpl.reading.label_format import ENCODED, LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.probabilities import read_probability_file
 from textpl.reading.sources import open_source

@@ -32,7 +32,7 @@ from textpl.label_issues.groups import kept_apart
 from textpl.label_issues.inputs import column_texts, given_labels
 from textpl.label_issues.report import LabelReport
 from textpl.reading.label_arrays import check_probabilities
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labeled_rows import text_fingerprint
 
 logger = logging.getLogger(__name__)

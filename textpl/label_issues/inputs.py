@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from textpl.reading.find_columns import check_text, declared_names
 from textpl.reading.label_arrays import encode_labels, has_names, match_probabilities, read_labels
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import arrow_column
 
 

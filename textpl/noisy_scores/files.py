@@ -16,7 +16,7 @@ from textpl.label_issues.report import LabelReport
 from textpl.label_issues.review_formats import check_review_texts, read_review
 from textpl.noisy_scores.judge import noise_corrected_scores, random_review
 from textpl.noisy_scores.results import WIDTHS, NoiseCorrectedScores
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.sources import open_source
 

@@ -14,7 +14,8 @@ from datasets import Dataset, List, Value
 from textpl.reading.columns import check_columns
 from textpl.reading.find_columns import as_texts, check_text, declared_names, replaced, with_texts
 from textpl.reading.label_arrays import EncodedLabels, encode_labels
-from textpl.reading.label_cells import LabelFormat, as_said, without_label
+from textpl.reading.label_cells import without_label
+from textpl.reading.label_format import LabelFormat, as_said
 from textpl.reading.labels import LabelCoding, arrow_column, is_list, is_string, refuse
 from textpl.reading.sources import RawSource
 from textpl.reading.tables import Table

@@ -1,6 +1,6 @@
 """Where rows come from: a folder, one file, a bundled name or a Hub id, opened as raw Datasets.
 
-Nothing is decided here about columns or labels; `columns.py` and `label_cells.py` do that.
+Nothing is decided here about columns or labels; `find_columns.py` and `label_cells.py` do that.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from textpl.recipes.yaml_text import Dumper
 
 if TYPE_CHECKING:
     from textpl.corpus import Corpus
-    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.label_format import LabelFormat
 
 CLEANING = "cleaning.json"  # in what textpl clean writes
 EXAMPLE = "bundled:sentiment"
@@ -132,7 +132,7 @@ def _look_at(
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
         return _Data(source, text, label, task == "multi", source)
     from textpl.corpus import TASKS, read_corpus
-    from textpl.reading.label_cells import LabelFormat
+    from textpl.reading.label_format import LabelFormat
     from textpl.reading.labels import MULTI, label_array
     from textpl.reading.sources import open_source
     from textpl.recipes.own_data import choose_columns, copy_data, mostly_chinese, needs_a_copy, read_own

@@ -14,7 +14,7 @@ from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.label_issues.find import find_label_issues
 from textpl.label_issues.report import LabelReport
-from textpl.reading.label_cells import ENCODED
+from textpl.reading.label_format import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.noisy_corpus import TRUTH

@@ -14,7 +14,7 @@ from textpl.corpus import Corpus
 from textpl.evaluation import scores
 from textpl.labeling import label
 from textpl.pseudo_labels import PseudoLabels
-from textpl.reading.label_cells import ENCODED
+from textpl.reading.label_format import ENCODED
 from textpl.reading.labels import label_array
 from textpl.recipes.parsing import LoadedRecipe
 from textpl.recipes.running.reading import groups_of

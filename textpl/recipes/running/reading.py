@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from textpl.corpus import Corpus, read_corpus
 from textpl.reading.find_columns import ColumnError
-from textpl.reading.label_cells import LabelFormat
+from textpl.reading.label_format import LabelFormat
 from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.schema import Recipe
