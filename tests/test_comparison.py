@@ -228,9 +228,10 @@ def test_looks_widen_the_interval(tmp_path, tokenizer):
         levels.append(comparison.interval.level)
         assert comparison.to_dict()["looks"] == [list(look.seeds) for look in comparison.looks]
     assert levels == [0.95, 0.95, 1 - 0.05 / 4, 0.95, 1 - 0.05 / 9]
-    assert comparison.looks == (((0, 1), "accuracy"), ((0, 1, 2), "accuracy")) and "look 3: the result was seen with 2 seeds, then 3" in str(
-        comparison
-    )
+    assert comparison.looks == (
+        ((0, 1), "accuracy"),
+        ((0, 1, 2), "accuracy"),
+    ) and "look 3: the result was seen with 2 seeds, then 3" in str(comparison)
     other = textpl.compare(make, method, seeds=[2], metric="macro_f1", **settings)
     assert other.interval.level == 1 - 0.05 / 16 and "then 1 seed by accuracy before" in str(other)
     fresh = textpl.compare(make, method, seeds=[0], match="steps")

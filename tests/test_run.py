@@ -104,7 +104,9 @@ def test_the_pool_is_labelled_from_embeddings_first(folder):
     assert [part["encoder"] for part in labels] == ["lsa", "lsa"] and labels[0]["method"] == "linear"
     assert labels[0]["accuracy"] > 55 and labels[0]["selected"] == results["data"]["splits"][0]["sizes"]["pool"]
     assert "pool rows labelled by linear" in done.output
-    assert "Embeddings alone (textpl.label with method linear, class_prior uniform, nothing trained)" in " ".join(done.output.split())
+    assert "Embeddings alone (textpl.label with method linear, class_prior uniform, nothing trained)" in " ".join(
+        done.output.split()
+    )
 
 
 def test_embeddings_alone_and_a_placebo_stand_beside_the_method(folder):
