@@ -20,6 +20,8 @@ from textpl.relabeling.soft_labels import SoftLabels, projected
 from textpl.relabeling.stacking import fit_exponents, folds_of, stacked
 
 SMALLEST = 1e-4
+# Labels by few rows, or by names alone, are trusted as if they came from so many.
+TRUSTED_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,12 @@ def fuse(
     """
     multi, gold = problem.multi, np.flatnonzero(problem.gold)
     held = gold[soft.trial.rows]
-    base = _spread(soft.p, soft.result.labeled)
+    named = np.zeros(problem.num_labels, dtype=bool) if problem.names is None else problem.names.any(1)
+    seen = (problem.targets[gold] > 0).any(0) | named
+    base = _humble(_spread(soft.p, soft.result.labeled), len(held), seen, multi)
     # Gold rows stand with what was said of them while their label was hidden, so that graph and annotators compare.
     base[gold] = _spread(np.zeros((len(gold), problem.num_labels), np.float32), np.zeros(len(gold), dtype=bool))
-    base[held] = _spread(soft.held_out, np.asarray(soft.held_out.any(1)))
+    base[held] = _humble(_spread(soft.held_out, np.asarray(soft.held_out.any(1))), len(held), seen, multi)
     units = held if problem.groups is None else problem.groups[held]
     folds, targets = folds_of(units, seed), problem.targets[held]
     crossed = np.zeros((1 + len(annotations), len(held), problem.num_labels))
@@ -141,6 +145,9 @@ def fuse(
             crossed[:, own], fit_exponents(crossed[:, ~own], targets[~own], multi=multi), multi=multi
         )
     confusions, evidence = _evidence(annotations, base, problem, nodes, np.zeros(len(base), dtype=bool))
+    # Who has answered no labeled row may repeat another one: together they count as one, as if all said the same.
+    unproven = ~(crossed[1:] != 0).any((1, 2)) & np.array([not found.constant for found in confusions])
+    weights[1:][unproven] = 1 / max(int(unproven.sum()), 1)
     p = stacked(np.concatenate([_logs(base, multi)[None], evidence]), weights, multi=multi)
     reached = soft.result.labeled | np.asarray(evidence.any((0, 2)))
     made = _as_soft(soft, problem, p.astype(np.float32), hidden_p.astype(np.float32), reached, prior)
@@ -199,6 +206,19 @@ def _logs(p: np.ndarray, multi: bool) -> np.ndarray:
 def _spread(p: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Probabilities with even chances in rows that nothing is known of, float64; rows sum to 1 if labels compete."""
     return np.where(known[:, None], p.astype(np.float64), 1 / p.shape[1])
+
+
+def _humble(p: np.ndarray, rows: int, seen: np.ndarray, multi: bool) -> np.ndarray:
+    """Chances as sure as so many labeled rows allow, and even ones for labels that no row and no name tells of.
+
+    Of m rows that never showed it, nothing can be called rarer than about 1 in m: p <- (m p + 1 / labels) / (m + 1). A
+    label that is not among the labeled rows has no chance by a classifier, which is no evidence against it.
+    """
+    even, rows = 1 / p.shape[1], max(rows, TRUSTED_ROWS)
+    p = (rows * p + even) / (rows + 1)
+    if not multi and not seen.all():
+        p = p * (even * seen.sum() / np.maximum(p[:, seen].sum(axis=1, keepdims=True), SMALLEST))
+    return np.where(seen, p, even)
 
 
 def _by_name(annotations: Any) -> dict[str, Any]:
