@@ -78,6 +78,15 @@ def test_texts_ids_and_votes_of_a_column():
     np.testing.assert_allclose(by_name["named"].values[0], [0.5, 0.2, 0.3])
 
 
+def test_a_rule_may_be_silent_in_a_few_rows():
+    data = Dataset.from_dict({"rules": [[0, -1], [1, -1]]})
+    first, second = read_annotations("rules", data, NAMES, multi=False)
+    assert first.answered.all() and not second.answered.any()
+    truth = np.eye(3)[[0, 1]]
+    found = estimate_confusion([first, second], truth * 0.4 + 0.2, truth, np.ones(2, bool), multi=False)
+    assert found.confusions[1].constant and not log_likelihood(second, found.confusions[1]).any()
+
+
 def test_several_labels_per_row():
     data = Dataset.from_dict(
         {

@@ -44,7 +44,7 @@ def read_annotations(
 
     Raises:
         ValueError: for no annotator, a missing column, another number of rows, values of a kind that is none of these,
-            and annotators without a single answer; the annotator is named.
+            and a column without a single answer that is a label; the annotator is named.
     """
     number = len(dataset) if dataset is not None else rows
     if number is None:
@@ -54,12 +54,15 @@ def read_annotations(
         values = source
         if isinstance(source, str):
             values = _column(dataset, source)
-        found += _annotators(name, values, label_names, multi, number)
+        some = _annotators(name, values, label_names, multi, number)
+        # A rule may be silent in a few rows, but not all of them; and answers that are all no labels are a mistake.
+        lost = [a for a in some if a.outside and not a.answered.any()]
+        if lost or not any(a.answered.any() for a in some):
+            told = (lost or some)[0].told()
+            raise ValueError(f"{told}. The labels are {', '.join(map(repr, list(label_names)[:20]))}.")
+        found += some
     if len({a.name for a in found}) < len(found):
         raise ValueError(f"annotations: two annotators have one name: {[a.name for a in found]}.")
-    for a in found:
-        if not a.answered.any():
-            raise ValueError(f"{a.told()}. The labels are {', '.join(map(repr, list(label_names)[:20]))}.")
     return found
 
 
