@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from sklearn.metrics.pairwise import cosine_similarity
+from typer.testing import CliRunner
 
 import textpl
 from textpl.classify_files import classify_files
+from textpl.cli import app
 from textpl.embeddings.centering import centered_rows
 
 WORDS = {"sport": "goal match team coach player score", "money": "bank stock market price share trade"}
@@ -143,3 +145,23 @@ def test_files_of_new_texts(found, tmp_path):
         classify_files(tmp_path / "kept", str(tmp_path / "new.csv"), tmp_path / "b.csv", text_column="body", **settings)
     with pytest.raises(ValueError, match="'predicted'"):
         classify_files(tmp_path / "kept", str(tmp_path / "out.csv"), tmp_path / "b.csv", **settings)
+
+
+def test_the_commands_keep_a_classifier_and_use_it(tmp_path):
+    rows = {"goal": "sport", "match": "sport", "stock": "money", "bank": "money"}
+    given = "\n".join(["text,label", *(f"the {word} of the day,{topic}" for word, topic in rows.items())])
+    (tmp_path / "labeled.csv").write_text(given, encoding="utf-8")
+    words = [word for topic in WORDS.values() for word in topic.split()]
+    (tmp_path / "pool.csv").write_text("\n".join(["text", *(f"news of the {w}" for w in words)]), encoding="utf-8")
+    (tmp_path / "new.csv").write_text("text\nThe striker scored twice.\nShares fell on Monday.\n", encoding="utf-8")
+    command = ["label", str(tmp_path / "labeled.csv"), str(tmp_path / "pool.csv"), "--out", str(tmp_path / "a.csv")]
+    command += ["--save-classifier", str(tmp_path / "kept")]
+    refused = CliRunner().invoke(app, [*command, "--encoder", "lsa"])
+    assert refused.exit_code and "comes alone" in refused.output and not (tmp_path / "a.csv").exists()
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0 and "classifier:" in done.output, done.output
+    command = ["classify", str(tmp_path / "kept"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "b.csv")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0 and "2 rows labeled" in done.output, done.output
+    lines = (tmp_path / "b.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[1] for line in lines] == ["predicted", "sport", "money"]

@@ -31,7 +31,14 @@ FLOORS = [
     {"label_issues", "shared_passages"},
     {"callbacks", "annotating", "labeling", "pseudo_labels", "out_of_fold", "noisy_scores", "selecting"}
     | {"label_origin", "label_files", "label_inputs", "label_summary", "label_descriptions", "label_annotations"}
-    | {"encoder_comparison", "encoder_scores", "encoder_findings", "encoder_files", "embedding_classifier"},
+    | {
+        "encoder_comparison",
+        "encoder_scores",
+        "encoder_findings",
+        "encoder_files",
+        "embedding_classifier",
+        "classify_files",
+    },
     {"methods", "comparison", "arms", "embedding_arm", "free_for_labels", "looks", "outcomes", "overlap"}
     | {"head_inputs"},
     {"reports"},
@@ -45,6 +52,7 @@ FLOORS = [
         "score_cli",
         "label_cli",
         "select_cli",
+        "classify_cli",
         "run_cli",
         "clean_cli",
         "encoders_cli",

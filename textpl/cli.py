@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from textpl.annotate_cli import annotate
+from textpl.classify_cli import classify
 from textpl.clean_cli import clean
 from textpl.encoders_cli import encoders
 from textpl.hub_cli import push_made
@@ -27,6 +28,7 @@ app.add_typer(recipes_app, name="recipes")
 app.command("push")(push_made)
 app.command()(run)
 app.command()(label)
+app.command()(classify)
 app.command()(clean)
 app.command()(score)
 app.command()(select)

@@ -116,7 +116,7 @@ class EmbeddingClassifier:
         cuts = None
         if found.multi:
             votes = _votes(vectors, vectors, soft, exclude=True, progress=progress)[len(known) :]
-            cuts = prior_thresholds(votes, (found.labels[kept] == 1).mean(0))
+            cuts = prior_thresholds(votes, (found.rethreshold(0.0).labels[kept] == 1).mean(0))
         return cls(vectors, soft, mean, cuts, tuple(found.label_names), about, coder)
 
     @property
@@ -197,12 +197,21 @@ class EmbeddingClassifier:
         return cls(arrays["vectors"], arrays["soft_labels"], arrays["mean"], arrays.get("cuts"), names, told, coder)
 
 
-def _single_text_encoder(encoder: Any, progress: bool) -> Encoder:
+def refuse_lsa(encoder: Any) -> None:
+    """Say that LSA cannot be kept.
+
+    Raises:
+        ValueError: if the encoder is "lsa".
+    """
     if encoder == "lsa":
         raise ValueError(
             'encoder="lsa" has no vector for a text that comes alone, as it is fitted on all texts together: label the '
             "pool with a sentence encoder, or fine-tune a model on found.to_dataset()."
         )
+
+
+def _single_text_encoder(encoder: Any, progress: bool) -> Encoder:
+    refuse_lsa(encoder)
     return get_encoder(encoder, progress=progress)
 
 

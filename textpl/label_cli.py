@@ -47,6 +47,9 @@ def label(
     hubness: Annotated[str | None, typer.Option(help="mutual or csls: against texts that are near everything.")] = None,
     confidence: Annotated[float | None, typer.Option(help="Keep rows of at least this confidence.")] = None,
     precision: Annotated[float | None, typer.Option(help="Keep the most rows of this expected precision.")] = None,
+    save_classifier: Annotated[
+        Path | None, typer.Option(help="Folder to keep a classifier of texts to come in, for textpl classify.")
+    ] = None,
     keep_all: Annotated[bool, typer.Option("--all", help="Write the rows without a label too, with a reason.")] = False,
     text: Annotated[str, typer.Option(help="Name of the text column.")] = "text",
     label_column: Annotated[
@@ -60,15 +63,25 @@ def label(
     seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
 ) -> None:
     """Label texts from a few labeled ones, or what the labels are called, by their embeddings; nothing is trained."""
+    from textpl.embedding_classifier import EmbeddingClassifier, refuse_lsa
     from textpl.label_files import label_files, read_descriptions_file, read_names
 
     log_to_terminal()
     command = typed_command(context)
     files = {"labels": out, "report": out.with_name(out.name + ".report.html")}
+
+    def before(found: PseudoLabels) -> None:
+        _write_report(found, files, source or labeled or "", command)
+        if save_classifier is not None:
+            EmbeddingClassifier.fit(found).save(save_classifier)
+            files["classifier"] = save_classifier
+
     again = lambda: "no labels were written; texts that were encoded are cached. Give the same command again."  # noqa: E731
     with errors_told(), interruption_told(again):
         if pool is not None and unlabeled is not None:
             raise ValueError(f"The texts to label are named twice: {unlabeled} and --unlabeled {pool}.")
+        if save_classifier is not None:
+            refuse_lsa(encoder)  # before the work, not after it
         source = unlabeled or pool
         found = label_files(
             labeled,
@@ -76,7 +89,7 @@ def label(
             out,
             command=command,
             say=say,
-            before=lambda found: _write_report(found, files, source or labeled or "", command),
+            before=before,
             label_names=None if label_names is None else read_names(label_names),
             label_descriptions=None if label_descriptions is None else read_descriptions_file(label_descriptions),
             multi_label=multi_label,
@@ -98,7 +111,7 @@ def label(
     say(str(found))
     _print_coverage(found)
     say("\n".join(found.report["neighborhoods"]))
-    say("\n".join(f"  {what + ':':9s}{file}" for what, file in files.items()))
+    say("\n".join(f"  {what + ':':12s}{file}" for what, file in files.items()))
 
 
 def _prior(text: str) -> str | list[float]:
