@@ -45,6 +45,21 @@ def write_csv(file, columns, rows):
 # ---- new ----
 
 
+@pytest.mark.parametrize("stages", [[], ["--stages", "clean,train"]])
+def test_groups_stay_together(tmp_path, monkeypatch, stages):
+    monkeypatch.chdir(tmp_path)
+    rows = [[f"d{i // 7}", f"text {i}", "ab"[(i // 3) % 2]] for i in range(700)]
+    write_csv(Path("my.csv"), ["document", "body", "kind"], rows)
+    new("mine", "--data", "my.csv", "--groups", "document", "--text", "body", "--label", "kind", *stages)
+    loaded = load_recipe("mine")
+    assert loaded.recipe.split.groups == "document"
+    split = draw_split(loaded.recipe, read_data(loaded, None), 0)
+    parts = [set(part["document"]) for part in (split.labeled, split.test, split.pool)]
+    assert len(split.labeled) >= 20 and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    missing = textpl("recipes", "new", "other", "--data", "my.csv", "--groups", "author")
+    assert missing.exit_code == 1 and "--groups author: the columns of my.csv are" in " ".join(missing.output.split())
+
+
 def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(600)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textpl.atomic_files import write_text
-from textpl.label_options import Delimiter, Empty, MergeVariants, UnlabeledValue, label_format
+from textpl.label_options import Delimiter, Empty, Groups, MergeVariants, UnlabeledValue, label_format
 from textpl.terminal import errors_told, say, told_error
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def new(
     unlabeled_value: UnlabeledValue = None,
     empty: Empty = None,
     merge_variants: MergeVariants = None,
+    groups: Groups = None,
 ) -> None:
     """Begin a recipe: a short file with comments that is valid and fits the data."""
     with errors_told():
@@ -147,6 +148,7 @@ def new(
             task=task,
             method=method,
             stages=parts,
+            groups=groups,
             label_format=label_format(delimiter, unlabeled_value, empty, merge_variants),
         )
     say("\n".join(lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +23,12 @@ from textpl.recipes.stage_settings import DEFAULT_MODEL
 from textpl.recipes.yaml_text import Dumper
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from textpl.corpus import Corpus
     from textpl.reading.label_format import LabelFormat
+    from textpl.reading.labeled_rows import LabeledRows
+    from textpl.reading.sources import RawSource
 
 CLEANING = "cleaning.json"  # in what textpl clean writes
 EXAMPLE = "bundled:sentiment"
@@ -31,6 +36,17 @@ CHINESE_MODEL = "google-bert/bert-base-chinese"
 CHINESE_ENCODER = "intfloat/multilingual-e5-small"  # docs/encoders.md
 _PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
 LABELS_PER_CLASS, LABELED = 10, 1000
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the user says of the data; None is found."""
+
+    text: str | None
+    label: str | None
+    task: str | None
+    groups: str | None
+    label_format: LabelFormat | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class _Data:
     has_test: bool = True
     test: int | None = None  # rows to hold out of train
     has_pool: bool = False  # a split without labels
+    groups: str | None = None  # column of what stays together
+    largest_group: int = 0  # its rows, by which a part may be larger than planned
     chinese: bool = False
     label_format: LabelFormat | None = None  # what was said that the copy still needs
     inside: bool = False  # they lie in the recipe's folder already
@@ -63,6 +81,7 @@ def new_recipe(
     task: str | None = None,
     method: str | None = None,
     stages: Sequence[str] | None = None,
+    groups: str | None = None,
     label_format: LabelFormat | None = None,
 ) -> list[str]:
     """Write recipe.yaml and a schema for editors into a folder.
@@ -80,6 +99,7 @@ def new_recipe(
         task: "single" or "multi" label; default: found, single for what is not read.
         method: one of `textpl.METHODS`; default: the recipe's default.
         stages: such as ["clean", "train"]; default: ["label", "train"], with a method ["train"].
+        groups: name of the column of what belongs together (document, author, thread): its rows are of one part.
         label_format: how labels are written, where that is not to be found out.
 
     Returns:
@@ -98,7 +118,8 @@ def new_recipe(
         staging = Path(place)
         if data is not None and "clean" in (stages or ()) and (Path(data) / CLEANING).is_file():
             raise RecipeError(f"{data} is cleaned already ({CLEANING} says how): leave the stage clean out.")
-        found = _look_at(data or EXAMPLE, text, label, task, folder, staging, label_format)
+        said = _Said(text, label, task, groups, _one_label(label_format) if task == "single" else label_format)
+        found = _look_at(data or EXAMPLE, said, folder, staging)
         place_of_data = folder if found.inside else staging
         draft = parse_recipe(_written(folder, found, method, stages, ""), folder=place_of_data)
         written = _written(folder, found, method, stages, headline(draft, found.title, found.labels, found.multi))
@@ -116,39 +137,23 @@ def new_recipe(
     return [str(folder / FILE_NAME), *read, *found.notes, *_told_language(draft, found)]
 
 
-def _look_at(
-    source: str,
-    text: str | None,
-    label: str | None,
-    task: str | None,
-    folder: Path,
-    staging: Path,
-    label_format: LabelFormat | None,
-) -> _Data:
+def _look_at(source: str, said: _Said, folder: Path, staging: Path) -> _Data:
     """Read the data; those that the folder of the recipe needs a copy of are then in `staging`."""
     path, bundled = Path(source).expanduser(), source.startswith("bundled:")
     if not bundled and not path.exists():
         if source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise FileNotFoundError(f"{source!r} is no file or folder here, and no Hub id owner/name.")
-        return _Data(source, text, label, task == "multi", source)
-    from textpl.corpus import TASKS, read_corpus
-    from textpl.reading.label_format import LabelFormat
-    from textpl.reading.labels import MULTI, label_array
+        return _Data(source, said.text, said.label, said.task == "multi", source, groups=said.groups)
     from textpl.reading.sources import open_source
-    from textpl.recipes.own_data import choose_columns, copy_data, mostly_chinese, needs_a_copy, read_own
+    from textpl.recipes.own_data import read_own
     from textpl.recipes.planned_test import held_out
 
     raw = open_source(source)
     if not len(raw.splits["train"]):
         raise ValueError(f"{source} has no rows: name a file with a text and a label in each.")
     cleaned = {} if bundled or not (path / CLEANING).is_file() else _read_record(path / CLEANING)
-    there = raw.splits["train"].column_names
-    text = text or (cleaned["text"] if cleaned.get("text") in there else None)
-    label = label or (cleaned["labels"] if cleaned.get("labels") in there else None)
-    text, label, notes = choose_columns(raw.splits["train"], text, label)
-    if task == "single":
-        label_format = replace(label_format or LabelFormat(), delimiter="")
-    rows = read_own(raw, source, text, label, label_format)
+    text, label, notes = _columns(raw.splits["train"], said, cleaned, source)
+    rows = read_own(raw, source, text, label, said.label_format)
     notes += rows.notes
     if len(rows.unlabeled):
         notes.append(
@@ -157,44 +162,93 @@ def _look_at(
         )
     test = None if "test" in raw.splits else held_out(len(rows.dataset))
     untested = "test" not in raw.splits and test is None  # a test file is to be put beside train
-    beside = path.resolve().is_relative_to(folder.resolve()) and not (untested and path.is_file())
-    inside = not bundled and not needs_a_copy(raw, rows) and beside
-    name, reads = source, source if bundled else str(path)
-    if inside:
-        name = path.resolve().relative_to(folder.resolve()).as_posix()
-    elif not bundled:
-        copy = copy_data(path, staging, raw, rows, as_folder=untested)
-        name, reads = copy.name, str(copy)
-        size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
-        notes.append(f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB")
-    said = label_format or LabelFormat()
-    # What was delimited is in lists now.
-    kept = replace(said, delimiter=None if said.delimiter else said.delimiter)
-    asked = TASKS[task] if task else None
-    corpus = read_corpus(reads, text_column=text, label_column=label, problem_type=asked, label_format=kept)
-    multi = corpus.problem_type == MULTI
-    labels = label_array(corpus.train)
-    counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
+    name, reads = source, source
+    if not bundled:
+        name, reads, told = _placed(path, raw, rows, untested, folder, staging)
+        notes += told
+    known = _counted(reads, replace(said, text=text, label=label))
+    corpus = known.pop("corpus")
     notes += _told_cleaned(cleaned, corpus.test is not None) if cleaned else []
-    notes += _told_test(corpus, test, (text, label), said, staging, (folder, folder / name))
+    notes += _told_test(corpus, test, (text, label), said.label_format, staging, (folder, folder / name))
     title = path.resolve().stem if path.is_file() else path.resolve().name
     return _Data(
         name,
         text,
         label,
-        multi,
         title=source.removeprefix("bundled:") if bundled else title,
-        labels=len(corpus.label_names),
-        rows=len(corpus.train),
-        smallest=int(counts[counts > 0].min()),
-        has_test=corpus.test is not None,
         test=test,
-        has_pool=corpus.unlabeled is not None,
-        chinese=mostly_chinese(corpus.train["text"]),
-        inside=inside,
-        label_format=label_format,
+        groups=said.groups,
+        inside=not bundled and Path(reads).resolve().is_relative_to(folder.resolve()),
+        label_format=said.label_format,
         notes=tuple(notes),
+        **known,
     )
+
+
+def _one_label(said: LabelFormat | None) -> LabelFormat:
+    """The same, with one label in each string."""
+    from textpl.reading.label_format import LabelFormat
+
+    return replace(said or LabelFormat(), delimiter="")
+
+
+def _columns(train: Dataset, said: _Said, cleaned: dict[str, Any], source: str) -> tuple[str, str, list[str]]:
+    """Names of the text and the label column, and what was guessed."""
+    from textpl.recipes.own_data import choose_columns
+
+    there = train.column_names
+    if said.groups is not None and said.groups not in there:
+        raise ValueError(f"--groups {said.groups}: the columns of {source} are {there}.")
+    text = said.text or (cleaned["text"] if cleaned.get("text") in there else None)
+    label = said.label or (cleaned["labels"] if cleaned.get("labels") in there else None)
+    return choose_columns(train if said.groups is None else train.remove_columns(said.groups), text, label)
+
+
+def _placed(
+    path: Path, raw: RawSource, rows: LabeledRows, untested: bool, folder: Path, staging: Path
+) -> tuple[str, str, list[str]]:
+    """What the recipe calls the data, where they are read until it is written, and what was copied."""
+    from textpl.recipes.own_data import copy_data, needs_a_copy
+
+    beside = path.resolve().is_relative_to(folder.resolve()) and not (untested and path.is_file())
+    if beside and not needs_a_copy(raw, rows):
+        return path.resolve().relative_to(folder.resolve()).as_posix(), str(path), []
+    copy = copy_data(path, staging, raw, rows, as_folder=untested)
+    size = sum(file.stat().st_size for file in (copy.iterdir() if copy.is_dir() else [copy]))
+    return copy.name, str(copy), [f"copied to {folder / copy.name}, {size / 2**20:.1f} MiB"]
+
+
+def _counted(reads: str, said: _Said) -> dict[str, Any]:
+    """The corpus, and what the plan of its splits rests on."""
+    from textpl.corpus import TASKS, read_corpus
+    from textpl.reading.label_format import LabelFormat
+    from textpl.reading.labels import MULTI, label_array
+    from textpl.recipes.own_data import mostly_chinese
+
+    written = said.label_format or LabelFormat()
+    corpus = read_corpus(
+        reads,
+        text_column=said.text,
+        label_column=said.label,
+        problem_type=TASKS[said.task] if said.task else None,
+        # What was delimited is in lists now.
+        label_format=replace(written, delimiter=None if written.delimiter else written.delimiter),
+        keep=() if said.groups is None else (said.groups,),
+    )
+    multi, labels = corpus.problem_type == MULTI, label_array(corpus.train)
+    counts = labels.sum(0) if multi else np.bincount(labels, minlength=len(corpus.label_names))
+    grouped = {} if said.groups is None else Counter(corpus.train[said.groups][:])
+    return {
+        "corpus": corpus,
+        "multi": multi,
+        "labels": len(corpus.label_names),
+        "rows": len(corpus.train),
+        "smallest": int(counts[counts > 0].min()),
+        "has_test": corpus.test is not None,
+        "has_pool": corpus.unlabeled is not None,
+        "largest_group": max(grouped.values(), default=0),
+        "chinese": mostly_chinese(corpus.train["text"]),
+    }
 
 
 def _read_record(file: Path) -> dict[str, Any]:
@@ -224,7 +278,7 @@ def _told_test(
     corpus: Corpus,
     test: int | None,
     columns: tuple[str, str],
-    said: LabelFormat,
+    said: LabelFormat | None,
     staging: Path,
     places: tuple[Path, Path],
 ) -> list[str]:
@@ -245,7 +299,7 @@ def _told_test(
     if test is not None:
         return told_held_out(test)
     # Cells that are yet to be filled in must not be taken for "no label applies".
-    pool = None if said.empty == "none" else corpus.unlabeled
+    pool = None if said is not None and said.empty == "none" else corpus.unlabeled
     name = write_to_label(pool, *columns, corpus.problem_type.startswith("multi"), staging)
     return told_to_label(len(corpus.train), name, columns[1], corpus.label_names, *places)
 
@@ -300,23 +354,26 @@ def _label_format(said: LabelFormat | None) -> list[str]:
 
 
 def _split(data: _Data, stages: Sequence[str]) -> list[str]:
-    left = (data.rows if data.rows is not None else 2 * LABELED) - (data.test or 0)
-    test = [f"  test: {data.test}  # held out, classes in their shares: the data have no test set"] if data.test else []
+    left = (data.rows if data.rows is not None else 2 * LABELED) - (data.test or 0) - data.largest_group
+    more = [f"  test: {data.test}  # held out, classes in their shares: the data have no test set"] if data.test else []
     if not data.has_test and data.test is None:
-        test = ["  # no test rows yet: the recipe runs once there is a test file beside train"]
+        more = ["  # no test rows yet: the recipe runs once there is a test file beside train"]
+    if data.groups is not None:
+        more.append(f"  groups: {_scalar(data.groups)}  # rows of one stay together, in one of these parts")
     if "clean" in stages:
-        # What is cleaned is labelled; a pool plays no part.
-        return ["split:", f"  labeled: {max(1, left - 1)}  # rows that are cleaned and trained on", "  pool: 1", *test]
+        # What is cleaned is labelled; a pool plays no part, though groups have to be left for it.
+        labeled = left - 1 if data.groups is None else left // 3
+        return ["split:", f"  labeled: {max(1, labeled)}  # rows that are cleaned and trained on", "  pool: 1", *more]
     if data.has_pool:
-        return ["split:", f"  labeled: {max(1, left)}  # with their labels; the pool is the unlabeled file", *test]
+        return ["split:", f"  labeled: {max(1, left)}  # with their labels; the pool is the unlabeled file", *more]
     if data.multi:
         return [
             "split:",
             f"  labeled: {max(1, min(LABELED, left // 4))}  # the other rows are the pool, without labels",
-            *test,
+            *more,
         ]
     per_class = min(LABELS_PER_CLASS, max(1, (data.smallest or 2 * LABELS_PER_CLASS) // 2))
-    return ["split:", f"  labels_per_class: {per_class}  # the other rows are the pool, without labels", *test]
+    return ["split:", f"  labels_per_class: {per_class}  # the other rows are the pool, without labels", *more]
 
 
 def _tried(method: str | None, stages: Sequence[str] | None, data: _Data) -> list[str]:
