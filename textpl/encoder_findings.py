@@ -96,6 +96,7 @@ class EncoderComparison:
             "neighbors agree",
             "s / 1,000",
             "length",
+            "reads",
             "cut",
         )
         rows = [headings, *(self._row(found) for found in self.scores)]
@@ -128,6 +129,7 @@ class EncoderComparison:
             "unknown" if q is None else f"{100 * q:.0f} %",
             _seconds(found),
             str(found.dimension),
+            "all" if found.token_limit is None else f"{found.token_limit:,} tokens",
             "" if found.cut_share is None else f"{100 * found.cut_share:.0f} %",
         )
 

@@ -52,13 +52,13 @@ def check_language(name: str, texts: Sequence[str]) -> None:
         return
     what = "Chinese" if shares["chinese"] >= shares["other"] else "not Latin"
     others, here = [found.name for found in reading(texts)][:NAMED], loadable()
-    ready = [other for other in others if other in here]
+    ready = others[0] in here
     raise ValueError(
         f"The usual encoder, {name}, was made for English, and {100 * (1 - shares['latin']):.0f} % of the letters of "
         f"these texts are {what}: their vectors would say next to nothing. Name one that reads them, such as "
-        f"encoder={others[0]!r} ({'on this machine already' if ready else 'a download'}); others: "
-        f'{", ".join([*others[1:], "lsa"])}. "lsa" needs no download, and is weaker. '
-        "`textpl encoders` compares them on your labeled rows."
+        f"encoder={others[0]!r} ({'on this machine already' if ready else 'a download'}), {', '.join(others[1:])}"
+        f'{", " if others[1:] else ""}or "lsa", which needs no download and is weaker; in a recipe label.encoder or '
+        "clean.encoder, and a model.name that reads them too. `textpl encoders` compares encoders on your labeled rows."
     )
 
 
