@@ -23,6 +23,10 @@ class LabelSettings(ft.Strictly):
         Literal["none", "gold", "uniform"] | ft.Shares,
         ft.told_as("none, gold, uniform, or a list, one share per label"),
     ] = "none"
+    label_descriptions: Annotated[
+        Literal["names"] | dict[str, str | list[str]] | None,
+        ft.told_as("names, or a text or a list of texts for the name of every label"),
+    ] = None
     confidence: ft.Share = 0.0  # rows below it stay out of the pool
 
 
