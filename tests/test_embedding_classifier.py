@@ -103,6 +103,8 @@ def test_a_sample_of_a_large_pool(found):
 def test_refusals(found, tmp_path):
     with pytest.raises(ValueError, match="a text that comes alone"):
         textpl.EmbeddingClassifier.fit(found, encoder="lsa")
+    with pytest.raises(ValueError, match="one sentence encoder"):
+        textpl.EmbeddingClassifier.fit(found, encoder=[WordCounts(), "lsa"])
 
     class Other(WordCounts):
         name = "another"

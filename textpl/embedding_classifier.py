@@ -15,6 +15,8 @@ from textpl.atomic_files import read_json, replacing_all
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.centering import centered_rows, common_part
 from textpl.embeddings.encoders import Encoder, get_encoder
+from textpl.embeddings.joined import JoinedEncoder
+from textpl.embeddings.lsa import LsaEncoder
 from textpl.embeddings.neighbors import search, unit_rows
 from textpl.evaluation import prior_thresholds
 
@@ -87,10 +89,10 @@ class EmbeddingClassifier:
             progress: show progress bars.
 
         Raises:
-            ValueError: for LSA, which has no vector for a text that comes alone; if another encoder is given than
+            ValueError: for LSA and joined encoders, which have no vector for a text that comes alone; if another encoder is given than
                 `found` was made with; if no pool row has a label.
         """
-        coder = _single_text_encoder(found.encoder if encoder is None else encoder, progress)
+        coder = single_text_encoder(found.encoder if encoder is None else encoder, progress=progress)
         if coder.name != found.encoder:
             raise ValueError(
                 f"The labels were found with the encoder {found.encoder!r}, not with {coder.name!r}: give that one."
@@ -187,7 +189,7 @@ class EmbeddingClassifier:
             raise ValueError(f"{folder / ARRAYS} does not belong to {WORDS}, or is broken. {REMEDY}")
         with np.load(folder / ARRAYS, allow_pickle=False) as stored:
             arrays = dict(stored)
-        coder = _single_text_encoder(told["encoder"] if encoder is None else encoder, progress)
+        coder = single_text_encoder(told["encoder"] if encoder is None else encoder, progress=progress)
         if told["fingerprint"] != getattr(coder, "fingerprint", None):
             raise ValueError(
                 f"The encoder {coder.name!r} has other weights or settings than the one this classifier was fitted "
@@ -197,22 +199,24 @@ class EmbeddingClassifier:
         return cls(arrays["vectors"], arrays["soft_labels"], arrays["mean"], arrays.get("cuts"), names, told, coder)
 
 
-def refuse_lsa(encoder: Any) -> None:
-    """Say that LSA cannot be kept.
+def single_text_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
+    """Load an encoder whose vector of a text does not depend on the texts beside it.
+
+    Args:
+        encoder: see `textpl.embeddings.encoders.get_encoder`.
+        progress: let the libraries that load a model show their bars.
 
     Raises:
-        ValueError: if the encoder is "lsa".
+        OSError: if it cannot be loaded.
+        ValueError: for "lsa" and joined encoders.
     """
-    if encoder == "lsa":
+    coder = get_encoder(encoder, progress=progress)
+    if isinstance(coder, (LsaEncoder, JoinedEncoder)):
         raise ValueError(
-            'encoder="lsa" has no vector for a text that comes alone, as it is fitted on all texts together: label the '
-            "pool with a sentence encoder, or fine-tune a model on found.to_dataset()."
+            f"The encoder {coder.name!r} has no vector for a text that comes alone, as all texts of a call make it "
+            "together: label the pool with one sentence encoder, or fine-tune a model on found.to_dataset()."
         )
-
-
-def _single_text_encoder(encoder: Any, progress: bool) -> Encoder:
-    refuse_lsa(encoder)
-    return get_encoder(encoder, progress=progress)
+    return coder
 
 
 def _votes(

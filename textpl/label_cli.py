@@ -63,7 +63,7 @@ def label(
     seed: Annotated[int, typer.Option(help="Seed of the hold-out folds.")] = 0,
 ) -> None:
     """Label texts from a few labeled ones, or what the labels are called, by their embeddings; nothing is trained."""
-    from textpl.embedding_classifier import EmbeddingClassifier, refuse_lsa
+    from textpl.embedding_classifier import EmbeddingClassifier, single_text_encoder
     from textpl.label_files import label_files, read_descriptions_file, read_names
 
     log_to_terminal()
@@ -80,8 +80,8 @@ def label(
     with errors_told(), interruption_told(again):
         if pool is not None and unlabeled is not None:
             raise ValueError(f"The texts to label are named twice: {unlabeled} and --unlabeled {pool}.")
-        if save_classifier is not None:
-            refuse_lsa(encoder)  # before the work, not after it
+        if save_classifier is not None and encoder is not None:
+            single_text_encoder(encoder, progress=False)  # refused before the work, not after it
         source = unlabeled or pool
         found = label_files(
             labeled,
