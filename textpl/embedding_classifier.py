@@ -89,8 +89,8 @@ class EmbeddingClassifier:
             progress: show progress bars.
 
         Raises:
-            ValueError: for LSA and joined encoders, which have no vector for a text that comes alone; if another encoder is given than
-                `found` was made with; if no pool row has a label.
+            ValueError: for LSA and joined encoders, which have no vector for a text that comes alone; if another
+                encoder is given than `found` was made with; if no pool row has a label.
         """
         coder = single_text_encoder(found.encoder if encoder is None else encoder, progress=progress)
         if coder.name != found.encoder:
