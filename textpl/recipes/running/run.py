@@ -8,11 +8,13 @@ import functools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from transformers import Trainer
 
 from textpl.atomic_files import check_writable, remove_temporary, replace_folder, write_json
 from textpl.comparison import Comparison, compare
+from textpl.corpus import Corpus
 from textpl.models import saved_problem
 from textpl.progress import quiet_datasets
 from textpl.recipes.agreement import NOT_COMPARED
@@ -108,14 +110,8 @@ def _run(
     recipe = loaded.recipe
     sides, chosen = Sides(loaded, corpus, out, say), seeds or list(recipe.seeds)
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
-    if tuning is None and (out / tuning_file).exists():
-        raise RecipeError(f"The run in {out} was begun with --tune: say it again, or choose another folder with --out.")
-    claim(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus)
-    baseline = sides
-    if tuning is not None:
-        baseline = Sides(_with_train(loaded, tuning), corpus, out, say)
-        write_json(out / tuning_file, tuning.record)
-        scores_file(out).unlink(missing_ok=True)
+    _take(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus, tuning)
+    baseline = sides if tuning is None else Sides(_with_train(loaded, tuning), corpus, out, say)
     record_older_look(out)
     train_lost_model_again(out, chosen[0], say)
     say(
@@ -150,17 +146,36 @@ def _run(
         reference = compare_with_right_labels(judge, sides.on_right_labels, chosen, out / SEEDS)
         results["right_labels"] = told(reference)
         say(f"For reference, on the right labels: {reference}")
+    _hold_against_expected(results, loaded, say)
+    write_run(out, comparison, results, loaded, corpus, sides)
+    return comparison
+
+
+def _take(out: Path, recipe: Recipe, corpus: Corpus, tuning: Tuning | None) -> None:
+    """Take the folder for this run, with what was chosen for it.
+
+    Raises:
+        RecipeError: if the run in it was begun with a choice, and there is none now.
+    """
+    if tuning is None and (out / tuning_file).exists():
+        raise RecipeError(f"The run in {out} was begun with --tune: say it again, or choose another folder with --out.")
+    claim(out, recipe, corpus)
+    if tuning is not None:
+        write_json(out / tuning_file, tuning.record)
+        scores_file(out).unlink(missing_ok=True)
+
+
+def _hold_against_expected(results: dict[str, Any], loaded: LoadedRecipe, say: Callable[[str], None]) -> None:
+    """Add to the results which classifier is kept, and whether they agree with those that the recipe expects."""
     measured = Results.model_validate(results)
     results["model"]["note"] = measured.model_note()
     if loaded.expected_dropped:
         results["expected"] = {"agrees": None, "sentence": NOT_COMPARED}
         say(NOT_COMPARED)
-    agreement = judge_expected(recipe, measured)
+    agreement = judge_expected(loaded.recipe, measured)
     if agreement is not None:
         results["expected"] = agreement.to_dict()
         say(str(agreement))
-    write_run(out, comparison, results, loaded, corpus, sides)
-    return comparison
 
 
 @contextlib.contextmanager
