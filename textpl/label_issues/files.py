@@ -140,17 +140,7 @@ def clean_files(
         report.save(out)
     todo = report.plan(relabel, drop, downweight)
     cleaned = report.apply(relabel, drop, downweight, allow_test=allow_test)
-    written = None if rows.table is None else rows.table.written
-    suffix = ".parquet" if written is None else ".jsonl" if "json" in written.suffix else written.suffix
-    files = {"cleaned corpus": out / f"{split or 'train'}{suffix}"}
-    if len(rows.unlabeled):
-        files["unlabeled rows"] = out / f"unlabeled{suffix}"
-        write_table(rows.unlabeled, files["unlabeled rows"], like=written)
-    info: dict[str, Any] = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
-    none = list(rows.label_format.unlabeled_values or ())
-    info |= {"label_format": rows.label_format.described() | {"unlabeled_values": none}}
-    write_json(out / "info.json", info)
-    write_table(as_written(cleaned, rows), files["cleaned corpus"], like=written)
+    files = _write_corpus(as_written(cleaned, rows), rows, report, out, split or "train")
     files["cells to review"] = write_queue(report.review_queue(budget), out / "review.csv")
     rates = report.noise_rates()
     said = _read_inputs(out)["settings"] | {"split": split, "review": [str(path) for path in review] or None}
@@ -160,6 +150,33 @@ def clean_files(
     settings = {name: value for name, value in settings.items() if value is not None}
     files["what was done"] = write_record(out, report, todo, rates, data, text, labels, settings, rows.notes)
     return Cleaned(report, todo, rates, files)
+
+
+def _write_corpus(cleaned: Dataset, rows: LabeledRows, report: LabelReport, out: Path, name: str) -> dict[str, Path]:
+    """Write the rows with and those without a label in the form in which they were read, and `info.json`.
+
+    Args:
+        cleaned: the rows with a label, as they are to be written.
+        rows: what was read.
+        report: on these rows.
+        out: folder to write.
+        name: of the split.
+
+    Returns:
+        What it is -> where it lies.
+    """
+    written = None if rows.table is None else rows.table.written
+    suffix = ".parquet" if written is None else ".jsonl" if "json" in written.suffix else written.suffix
+    files = {"cleaned corpus": out / f"{name}{suffix}"}
+    if len(rows.unlabeled):
+        files["unlabeled rows"] = out / f"unlabeled{suffix}"
+        write_table(rows.unlabeled, files["unlabeled rows"], like=written)
+    info: dict[str, Any] = {"task": "multi" if report.multi else "single", "label_names": list(report.label_names)}
+    none = list(rows.label_format.unlabeled_values or ())
+    info |= {"label_format": rows.label_format.described() | {"unlabeled_values": none}}
+    write_json(out / "info.json", info)
+    write_table(cleaned, files["cleaned corpus"], like=written)
+    return files
 
 
 def _examined(
