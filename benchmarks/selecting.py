@@ -261,13 +261,13 @@ def print_first(cells):
 
 
 def print_summary(cells):
-    """The goals: the median gain, cells below random by more than the error, the spread over seeds."""
+    """The goals, in pools of 5,000 and more: the median gain, cells below random, the spread over seeds."""
     for title, names in (("chosen on", CHOSEN_ON), ("held out", HELD_OUT), ("all", CHOSEN_ON + HELD_OUT)):
         for per in (*BUDGETS, None):
             gains, worse, ratios = [], 0, []
-            for (name, _, _), records in cells.items():
+            for (name, _, rows), records in cells.items():
                 for budget in BUDGETS if per is None else (per,):
-                    if name in names and len(records) > 2:
+                    if name in names and len(records) > 2 and rows >= 5_000:
                         random, chosen = points(records, f"{budget} random"), points(records, f"{budget} kmeans")
                         mean, error = gain(chosen, random)
                         gains.append(mean)
