@@ -123,7 +123,7 @@ def fuse(
     multi, gold = problem.multi, np.flatnonzero(problem.gold)
     held = gold[soft.trial.rows]
     named = np.zeros(problem.num_labels, dtype=bool) if problem.names is None else problem.names.any(1)
-    seen = (problem.targets[gold] > 0).any(0) | named
+    seen = np.asarray((problem.targets[gold] > 0).any(0) | named)
     base = _humble(_spread(soft.p, soft.result.labeled), len(held), seen, multi)
     # Gold rows stand with what was said of them while their label was hidden, so that graph and annotators compare.
     base[gold] = _spread(np.zeros((len(gold), problem.num_labels), np.float32), np.zeros(len(gold), dtype=bool))
