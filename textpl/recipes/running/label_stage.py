@@ -48,7 +48,8 @@ def label_pool(loaded: LoadedRecipe, corpus: Corpus, split: Split, report: Path,
 
 def label_settings(loaded: LoadedRecipe, split: Split) -> dict[str, Any]:
     """What the recipe says of `textpl.label`, where it differs from the defaults, and the groups of the rows."""
-    said = loaded.recipe.label.model_dump(include={"method", "k", "class_prior", "label_descriptions"}, exclude_defaults=True)
+    compared = {"method", "k", "class_prior", "label_descriptions"}
+    said = loaded.recipe.label.model_dump(include=compared, exclude_defaults=True)
     groups = groups_of(loaded.recipe, split.labeled)
     return said if groups is None else {**said, "groups": groups}
 
