@@ -7,7 +7,7 @@ quickstart: .venv/quickstart.installed
 	$(BIN)/textpl run quickstart
 
 test: lint
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check .
