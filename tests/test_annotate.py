@@ -322,6 +322,49 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
     assert "pw" not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "\u201csk-one\u201d", "sk-one sk-two"])
+def test_a_key_that_no_header_can_hold_is_not_shown(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving(honest) as server:
+        with pytest.raises(ValueError, match="OPENAI_API_KEY holds a blank") as error:
+            ask(server, pool(), tmp_path)
+        assert not server.seen and "sk-one" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["user:sk-one@host/v1", "http://host/v1#sk-one", "http://sk-one@host/v1"])
+def test_an_address_with_a_key_is_not_shown(tmp_path, address):
+    with pytest.raises(ValueError, match="endpoint") as error:
+        textpl.annotate(pool(), endpoint=address, model="m", labels=NAMES, confirm=True, cache=tmp_path / "a.sqlite")
+    assert "sk-one" not in str(error.value)
+
+
+def test_a_key_that_the_server_repeats_is_not_kept(tmp_path):
+    with serving(lambda text, number: f"you said {KEY}") as server:
+        found = ask(server, pool(), tmp_path)
+    assert found.malformed == 20 and KEY not in str(found)
+    assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_redirection_is_named_and_not_followed(tmp_path, monkeypatch):
+    with serving(honest) as other:
+        away = lambda text, number: (307, {"location": f"{other.url}/chat/completions"}, "")  # noqa: E731
+        with serving(away) as server, pytest.raises(ConnectionError, match=f"points to {other.url}"):
+            ask(server, pool(), tmp_path)
+        assert not other.seen
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving(lambda text, number: (401, {}, "who?")) as server, pytest.raises(ConnectionError, match="no key was"):
+        ask(server, pool(), tmp_path)
+
+
+def test_blank_texts_are_not_asked_about(tmp_path):
+    data = Dataset.from_dict({"text": ["+", "", " \n", "-", "\u3000"]})
+    with serving(honest) as server:
+        found = ask(server, data, tmp_path)
+        assert len(server.seen) == 2
+    assert found.dataset["annotation"][:] == ["good", None, None, "bad", None]
+    assert (found.answered, found.not_asked) == (2, 3)
+
+
 def test_a_file_that_is_no_cache_is_named(tmp_path):
     (tmp_path / "a.sqlite").write_text("text of mine, which stays as it is and is longer than a header of SQLite " * 20)
     with serving(honest) as server, pytest.raises(ValueError, match="cannot be used as a cache"):

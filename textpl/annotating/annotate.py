@@ -26,7 +26,7 @@ class CostEstimate:
     """What asking would take.
 
     Attributes:
-        rows: of the dataset that are asked about.
+        rows: of the dataset that are asked about; blank texts are not.
         cached: of these, how many have an answer already.
         requests: still to be sent; equal texts are asked once.
         prompt_tokens: of all requests, estimated: a quarter of the ASCII characters, one for every other character.
@@ -59,7 +59,7 @@ class Annotated:
         answered: rows with a usable answer.
         malformed: rows whose answer names no label.
         refused: rows that the endpoint refused to answer.
-        not_asked: rows beyond `max_rows`.
+        not_asked: rows beyond `max_rows`, and those whose text is blank.
         examples: some malformed answers and refusals.
         requests: sent now.
         prompt_tokens: sent now, as the endpoint counted them.
@@ -120,7 +120,7 @@ def annotate(
 
     Nothing is sent without `confirm`. Every answer is written to `cache` as it comes: after an error, an interruption
     or a kill the same call sends only what is missing. Answers that are no label count as malformed, are shown, and
-    become None; nothing is guessed.
+    become None; nothing is guessed. Blank texts are not asked about.
 
     When to use: to get a second opinion on a pool, a few cents' worth of weak labels, for
     `textpl.label(..., annotations="annotation")` or `textpl.find_label_issues(..., annotations="annotation")`, which
@@ -174,12 +174,16 @@ def annotate(
     asked = len(texts) if max_rows is None else min(max_rows, len(texts))
     file = Path(cache) if cache is not None else Path(datasets.config.HF_DATASETS_CACHE) / "textpl-annotations.sqlite"
     settings = {"max_tokens": max_tokens, "multi_label": multi_label}
-    keys = [answer_key(endpoint.rstrip("/"), model, prompt.messages(text), settings) for text in texts[:asked]]
+    keys = [
+        answer_key(endpoint.rstrip("/"), model, prompt.messages(text), settings) if text.strip() else None
+        for text in texts[:asked]
+    ]
+    asked_keys = [key for key in keys if key is not None]
     store = AnswerCache(file)
     try:
-        found = store.get(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=False) if key not in found}
-        cost = _estimate(prompt, keys, found, missing, price_per_million)
+        found = store.get(asked_keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=False) if key is not None and key not in found}
+        cost = _estimate(prompt, asked_keys, found, missing, price_per_million)
         if missing and not (confirm(cost) if callable(confirm) else confirm):
             raise ValueError(f"Nothing was sent: {cost}. Say confirm=True to send them to {_host(endpoint)}.")
         where = Endpoint(
@@ -227,7 +231,7 @@ def _result(
     data: Dataset,
     column: str,
     prompt: Prompt,
-    keys: Sequence[str],
+    keys: Sequence[str | None],
     found: dict[str, Answer],
     new: dict[str, Answer],
     refusals: dict[str, str],
@@ -239,6 +243,9 @@ def _result(
     malformed = refused = 0
     shown: list[str] = []
     for key in keys:
+        if key is None:
+            values.append(None)
+            continue
         answer = found.get(key)
         label: int | list[int] | None = None
         if answer is None:
@@ -261,7 +268,7 @@ def _result(
         sum(value is not None for value in values),
         malformed,
         refused,
-        len(data) - len(keys),
+        len(data) - len(keys) + keys.count(None),
         tuple(dict.fromkeys(shown))[:EXAMPLES],
         requests,
         sum(answer.prompt_tokens or 0 for answer in told),
@@ -304,12 +311,14 @@ def _check_settings(
 ) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"endpoint={_host(endpoint)!r}: an address such as http://localhost:8000/v1 is needed.")
-    if parts.username or parts.password or parts.query:
+        shown = "endpoint" if "@" in endpoint else f"endpoint={endpoint!r}"  # what stands before @ may be a key
+        raise ValueError(f"{shown}: an address such as http://localhost:8000/v1 is needed.")
+    if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError(
-            f"endpoint: the address of {parts.hostname} holds a user, a password or a query, which would be logged: "
-            "put the key into an environment variable and name it with api_key_env."
+            f"endpoint: the address of {parts.hostname} holds a user, a password, a query or a fragment (#), which "
+            "would be logged: put the key into an environment variable and name it with api_key_env."
         )
+    _host(endpoint)  # a port that is no number
     if concurrency < 1 or retries < 0 or (requests_per_minute is not None and not requests_per_minute > 0):
         raise ValueError(
             f"concurrency={concurrency}, requests_per_minute={requests_per_minute}, retries={retries}: at least one "
@@ -320,6 +329,6 @@ def _check_settings(
 
 
 def _host(endpoint: str) -> str:
-    """The address without what may be secret."""
+    """The server without what may be secret."""
     parts = urlsplit(endpoint)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else endpoint
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"

@@ -138,7 +138,7 @@ class Chat:
                     answer = _answer(response)
                     if answer is not None:
                         self._answers += 1
-                        return answer, ""
+                        return answer._replace(text=self._hidden(answer.text)), ""
                     problem = f"an answer that is no chat completion: {self._shown(response.text)}"
                 elif response.status_code in REFUSED:
                     told = self._shown(response.text)
@@ -153,9 +153,7 @@ class Chat:
                         self._quiet_until = max(self._quiet_until, time.monotonic() + max(asked or 0, pause))
                         pause = 0.0
                 else:
-                    raise EndpointError(
-                        f"{self.endpoint.address} refuses: HTTP {response.status_code}: {self._shown(response.text)}"
-                    )
+                    raise EndpointError(f"{self.endpoint.address} refuses: {self._reason(response)}")
             tried += 1
             if tried <= self.endpoint.retries:
                 await asyncio.sleep(pause)
@@ -206,6 +204,17 @@ class Chat:
             raise EndpointError(f"{self.endpoint.address} refuses: HTTP {status}: {told}")
         return None, f"HTTP {status}: {told}"
 
+    def _reason(self, response: httpx.Response) -> str:
+        """Why the endpoint refuses everything, and what to do where that is known."""
+        told = f"HTTP {response.status_code}: {self._shown(response.text)}"
+        if response.is_redirect:  # not followed, as the key and the texts are meant for this address only
+            told += (
+                f" It points to {self._shown(response.headers.get('location', ''))}: name that address, if you mean it"
+            )
+        if response.status_code in (401, 403) and self.endpoint.api_key is None:
+            told += " (no key was sent: put it into the environment variable that api_key_env names)"
+        return told
+
     def _shown(self, text: str) -> str:
         short = " ".join(self._hidden(text).split())
         return short if len(short) <= SHOWN else short[:SHOWN] + "..."
@@ -216,8 +225,17 @@ class Chat:
 
 
 def read_key(variable: str) -> str | None:
-    """The key in an environment variable; None where there is none."""
-    return os.environ.get(variable, "").strip() or None
+    """The key in an environment variable; None where there is none.
+
+    Raises:
+        ValueError: for a key that no header can hold; it is not shown.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not all("!" <= c <= "~" for c in key):
+        raise ValueError(
+            f"The key in {variable} holds a blank, a line break, or a character that is not ASCII: set it again."
+        )
+    return key or None
 
 
 def run_async(make: Callable[[], Awaitable[None]]) -> None:
