@@ -78,6 +78,84 @@ def test_texts_ids_and_votes_of_a_column():
     np.testing.assert_allclose(by_name["named"].values[0], [0.5, 0.2, 0.3])
 
 
+@pytest.mark.parametrize("kind", [float, int, list])
+def test_certain_probabilities_are_not_taken_for_votes(kind):
+    hot = np.eye(3)[[1, 0, 2, 1]].astype(int)
+    answers = hot.tolist() if kind is list else hot.astype(kind)
+    (found,) = read_annotations({"a": answers}, None, NAMES, multi=False, rows=4)
+    assert found.kind == "probabilities" and found.values.argmax(1).tolist() == [1, 0, 2, 1]
+
+
+def test_probabilities_without_a_largest_are_no_answer():
+    p = np.array([[0.0, 0, 0], [1 / 3] * 3, [0.4, 0.4, 0.2], [0.1, 0.7, 0.2], [0.6, 0.3, 0.1]], np.float32)
+    (found,) = read_annotations({"a": p}, None, NAMES, multi=False, rows=5)
+    truth = np.eye(3)[[1, 1, 2, 1, 0]]
+    got = estimate_confusion([found], np.full((5, 3), 1 / 3), truth, np.ones(5, bool), multi=False)
+    assert got.confusions[0].accuracy[0] == 1 and got.confusions[0].gold == 2
+    assert not log_likelihood(found, got.confusions[0])[:3].any()
+    estimate_confusion([found.take(np.arange(3))], np.full((3, 3), 1 / 3), truth[:3], np.zeros(3, bool), multi=False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "names", "ids"),
+    [
+        ([np.int64(-1), np.int64(1), np.float32("nan")], NAMES, [-1, 1, -1]),
+        (["0", "2", "abstain"], NAMES, [0, 2, -1]),
+        ([True, False, None], ["true", "false"], [0, 1, -1]),
+        ([True, False, True], ["no", "yes"], [1, 0, 1]),
+        ([1, 5, 3], ["1", "2", "3", "4", "5"], [0, 4, 2]),
+        ([0, 4, 2], ["1", "2", "3", "4", "5"], [0, 4, 2]),
+        (["2", "1", None], ["1", "2", "3"], [1, 0, -1]),
+        ([0, 1, 1], ["0", "1"], [0, 1, 1]),
+    ],
+)
+def test_numbers_are_ids_or_names(answers, names, ids):
+    (found,) = read_annotations({"a": answers}, None, names, multi=False, rows=3)
+    assert found.values.tolist() == ids and not found.outside
+
+
+def test_two_labels_as_zeros_and_ones():
+    (found,) = read_annotations({"a": [[0, 1], [1, 0]]}, None, NAMES[:2], multi=True, rows=2)
+    assert found.values.tolist() == [[0, 1], [1, 0]]
+
+
+def test_copies_of_several_sources_are_told_apart():
+    rng = np.random.default_rng(0)
+    rows, k = 6000, 4
+    truth = rng.integers(0, k, rows)
+    own, z, m = (np.where(rng.random(rows) < 0.75, truth, (truth + rng.integers(1, k, rows)) % k) for _ in range(3))
+    said = np.choose(rng.choice(3, rows, p=[0.5, 0.2, 0.3]), [own, z, m])
+    likely = np.where(np.eye(k, dtype=bool), 0.75, 0.25 / 3)
+    prior = likely[z] * likely[m]
+    prior /= prior.sum(1, keepdims=True)
+    every, sources = np.ones(rows, bool), np.stack([z, m], 1)
+    found = estimate_confusion(
+        [Annotation("a", "classes", said, k)], prior, np.eye(k)[truth], every, multi=False, given=sources
+    )
+    rates = found.confusions[0].rates
+    np.testing.assert_allclose(rates.copies, [0.2, 0.3], atol=0.03)
+    np.testing.assert_allclose(np.diag(rates.table), 0.75, atol=0.03)
+    # With no row known they are found from the prior, and what follows is near what the simulated rates say.
+    found = estimate_confusion([Annotation("a", "classes", said, k)], prior, prior, ~every, multi=False, given=sources)
+    chance = 0.5 * likely.T[said] + 0.2 * (said == z)[:, None] + 0.3 * (said == m)[:, None]
+    exact = prior * chance
+    exact /= exact.sum(1, keepdims=True)
+    assert np.abs(found.p - exact).mean() < 0.03
+
+
+def test_a_copy_of_either_source_proves_nothing():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 4, 3000)
+    z, m = (np.where(rng.random(3000) < 0.8, truth, (truth + rng.integers(1, 4, 3000)) % 4) for _ in range(2))
+    likely = np.where(np.eye(4, dtype=bool), 0.8, 0.2 / 3)
+    prior = likely[z] * likely[m]
+    prior /= prior.sum(1, keepdims=True)
+    for said in (z, m):
+        a, sources = Annotation("a", "classes", said, 4), np.stack([z, m], 1)
+        found = estimate_confusion([a], prior, prior, np.zeros(3000, bool), multi=False, given=sources)
+        np.testing.assert_allclose(found.p, prior, atol=0.05)
+
+
 def test_a_rule_may_be_silent_in_a_few_rows():
     data = Dataset.from_dict({"rules": [[0, -1], [1, -1]]})
     first, second = read_annotations("rules", data, NAMES, multi=False)
@@ -114,6 +192,9 @@ def test_several_labels_per_row():
         ({"a": np.ones((3, 2)) / 2.5}, "lists"),
         ({"a": [{"World": 0.2, "Art": 0.8}] * 3}, "'Art' is none of the labels"),
         ({"a": [["Sports"], ["World"], []]}, "a row has one label"),
+        ({"a": np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])}, "length 2 for 3 labels"),
+        ({"a": [{"World": "much"}] * 3}, "'much' is no probability"),
+        ({"a": [object()] * 3}, "3 are none of the labels"),
     ],
 )
 def test_what_cannot_be_read_is_named(annotations, message):

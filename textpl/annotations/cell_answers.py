@@ -26,11 +26,11 @@ class CellRates:
 
     Attributes:
         table: float64 (labels, 2, bins), P(bin | is the label right).
-        copies: share of the answers that only repeat what was given, right or wrong.
+        copies: share of the answers that only repeat what was given, right or wrong; () where nothing was.
     """
 
     table: Array
-    copies: float = 0.0
+    copies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class CellAnswers:
         yes = 1 / (1 + np.exp(-log_odds))
         pair = np.stack([1 - yes, yes])
         table = np.broadcast_to(pair / pair.sum(1, keepdims=True), (self.labels, 2, self.number))
-        return CellRates(table, 0.0 if self.given is None else COPIES)
+        return CellRates(table, () if self.given is None else (COPIES,))
 
     def rates(self, p: Array, weights: Array, before: CellRates) -> CellRates:
         """Rates given the probability of each label, those of a label drawn to those of all labels.
@@ -102,39 +102,40 @@ class CellAnswers:
         k, number = self.labels, self.number
         there = self.bins >= 0
         every = np.broadcast_to(weights, p.shape)
-        copies = 0.0
+        right, wrong = every * p, every * (1 - p)
+        copies: tuple[float, ...] = ()
         if self.given is not None:
-            # A repeated answer was copied with the chance c / (c + (1 - c) P(answer)).
-            no, yes = before.table[np.arange(k), 0, self.bins], before.table[np.arange(k), 1, self.bins]
-            own = (1 - before.copies) * (p * yes + (1 - p) * no)
-            copied = np.where(self.bins == self.given, before.copies / np.maximum(before.copies + own, SMALLEST), 0)
-            copies = (every * copied)[there].sum() / (every[there].sum() + COPY_ANSWERS)
-            every = every * (1 - copied)
+            # A repeated answer was copied with the chance c / (c + (1 - c) P(answer | is the label right)).
+            no, yes = (self._copied(before, side) for side in (0, 1))
+            copies = (float((right * yes + wrong * no)[there].sum() / (every[there].sum() + COPY_ANSWERS)),)
+            right, wrong = right * (1 - yes), wrong * (1 - no)
         place = (np.arange(k) * number + self.bins)[there]
-        yes, both = (np.bincount(place, w[there], k * number).reshape(k, number) for w in (every * p, every))
-        counts = np.stack([np.maximum(both - yes, 0), yes], 1)
+        counts = np.stack([np.bincount(place, w[there], k * number).reshape(k, number) for w in (wrong, right)], 1)
         pooled = counts.sum(0)
         nothing = pooled.sum(0) / max(pooled.sum(), SMALLEST)
         pooled = (pooled + WEIGHT * nothing) / (pooled.sum(1, keepdims=True) + WEIGHT)
         table = (counts + OWN_ANSWERS * pooled) / (counts.sum(2, keepdims=True) + OWN_ANSWERS)
         same = np.array([len(np.unique(column[column >= 0])) < 2 for column in self.bins.T])
         table[same] = nothing  # a label about which it always says the same
-        return CellRates(np.asarray(table), float(copies))
+        return CellRates(np.asarray(table), copies)
 
     def evidence(self, rates: CellRates) -> Array:
         """Log-odds that the answers add to each label, float64 (rows, labels)."""
-        if self.given is None or not rates.copies:
-            logs = np.log(np.maximum(rates.table, SMALLEST))
-            out = (logs[:, 1] - logs[:, 0])[np.arange(self.labels), self.bins]
-        else:
-            repeated = rates.copies * (self.bins == self.given)
-            no, yes = (
-                np.log(np.maximum(repeated + (1 - rates.copies) * side[np.arange(self.labels), self.bins], SMALLEST))
-                for side in (rates.table[:, 0], rates.table[:, 1])
-            )
-            out = yes - no
+        no, yes = (np.log(np.maximum(self._mixed(rates, side), SMALLEST)) for side in (0, 1))
+        out = yes - no
         out[self.bins < 0] = 0
         return np.asarray(out)
+
+    def _mixed(self, rates: CellRates, side: int) -> Array:
+        """P(answer | label is not right (0) or is (1), what was given), float64 (rows, labels)."""
+        own = rates.table[np.arange(self.labels), side, self.bins]
+        if self.given is None:
+            return own
+        return (1 - rates.copies[0]) * own + rates.copies[0] * (self.bins == self.given)
+
+    def _copied(self, rates: CellRates, side: int) -> Array:
+        """P(answer is a copy | label is not right (0) or is (1), answer, what was given), float64 (rows, labels)."""
+        return rates.copies[0] * (self.bins == self.given) / np.maximum(self._mixed(rates, side), SMALLEST)
 
     def right(self, truth: Array, known: Array, rates: CellRates) -> float:
         """Mean of the shares of right answers over labels that are right and over those that are not.

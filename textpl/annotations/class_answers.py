@@ -14,7 +14,7 @@ Array = np.ndarray
 SURENESS = (0.25, 0.5, 0.75)  # quantiles of the largest probability at which answers are told apart by it
 # Shares of surer and less sure answers, and of second choices, are drawn to "says nothing" by so many answers.
 SURE_ANSWERS = 20.0
-# That an answer repeats the given label is believed of so many answers at first, and drawn to 0 by as many answers.
+# That an answer repeats a source is believed of so many answers at first, and drawn to 0 by as many answers.
 COPIES, COPY_ANSWERS = 0.3, 20.0
 SMALLEST = 1e-12
 
@@ -27,13 +27,13 @@ class ClassRates:
         table: float64 (labels, labels + 1), P(given | right); the last column is no answer.
         sure: float64 (2, bins), P(bin of the largest probability | is it right).
         second: share of the wrong answers whose second choice is right; 1 / (labels - 1) says nothing.
-        copies: share of the answers that only repeat the label that was given, right or wrong.
+        copies: share of the answers that only repeat a source, right or wrong, for each of them.
     """
 
     table: Array
     sure: Array
     second: float
-    copies: float = 0.0
+    copies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ClassAnswers:
         runner_up: int64 (rows,), the second choice; -1 for none.
         edges: float64 (bins - 1,), where the largest probability is cut.
         silence: no answer is evidence.
-        given: int64 (rows,), the labels that the annotator may have copied; None where there are none.
+        given: int64 (rows, sources), labels that the annotator may have copied; None where there are none.
     """
 
     top: Array
@@ -75,11 +75,13 @@ class ClassAnswers:
             p = np.nan_to_num(annotation.values.astype(np.float64), nan=-1.0)
             order = np.argsort(-p, axis=1, kind="stable")
             largest = p.max(1)
+            # Equal numbers at the top name no class: the first of them would be a guess.
+            there = there & ((p == largest[:, None]).sum(1) == 1)
             top = np.where(there, order[:, 0], -1)
             told = there & (annotation.num_labels > 2) & (np.take_along_axis(p, order[:, -2:-1], 1)[:, 0] > 0)
             runner_up = np.where(told, order[:, 1 % p.shape[1]], -1)
             if edges is None:
-                edges = np.unique(np.quantile(largest[there], SURENESS))
+                edges = np.unique(np.quantile(largest[there], SURENESS)) if there.any() else np.empty(0)
             places = np.searchsorted(edges, largest, side="right")
         if silence is None:
             silence = len(np.unique(top[top >= 0])) == 1
@@ -99,7 +101,7 @@ class ClassAnswers:
             np.concatenate([table, np.ones((k, 1))], 1),
             np.full((2, bins), 1 / bins),
             1 / max(k - 1, 1),
-            0.0 if self.given is None else COPIES,
+            () if self.given is None else (min(COPIES, 0.6 / self.given.shape[1]),) * self.given.shape[1],
         )
 
     def rates(self, p: Array, weights: Array, before: ClassRates) -> ClassRates:
@@ -111,15 +113,16 @@ class ClassAnswers:
             before: rates by which p was found.
         """
         k, there, weights = self.labels, self.top >= 0, weights[:, 0]
-        copies = 0.0
-        if self.given is not None:
-            # A repeated label was copied with the chance c / (c + (1 - c) P(given | right)).
-            own = (p * before.table.T[self.top]).sum(1)
-            copied = before.copies / np.maximum(before.copies + (1 - before.copies) * own, SMALLEST)
-            copied = np.where(there & (self.top == self.given), copied, 0)
-            copies = (weights * copied).sum() / max(float((weights * there).sum()) + COPY_ANSWERS, SMALLEST)
-            weights = weights * (1 - copied)
         weighted = p * weights[:, None]
+        copies: tuple[float, ...] = ()
+        if self.given is not None:
+            # Right y, an answer was copied from source j with the chance c_j / (sum_j c_j + (1 - c) P(answer | y)).
+            repeated = self._repeated() * before.copies
+            either = np.maximum(self._mixed(before), SMALLEST)
+            total = float(weights[there].sum()) + COPY_ANSWERS
+            copies = tuple(float(c) for c in (weighted / either).sum(1) @ repeated / total)
+            weighted = weighted * (1 - repeated.sum(1, keepdims=True) / either)
+            weights = weighted.sum(1)
         counts = sums(self.top[there], weighted[there], k).T  # [right, given]
         given, silent = counts.sum(), weighted[~there].sum(0)
         if not given:
@@ -137,17 +140,11 @@ class ClassAnswers:
         by_chance = 1 / max(k - 1, 1)
         seconds = weighted[np.arange(len(p)), self.runner_up][told].sum()
         second = (seconds + SURE_ANSWERS * by_chance) / (np.maximum(wrong[told], 0).sum() + SURE_ANSWERS)
-        return ClassRates(
-            table, np.maximum(sure, SMALLEST), float(np.clip(second, SMALLEST, 1 - SMALLEST)), float(copies)
-        )
+        return ClassRates(table, np.maximum(sure, SMALLEST), float(np.clip(second, SMALLEST, 1 - SMALLEST)), copies)
 
     def evidence(self, rates: ClassRates) -> Array:
         """Log P(answer | label) but for a constant of the row, whose mean is taken away: float64 (rows, labels)."""
-        table = rates.table.T[self.top]  # -1 is the last column, that of no answer
-        if self.given is not None:
-            same = (self.top >= 0) & (self.top == self.given)
-            table = (1 - rates.copies) * table + rates.copies * same[:, None]
-        logs = np.log(np.maximum(table, SMALLEST))
+        logs = np.log(np.maximum(self._mixed(rates), SMALLEST))
         rows = np.flatnonzero(self.top >= 0)
         gain = np.log(rates.sure)[:, self.bin]
         logs[rows] += gain[0, rows, None]
@@ -164,6 +161,18 @@ class ClassAnswers:
         if not self.silence:
             logs[self.top < 0] = 0
         return logs
+
+    def _repeated(self) -> Array:
+        """Whether an answer is that of each source, bool (rows, sources)."""
+        assert self.given is not None
+        return (self.top >= 0)[:, None] & (self.top[:, None] == self.given)
+
+    def _mixed(self, rates: ClassRates) -> Array:
+        """P(answer | label, sources), float64 (rows, labels)."""
+        own = rates.table.T[self.top]  # -1 is the last column, that of no answer
+        if self.given is None:
+            return own
+        return (1 - sum(rates.copies)) * own + (self._repeated() @ np.array(rates.copies))[:, None]
 
     def right(self, truth: Array, rows: Array) -> Array:
         """Share of each row's answer that is right, float64 (rows,)."""

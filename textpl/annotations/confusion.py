@@ -14,9 +14,9 @@ under their labels, with a Dirichlet prior; rates and (1) are repeated in turn u
   several labels is no evidence, as nobody knows why they were not asked.
 - Yes or no per label: P(said | right) per label, 2 x 2.
 - Probabilities, several labels per row: each number is put into one of a few bins, with a rate like yes and no.
-- Probabilities, one label per row: the largest is the answer, with a table as above, times P(bin of the largest | is it
-  right), times how often the second is right where the first is wrong. However badly numbers are calibrated, they
-  count for what they prove.
+- Probabilities, one label per row: the largest is the answer (equal ones at the top are none), with a table as above,
+  times P(bin of the largest | is it right), times how often the second is right where the first is wrong. However
+  badly numbers are calibrated, they count for what they prove.
 
 Annotators are taken to err independently of each other and of p given y; where they do not, (1) is too sure.
 """
@@ -109,8 +109,9 @@ def estimate_confusion(
         truth: float (rows, labels), labels of gold rows; not read elsewhere.
         gold: bool (rows,), rows whose label is known; several labels per row: or (rows, labels), cells.
         multi: whether rows may carry several labels.
-        given: int (rows,), or 0/1 (rows, labels): labels that annotators may have copied, such as those of a noisy
-            corpus which the same tool made. Then P(s | y, given z) = c [s = z] + (1 - c) P(s | y), c by EM as well.
+        given: int (rows,) or (rows, sources), several labels per row: 0/1 (rows, labels). Labels that annotators may
+            have copied, such as those of a noisy corpus which the same tool made, or a classifier's. Then
+            P(s | y, given z) = sum_j c_j [s = z_j] + (1 - sum_j c_j) P(s | y), c by EM as well.
         unknown_rows: number of gold rows, per label, that all others together count for at most.
 
     Returns:
@@ -129,9 +130,11 @@ def estimate_confusion(
     rates: list = [code.at_first() for code in coded]
     p = _combined(prior, coded, rates, known, cells, multi)
     for _ in range(ROUNDS):
-        rates = [code.rates(p, weights, rate) for code, rate in zip(coded, rates, strict=True)]
+        old, rates = rates, [code.rates(p, weights, rate) for code, rate in zip(coded, rates, strict=True)]
         before, p = p, _combined(prior, coded, rates, known, cells, multi)
-        if np.abs(p - before).max(initial=0) < TOLERANCE:
+        # Where all rows are known, only the shares of copies have still to settle.
+        copies = [np.subtract(new.copies, rate.copies) for new, rate in zip(rates, old, strict=True)]
+        if max(np.abs(change).max(initial=0) for change in (p - before, *copies)) < TOLERANCE:
             break
     found = tuple(
         Confusion(a.name, rate, code.edges, *_accuracy(a, code, rate, p, known, cells), code.constant, code.silence)
@@ -162,7 +165,9 @@ def log_likelihood(annotation: Annotation, confusion: Confusion) -> Array:
 def _coded(annotation: Annotation, multi: bool, rate: float, given: Array | None) -> ClassAnswers | CellAnswers:
     if multi and annotation.kind == "classes":
         raise ValueError(f"annotations: {annotation.name!r} has one class per row, but rows may carry several labels.")
-    return CellAnswers.of(annotation, rate, given=given) if multi else ClassAnswers.of(annotation, given=given)
+    if multi:
+        return CellAnswers.of(annotation, rate, given=given)
+    return ClassAnswers.of(annotation, given=None if given is None else given.reshape(len(given), -1))
 
 
 def _combined(prior: Array, coded: Sequence, rates: Sequence, known: Array, cells: Array, multi: bool) -> Array:
@@ -188,7 +193,7 @@ def _accuracy(
     cells: Array,
 ) -> tuple[tuple[float, float, float], int]:
     """Share of right answers with its interval, and in how many gold rows it was seen."""
-    there = annotation.answered
+    there = code.top >= 0 if isinstance(code, ClassAnswers) else annotation.answered
     rows = np.flatnonzero(cells.any(1) & there)
     if not there.any():
         return (float("nan"),) * 3, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ def read_annotations(
     leading "Label:", probabilities (a struct or dict by name, or as many numbers as labels), or nothing (None, -1, "",
     "abstain"). Several labels per row: lists of ids or names, a text that lists names, or 0/1 per label. With one label
     per row a list of whole numbers holds the votes of several annotators, as rules write them; each becomes one
-    annotator. Answers outside the label set count as none and are counted.
+    annotator, but for rows of 0 and a single 1, one number per label. Answers outside the label set count as none and
+    are counted. Whole numbers are ids, unless the names are whole numbers themselves and only these fit.
 
     Args:
         annotations: name of a column, names of several, or a mapping of the annotator's name to a column or to one
@@ -124,7 +125,7 @@ def _annotators(name: str, values: Any, names: Sequence[str], multi: bool, rows:
     values = values.tolist() if hasattr(values, "tolist") else list(values)
     if len(values) != rows:
         raise ValueError(f"annotations: {name!r} has {len(values)} values for {rows} rows: give one per row.")
-    values = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    values = [value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value for value in values]
     there = [value for value in values if not _missing(value)]
     if all(isinstance(value, Mapping) for value in there) and there:
         return [_by_name(name, values, names)]
@@ -142,7 +143,13 @@ def _lists(name: str, values: list, there: list, names: Sequence[str], multi: bo
     lengths = {len(value) for value in there}
     flat = [item for value in there for item in value]
     fixed = len(lengths) == 1
-    if fixed and lengths == {len(names)} and any(isinstance(v, float) and not v.is_integer() for v in flat if v == v):
+    fractions = any(isinstance(item, float) and item == item and not item.is_integer() for item in flat)
+    if fractions and lengths != {len(names)}:
+        raise ValueError(
+            f"annotations: {name!r} holds lists of probabilities of length {', '.join(map(str, sorted(lengths)))} for "
+            f"{len(names)} labels: give one number per label in every row."
+        )
+    if fractions or (not multi and lengths == {len(names)} and _one_hot(there)):
         none = [np.nan] * len(names)
         return [as_cells([none if _missing(v) else list(v) for v in values], len(values), len(names), name)]
     if not multi:
@@ -162,10 +169,22 @@ def _lists(name: str, values: list, there: list, names: Sequence[str], multi: bo
     return [_label_sets(name, values, names)]
 
 
+def _one_hot(there: list) -> bool:
+    """Whether every list has a single 1 among zeros: a certain answer; as votes they would never agree."""
+    return all(sorted(map(str, map(_number, value))) == ["0"] * (len(value) - 1) + ["1"] for value in there)
+
+
+def _number(item: Any) -> Any:
+    return int(item) if isinstance(item, (int, float)) and item in (0, 1) else None
+
+
 def _multi_hot(there: list) -> bool:
-    """Whether lists are 0/1 per label (-1 for no answer) and not ids, of which none stands twice."""
+    """Whether lists are 0/1 per label (-1 for no answer) and not ids, of which none stands twice.
+
+    With two labels ids would say both in every row, and so nothing.
+    """
     numbers = all(item is None or (isinstance(item, (int, float)) and item in (-1, 0, 1)) for v in there for item in v)
-    return numbers and any(len(set(value)) < len(value) for value in there)
+    return numbers and any(len(set(value)) < len(value) or len(value) == 2 for value in there)
 
 
 def _by_name(name: str, values: list, names: Sequence[str]) -> Annotation:
@@ -176,13 +195,15 @@ def _by_name(name: str, values: list, names: Sequence[str]) -> Annotation:
         for label, number in ({} if _missing(value) else value).items():
             if label not in place:
                 raise ValueError(f"annotations: {name!r}, row {row} (counted from 0): {label!r} is none of the labels.")
+            if not isinstance(number, (int, float, np.number, type(None))):
+                raise ValueError(f"annotations: {name!r}, row {row} (counted from 0): {number!r} is no probability.")
             p[row, place[label]] = np.nan if number is None else number
     return as_cells(p, len(values), len(names), name)
 
 
 def _classes(name: str, values: list, names: Sequence[str]) -> Annotation:
     ids, outside, examples = np.full(len(values), -1, dtype=np.int64), 0, list[str]()
-    read = _reader(values, names)
+    read = _reader(name, values, names)
     for row, value in enumerate(values):
         if _missing(value) or (isinstance(value, str) and is_nothing(value, names)):
             continue
@@ -198,7 +219,7 @@ def _classes(name: str, values: list, names: Sequence[str]) -> Annotation:
 def _label_sets(name: str, values: list, names: Sequence[str]) -> Annotation:
     cells, outside, examples = np.full((len(values), len(names)), -1, dtype=np.int8), 0, list[str]()
     matcher = LabelMatcher(names)
-    read = _reader([item for value in values if isinstance(value, (list, tuple, set)) for item in value], names)
+    read = _reader(name, [item for value in values if isinstance(value, (list, tuple, set)) for item in value], names)
     for row, value in enumerate(values):
         if _missing(value):
             continue
@@ -218,23 +239,52 @@ def _label_sets(name: str, values: list, names: Sequence[str]) -> Annotation:
     return Annotation(name, "cells", cells, len(names), outside, tuple(examples))
 
 
-def _reader(values: list, names: Sequence[str]) -> Any:
+def _reader(annotator: str, values: list, names: Sequence[str]) -> Callable[[Any], int | None]:
     """A function from one answer to the id of a label or None. Digits are ids unless the names are digits themselves.
 
     Strings are ids only where all are whole numbers, as a csv file has them.
     """
     matcher, size = LabelMatcher(names), len(names)
-    texts = [value.strip() for value in values if isinstance(value, str) and value.strip()]
+    texts = [value.strip() for value in values if isinstance(value, str) and not is_nothing(value, names)]
     numeric = bool(texts) and all(text.lstrip("-").isdecimal() for text in texts)
     numeric = numeric and not any(plain_name(name).isdecimal() for name in names)
+    numbers = _numbers_as_names(annotator, values, names)
 
     def read(value: Any) -> int | None:
         if isinstance(value, str) and not numeric:
             return matcher.one(value)
-        number = float(value)
+        if isinstance(value, bool) and (found := matcher.one(str(value))) is not None:
+            return found  # labels called "false" and "true", in whatever order
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return None
+        if numbers is not None and not isinstance(value, str):
+            return numbers.get(number)
         return int(number) if number.is_integer() and 0 <= number < size else None
 
     return read
+
+
+def _numbers_as_names(annotator: str, values: list, names: Sequence[str]) -> dict[float, int] | None:
+    """The ids by number where names are whole numbers, such as stars, and answers are numbers that mean names.
+
+    Raises:
+        ValueError: where names and ids fit the numbers as well, and differ.
+    """
+    if not all(plain_name(name).isdecimal() for name in names):
+        return None
+    by_name = {float(plain_name(name)): k for k, name in enumerate(names)}
+    said = {float(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool) and not _missing(v)}
+    if all(by_name.get(float(k)) == k for k in range(len(names))) or not said:
+        return None
+    as_names, as_ids = said <= set(by_name), said <= set(range(len(names)))
+    if as_names == as_ids:
+        raise ValueError(
+            f"annotations: {annotator!r} holds numbers, which may be ids (from 0) or the names {', '.join(names[:5])}"
+            f"{', ...' if len(names) > 5 else ''}: write the names as strings."
+        )
+    return by_name if as_names else None
 
 
 def _missing(value: Any) -> bool:

@@ -15,6 +15,7 @@ from textpl.cleaning.result import Detection
 
 Array = np.ndarray
 ANNOTATORS = "annotators"  # in `Detection.info`: what each is worth
+SOURCES = ("the given label", "the classifier")  # what an annotator may repeat, in the order of `copies`
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ def with_opinions(
 
     P(right y | text, given z, answers s) ~ P(y | text, z) prod_a P(s_a | y, z), the first factor as it was found, the
     others estimated by EM with it as the prior (`annotations.confusion`), in which cells that a person decided weigh
-    most. An annotator need not be independent of the given labels: P(s | y, z) = c [s = z] + (1 - c) P(s | y), c
-    estimated as well, so that a tool that made the given labels, and repeats them, proves nothing.
+    most. An annotator need be independent neither of the given labels z nor, with one label per row, of those m of the
+    classifier: P(s | y, z, m) = c_z [s = z] + c_m [s = m] + (1 - c_z - c_m) P(s | y), the shares c estimated as well.
+    A tool that repeats either proves nothing.
 
     Flagged are rows in which another label is likelier than the one given; several labels per row: the cells of largest
     `p_error`, as many as errors are expected.
@@ -61,7 +63,10 @@ def with_opinions(
     else:
         truth = np.eye(prior.shape[1])[np.maximum(known, 0)]
         prior /= np.maximum(prior.sum(1, keepdims=True), 1e-12)
-    found = estimate_confusion(annotations, prior, truth, known >= 0, multi=multi, given=given)
+    sources = given
+    if not multi and "model" in base.evidence:
+        sources = np.stack([given, base.evidence["model"].argmax(1)], 1)
+    found = estimate_confusion(annotations, prior, truth, known >= 0, multi=multi, given=sources)
     info = base.info | {ANNOTATORS: [_told(one) for one in found.confusions]}
     kept = Opinions(base, tuple(annotations))
     if all(one.constant for one in found.confusions):
@@ -109,13 +114,14 @@ def annotator_lines(info: dict[str, Any]) -> list[str]:
 def _told(one: Confusion) -> dict[str, Any]:
     copies = one.rates.copies
     told = one.told()
-    if copies > 0.05 and not one.constant:
-        told += f"; about {copies:.0%} of its answers only repeat the given label"
+    for share, what in zip(copies, SOURCES, strict=False):
+        if share > 0.05 and not one.constant:
+            told += f"; about {share:.0%} of its answers only repeat {what}"
     return {
         "name": one.name,
         "accuracy": [None if np.isnan(value) else round(value, 4) for value in one.accuracy],
         "decided": one.gold,
         "constant": one.constant,
-        "copies": round(copies, 4),
+        "copies": [round(share, 4) for share in copies],
         "told": told.replace("gold rows", "decided rows").replace("gold row", "decided row"),
     }
