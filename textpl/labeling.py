@@ -72,8 +72,9 @@ def label(
     Texts that are equal after encoding are one node; a pool text that is also a labelled one gets that label.
 
     When to use: to look at a pool before training, to make training data of it (`to_dataset`), or as a baseline that a
-    trained model has to beat. Topics work best. Sentiment often does not cluster in general encoders: look at what the
-    methods reach on the labelled rows; `textpl.HDLTeacher` works in the fine-tuned model's own space.
+    trained model has to beat. Topics work with most encoders. Sentiment depends on the encoder: look at what the methods
+    reach on the labeled rows and compare encoders (`textpl.compare_encoders`); `textpl.HDLTeacher` works in the
+    fine-tuned model's own space.
 
     Args:
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot). None where there are

@@ -130,7 +130,7 @@ def weighted_rates(targets: np.ndarray, weights: np.ndarray, names: tuple[str, .
     if not used.any():
         raise ValueError(
             "No labeled row has a weight: rows chosen by doubt or from elsewhere stand for no known share of the pool. "
-            "Label some that strategy='centers' or 'random' chose."
+            "Label some that strategy='kmeans', in a first round, or 'random' chose."
         )
     share = weights[used] / weights[used].sum()
     rates = share @ np.asarray(targets, dtype=np.float64)[used]
