@@ -105,6 +105,7 @@ def test_probabilities_without_a_largest_are_no_answer():
         ([True, False, True], ["no", "yes"], [1, 0, 1]),
         ([1, 5, 3], ["1", "2", "3", "4", "5"], [0, 4, 2]),
         ([0, 4, 2], ["1", "2", "3", "4", "5"], [0, 4, 2]),
+        ([1, 4, 2], ["1", "2", "3", "4", "5"], [0, 3, 1]),  # as a csv file is read, whose labels are names too
         (["2", "1", None], ["1", "2", "3"], [1, 0, -1]),
         ([0, 1, 1], ["0", "1"], [0, 1, 1]),
     ],

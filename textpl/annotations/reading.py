@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from textpl.reading.names import plain_name
 from textpl.reading.probabilities import in_order, read_probabilities_column
 
 Array = np.ndarray
+logger = logging.getLogger(__name__)
 EXAMPLES = 3
 
 
@@ -30,7 +32,7 @@ def read_annotations(
     "abstain"). Several labels per row: lists of ids or names, a text that lists names, or 0/1 per label. With one label
     per row a list of whole numbers holds the votes of several annotators, as rules write them; each becomes one
     annotator, but for rows of 0 and a single 1, one number per label. Answers outside the label set count as none and
-    are counted. Whole numbers are ids, unless the names are whole numbers themselves and only these fit.
+    are counted. Whole numbers are ids, but names where these are whole numbers that fit.
 
     Args:
         annotations: name of a column, names of several, or a mapping of the annotator's name to a column or to one
@@ -269,8 +271,7 @@ def _reader(annotator: str, values: list, names: Sequence[str]) -> Callable[[Any
 def _numbers_as_names(annotator: str, values: list, names: Sequence[str]) -> dict[float, int] | None:
     """The ids by number where names are whole numbers, such as stars, and answers are numbers that mean names.
 
-    Raises:
-        ValueError: where names and ids fit the numbers as well, and differ.
+    As labels are read: numbers are ids from 0 on only where they can be no names.
     """
     if not all(plain_name(name).isdecimal() for name in names):
         return None
@@ -278,13 +279,11 @@ def _numbers_as_names(annotator: str, values: list, names: Sequence[str]) -> dic
     said = {float(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool) and not _missing(v)}
     if all(by_name.get(float(k)) == k for k in range(len(names))) or not said:
         return None
-    as_names, as_ids = said <= set(by_name), said <= set(range(len(names)))
-    if as_names == as_ids:
-        raise ValueError(
-            f"annotations: {annotator!r} holds numbers, which may be ids (from 0) or the names {', '.join(names[:5])}"
-            f"{', ...' if len(names) > 5 else ''}: write the names as strings."
-        )
-    return by_name if as_names else None
+    if not said <= set(by_name) and said <= set(range(len(names))):
+        return None
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    logger.warning("annotations: the numbers of %r are taken as the names %s, not as ids from 0 on", annotator, shown)
+    return by_name
 
 
 def _missing(value: Any) -> bool:
