@@ -183,6 +183,25 @@ def test_what_cannot_be_done_without_labeled_rows_is_told(settings, told):
         label(None, POOL, encoder=Points(), progress=False, **settings)
 
 
+def test_no_precision_is_promised_without_labeled_rows(tmp_path):
+    found = label(None, POOL, label_names=NAMES, encoder=Points(), progress=False)
+    assert found.rethreshold(0.5).expected_precision is None
+    with pytest.raises(ValueError, match="no precision can be expected"):
+        found.rethreshold(precision=0.9)
+    pool, out = tmp_path / "pool.csv", tmp_path / "out.csv"
+    pool.write_text("text\nsports news\nmarket news\n")
+    command = ["label", "--unlabeled", str(pool), "--label-names", "sports,market", "--precision", "0.9"]
+    result = CliRunner().invoke(app, [*command, "--encoder", "lsa", "--out", str(out)])
+    assert result.exit_code == 1 and "no precision can be expected" in result.output.replace("\n", " ")
+    assert not out.exists()
+
+
+def test_labeled_rows_of_one_label_stand_beside_descriptions_of_all():
+    one = Dataset.from_dict({"text": ["1 1", "1 2"], "label": ["one", "one"]})
+    found = label(one, POOL, label_descriptions={n: n for n in NAMES}, encoder=Points(), progress=False)
+    assert set(found.label_names) == set(NAMES) and right(found, POOL) > 0.9
+
+
 def test_several_labels_without_labeled_rows_rest_on_the_given_rates():
     settings = {"label_names": NAMES, "multi_label": True, "class_prior": [1 / 3] * 3}
     found = label(None, POOL, encoder=Points(), progress=False, **settings)

@@ -155,3 +155,34 @@ def test_other_files(pool, tmp_path, suffix):
     result = run(pool, "--budget", 2, "--labeled", out, "--out", out)
     assert result.exit_code == 0, said(result)
     assert len(read_table(out).dataset) == 6 and "Round 2: 2 of 60 texts by kmeans" in result.output
+
+
+def label(*arguments):
+    return CliRunner().invoke(app, ["label", *map(str, arguments), "--encoder", "lsa"], env={"COLUMNS": "500"})
+
+
+def test_labels_by_chosen_rows_are_not_said_to_be_measured_on_a_sample(pool, tmp_path):
+    out = tmp_path / "to_label.csv"
+    run(pool, "--budget", 12, "--out", out)
+    fill(out)
+    told = said(label(out, pool, "--out", tmp_path / "labels.csv"))
+    assert "12 of the 12 labeled rows were chosen by textpl select (kmeans): no sample of the pool" in told
+    run(pool, "--budget", 12, "--out", tmp_path / "random.csv", "--strategy", "random")
+    fill(tmp_path / "random.csv")
+    assert "no sample" not in said(label(tmp_path / "random.csv", pool, "--out", tmp_path / "more.csv"))
+
+
+def test_cells_left_empty_are_no_rows_without_any_of_several_labels(pool, tmp_path):
+    out = tmp_path / "to_label.csv"
+    run(pool, "--budget", 20, "--out", out)
+    lines = read(fill(out))
+    both = [{**line, "label": "chess,rain" if i % 3 else line["label"]} for i, line in enumerate(lines)]
+    write(out, [{**line, "label": ""} if i in (2, 5) else line for i, line in enumerate(both)])
+    told = said(label(out, pool, "--out", tmp_path / "labels.csv"))
+    assert "18 labeled rows" in told and "2 of 20 rows have no label" in told
+
+
+def test_label_studio_without_names_leaves_no_half_round(pool, tmp_path):
+    out = tmp_path / "to_label.csv"
+    assert "--label-names" in said(run(pool, "--budget", 4, "--out", out, "--label-studio", tmp_path / "tasks.json"))
+    assert not list(tmp_path.glob("to_label*"))

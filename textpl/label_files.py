@@ -22,6 +22,7 @@ from textpl.reading.labeled_rows import LabeledRows, read_labeled
 from textpl.reading.labels import MULTI, arrow_column, whole_number
 from textpl.reading.sources import RawSource, open_source
 from textpl.reading.writing import WRITABLE, write_table
+from textpl.selecting.chosen_rows import as_left_open
 
 
 def label_files(
@@ -70,6 +71,11 @@ def label_files(
     for name, value in (("confidence", confidence), ("precision", precision)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}={value}: a share between 0 and 1, such as 0.95.")
+    if precision is not None and labeled is None:
+        raise ValueError(
+            f"precision={precision}: without labeled texts no precision can be expected. Take confidence, which is "
+            "then the method's own, or name labeled texts."
+        )
     check_writable(out.parent)  # before the work, not after it
     text = settings.get("text_column", "text")
     column = settings.pop("label_column", "label")
@@ -88,7 +94,7 @@ def label_files(
             labeled,
             text,
             column,
-            label_format=label_format,
+            label_format=as_left_open(label_format, raw.splits["train"]),
             option="--label",
             remedy="so there is nothing to learn from",
         )

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from textpl.label_descriptions import LabelDescriptions
@@ -14,6 +16,7 @@ from textpl.reading.find_columns import check_text, declared_names
 from textpl.reading.label_arrays import EncodedLabels, encode_labels
 from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import MULTI, arrow_column, in_order
+from textpl.selecting.chosen_rows import as_left_open
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,8 @@ def read_known(
     check_rows(labeled, "labeled", label_column)
     where = f"labeled, column {label_column!r}"
     declared = declared_names({"labeled": labeled}, label_column, label_names)
-    values = arrow_column(labeled, label_column)
+    values, label_format = arrow_column(labeled, label_column), as_left_open(label_format, labeled)
+    declared = declared or _described_beside_one(values, descriptions)
     encoded = encode_labels(values, where, label_names=declared, label_format=label_format)
     if more := _described_beside(encoded, descriptions):
         encoded = encode_labels(values, where, label_names=more, label_format=label_format)
@@ -107,6 +111,17 @@ def _described_beside(encoded: EncodedLabels, descriptions: LabelDescriptions | 
         return None
     described = {str(name) for name in descriptions}
     return in_order(described) if set(coding.label_names) < described else None
+
+
+def _described_beside_one(
+    values: pa.ChunkedArray, descriptions: LabelDescriptions | str | None
+) -> tuple[str, ...] | None:
+    """All names, where labels are described and every labeled row has the same one of them."""
+    if not isinstance(descriptions, Mapping):
+        return None
+    own, described = pc.unique(values).to_pylist(), {str(name) for name in descriptions}
+    one = len(own) == 1 and isinstance(own[0], str) and own[0] in described
+    return in_order(described) if one else None
 
 
 def _only_names(

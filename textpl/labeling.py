@@ -35,6 +35,7 @@ from textpl.relabeling.nodes import Nodes
 from textpl.relabeling.priors import resolve_prior
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import GRAPH_K, SoftLabels, soft_labels
+from textpl.selecting.chosen_rows import no_sample
 from textpl.shared_passages import passages_warning
 
 logger = logging.getLogger(__name__)
@@ -72,9 +73,9 @@ def label(
     Texts that are equal after encoding are one node; a pool text that is also a labelled one gets that label.
 
     When to use: to look at a pool before training, to make training data of it (`to_dataset`), or as a baseline that a
-    trained model has to beat. Topics work with most encoders. Sentiment depends on the encoder: look at what the methods
-    reach on the labeled rows and compare encoders (`textpl.compare_encoders`); `textpl.HDLTeacher` works in the
-    fine-tuned model's own space.
+    trained model has to beat. Topics work with most encoders. Sentiment depends on the encoder: look at what the
+    methods reach on the labeled rows, and compare encoders (`textpl.compare_encoders`); `textpl.HDLTeacher` works in
+    the fine-tuned model's own space.
 
     Args:
         labeled: rows with a text and a label column (ids, names, lists of either, multi-hot). None where there are
@@ -190,6 +191,8 @@ def label(
         soft = fused.soft
         report["annotations"] = fused.to_dict()
         report["summary"] += fused.told("macro F1" if known.multi else "accuracy")
+    if labeled is not None and (told := no_sample(labeled)):
+        report["summary"].append(told)
     report["cut"] = [part.to_dict() for part in cut]
     return _pseudo_labels(
         nodes,

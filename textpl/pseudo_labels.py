@@ -84,12 +84,18 @@ class PseudoLabels:
                 confidence reaches it.
 
         Raises:
-            ValueError: unless exactly one of them is given, within [0, 1].
+            ValueError: unless exactly one of them is given, within [0, 1]; for a precision where no labeled row could
+                be held out, so that none can be expected.
         """
         wanted = [v for v in (confidence, precision) if v is not None]
         if len(wanted) != 1 or not 0 <= wanted[0] <= 1:
             raise ValueError(
                 f"rethreshold(confidence={confidence}, precision={precision}): give exactly one, between 0 and 1."
+            )
+        if precision is not None and not len(self.coverage.cut):
+            raise ValueError(
+                f"rethreshold(precision={precision}): no labeled row could be held out, so that no precision can be "
+                "expected. Give a confidence, which is the method's own here, or label some rows."
             )
         given = self._decided == 1 if self.multi else self._decided >= 0
         cut = _threshold_for(self.confidence[given], precision) if confidence is None else confidence  # type: ignore[arg-type]

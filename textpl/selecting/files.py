@@ -21,7 +21,7 @@ from textpl.selecting.labeled_files import GivenRows, read_given, together
 from textpl.selecting.ledger import Ledger
 from textpl.selecting.rates import ClassRates, class_rates
 from textpl.selecting.select import select
-from textpl.selecting.selection import Selection, write_argilla, write_label_studio
+from textpl.selecting.selection import Selection, check_names, write_argilla, write_label_studio
 
 ROUND = "round"
 
@@ -106,6 +106,8 @@ def select_files(
         label_format=written,
         **settings,
     )
+    if label_studio is not None:
+        check_names(chosen.label_names)
     before = Ledger(pool, fingerprint, len(rows)) if continued is None else continued.ledger
     assert before is not None
     count = sum(value is not None for part in given for value in part.labels)

@@ -144,10 +144,16 @@ def write_label_studio(
     lines: Sequence[dict[str, Any]], names: Sequence[str] | None, path: str | Path, text: str, *, multi: bool
 ) -> None:
     """Write chosen rows as tasks of Label Studio: see `Selection.to_label_studio`."""
+    shown = check_names(names)
+    write_json(path, [{"data": _asked(line) | {"text": line[text]}} for line in lines])
+    write_text(Path(path).with_suffix(".xml"), label_studio_view(shown, multi=multi))
+
+
+def check_names(names: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of labels, which Label Studio shows; raise ValueError where there are none."""
     if not names:
         raise ValueError("Label Studio shows the labels to choose from: name them by label_names= (--label-names a,b).")
-    write_json(path, [{"data": _asked(line) | {"text": line[text]}} for line in lines])
-    write_text(Path(path).with_suffix(".xml"), label_studio_view(names, multi=multi))
+    return names
 
 
 def _asked(line: dict[str, Any]) -> dict[str, Any]:
