@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import brute_graph
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import HashingVectorizer
 
+import textpl
 from textpl.cleaning import duplicates
 from textpl.cleaning.duplicates import conflicts, leaks, near_duplicates, normalized, shared_shingles
 from textpl.cleaning.label_sets import confused_labels, expected_confusion, label_findings, same_labels, variant_ids
@@ -573,3 +575,15 @@ def test_tweets_that_differ_by_a_hash_tag():
     for rows in (np.flatnonzero(groups == g) for g in np.flatnonzero(np.bincount(groups) == 2)):
         assert jaccard(*(normalized(texts[row]) for row in rows)) > 0.6
     assert (np.bincount(groups) > 1).sum() > 50
+
+
+@pytest.mark.parametrize("encoder", ["lsa", ["lsa", "lsa"]])
+def test_leaks_by_an_encoder_that_is_fitted_on_its_texts(encoder):
+    rng = np.random.default_rng(0)
+    train = [" ".join(f"w{100 * (i % 2) + word}" for word in rng.integers(0, 100, 25)) for i in range(80)]
+    test = [" ".join(f"w{word}" for word in rng.integers(0, 200, 25)) for _ in range(20)]
+    test[3], test[7] = f"{train[5]} end", train[8].split(" ", 1)[1]  # nearly equal
+    labeled = Dataset.from_dict({"text": train, "label": [i % 2 for i in range(80)]})
+    found = textpl.find_label_issues(labeled, encoder=encoder, test=Dataset.from_dict({"text": test}), progress=False)
+    assert found.problems.leaks.test_rows.tolist() == [3, 7]
+    assert found.problems.leaks.train_rows.tolist() == [5, 8]

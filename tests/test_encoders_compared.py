@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import textpl
 from textpl.cli import app
 from textpl.embeddings import encoders
+from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.centering import centered_rows
 from textpl.embeddings.encoder_candidates import CANDIDATES, loadable, reading, scripts
 from textpl.embeddings.encoder_checks import check_language
@@ -306,3 +307,42 @@ def test_command(tmp_path):
 def test_class_ids_keep_their_names():
     data = rows(20).cast_column("label", ClassLabel(names=["even", "odd"]))
     assert compare(data, None, [Points("good", 0.1)]).scores[0].score == 1
+
+
+def test_joined_with_the_usual_encoder_is_left_out_where_that_does_not_read_the_texts():
+    texts = [f"{word} {i}" for i in range(4) for word in ("这部电影很好看", "太无聊了")]
+    data = Dataset.from_dict({"text": texts, "label": ["a", "b"] * 4})
+    found = compare(data, encoders=[f"{DEFAULT_ENCODER} + lsa", "lsa"])
+    assert found.best == "lsa" and list(found.failed) == [f"{DEFAULT_ENCODER} + lsa"]
+
+
+def test_parts_of_joined_encoders_are_cached_where_the_call_says(tmp_path):
+    joined = JoinedEncoder([Cached("a", 1), Cached("b", 1)])
+    compare(rows(40), encoders=[joined], cache_dir=tmp_path / "compared")
+    encode_cached(joined, rows(40)["text"][:], cache_dir=tmp_path / "encoded", progress=False)
+    assert all((tmp_path / name).is_dir() for name in ("compared", "encoded"))
+
+
+def test_a_name_given_twice_is_compared_once():
+    assert len(compare(rows(40), encoders=["lsa", "lsa"]).scores) == 1
+    assert len(compare(rows(40), encoders=[Points("a", 1), Points("a", 2)]).scores) == 2
+
+
+def test_rows_that_all_agree_do_not_prove_that_encoders_are_level():
+    found = compare(rows(40), encoders=[Points("a", 0.01), Points("b", 0.01)])
+    low, high = found.scores[1].interval
+    assert found.scores[1].behind == 0 and (low, high) == pytest.approx((-high, 100 * (1 - 0.05 ** (1 / 40))))
+    assert "up to 7 points behind" in str(found)
+
+
+def test_texts_that_no_encoder_tells_apart_are_named():
+    data = Dataset.from_dict({"text": ["😀", "😡"] * 10, "label": ["a", "b"] * 10})
+    with pytest.raises(ValueError, match="lsa tell none of the 20 labeled texts apart"):
+        compare(data, encoders=["lsa"])
+
+
+def test_scripts_are_counted_by_text():
+    long, short = "many English words in a long text, " * 5, "这个很好"
+    with pytest.raises(ValueError, match="50 % of the letters"):
+        check_language(DEFAULT_ENCODER, [long, short] * 10)
+    check_language(DEFAULT_ENCODER, [long] * 19 + [short * 1000])

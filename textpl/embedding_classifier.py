@@ -14,9 +14,7 @@ import numpy as np
 from textpl.atomic_files import read_json, replacing_all
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.centering import centered_rows, common_part
-from textpl.embeddings.encoders import Encoder, get_encoder
-from textpl.embeddings.joined import JoinedEncoder
-from textpl.embeddings.lsa import LsaEncoder
+from textpl.embeddings.encoders import FITTED_ON_CALL, Encoder, get_encoder
 from textpl.embeddings.neighbors import search, unit_rows
 from textpl.evaluation import prior_thresholds
 
@@ -211,7 +209,7 @@ def single_text_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
         ValueError: for "lsa" and joined encoders.
     """
     coder = get_encoder(encoder, progress=progress)
-    if isinstance(coder, (LsaEncoder, JoinedEncoder)):
+    if isinstance(coder, FITTED_ON_CALL):
         raise ValueError(
             f"The encoder {coder.name!r} has no vector for a text that comes alone, as all texts of a call make it "
             "together: label the pool with one sentence encoder, or fine-tune a model on found.to_dataset()."

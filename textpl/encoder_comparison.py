@@ -36,6 +36,7 @@ from textpl.unknown_tokens import unknown_share
 logger = logging.getLogger(__name__)
 
 DIAGNOSED_K = 5  # neighbors looked at for clusterability
+TIMED = 20  # texts, with fewer of them no time is told
 SAMPLE = 200  # texts whose unknown tokens are counted
 # What is compared unless encoders are named: neither needs a download where textpl[quickstart] is installed.
 USUAL = (DEFAULT_ENCODER, "lsa")
@@ -98,6 +99,9 @@ def compare_encoders(
     """
     if isinstance(encoders, (str, Path)) or not len(encoders):
         raise ValueError(f'encoders={encoders!r}: give a list of one or more, such as ["{DEFAULT_ENCODER}", "lsa"].')
+    encoders = [
+        given for i, given in enumerate(encoders) if not any(given is a or _equal(given, a) for a in encoders[:i])
+    ]
     task = _read(labeled, pool, text_column, label_column, label_names, label_format, groups)
     measured: list[_Measured] = []
     failed: dict[str, str] = {}
@@ -149,9 +153,15 @@ class _Timed:
             raise AttributeError(attribute)
         return getattr(self.inner, attribute)
 
+    def cached_in(self, folder: str | Path | None) -> _Timed:
+        """Itself, with its parts, where it has some, cached in that folder."""
+        if isinstance(self.inner, JoinedEncoder):
+            self.inner = self.inner.cached_in(folder)
+        return self
+
     def per_thousand(self) -> float | None:
-        """Seconds for 1,000 texts; None where none was encoded."""
-        return 1000 * self.seconds / self.texts if self.texts else None
+        """Seconds for 1,000 texts; None where fewer than `TIMED` were encoded: starting up would be most of them."""
+        return 1000 * self.seconds / self.texts if self.texts >= TIMED else None
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         """Encode and count."""
@@ -173,6 +183,11 @@ class _Measured:
     held: np.ndarray  # bool (labeled,), rows that were held out
     p: dict[str, np.ndarray]
     clusters: Clusterability | None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether both are names, or lists of names, and the same."""
+    return type(one) is type(other) and isinstance(one, (str, list, tuple)) and bool(one == other)
 
 
 def _read(
@@ -255,6 +270,12 @@ def _result(measured: list[_Measured], failed: dict[str, str], task: _Task, seed
     rows = np.flatnonzero(np.any([found.held for found in measured], axis=0))
     if not len(rows):
         within = "" if task.groups is None else " in two groups"
+        if (task.targets.sum(0) > 1).any() and task.groups is None:
+            names = ", ".join(found.coder.name for found in measured)
+            raise ValueError(
+                f"The vectors of {names} tell none of the {len(task.targets)} labeled texts apart: they are empty, or "
+                "hold nothing that is read there, such as emoji or single letters alone. Name another encoder."
+            )
         raise ValueError(f"No label occurs twice{within} among the {len(task.targets)} labeled rows: label more.")
     truth, groups = task.targets[rows], None if task.groups is None else task.groups[rows]
     method = task.method[0]

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, SOURCE, Candidate, Script
-from textpl.embeddings.encoders import JOIN
+from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, JOIN, SOURCE, Candidate, Script
 from textpl.encoder_scores import EncoderScore, chance_agreement
 from textpl.evaluation import LEAST_GROUPS
 from textpl.relabeling.clusterability import MIN_EDGES
@@ -68,7 +67,7 @@ class EncoderComparison:
         if others:
             told.append(f"Worth trying for these texts (public results: {SOURCE}):")
             told += [f"  {found.sentence()}" for found in others]
-        told += [f"Left out: {name}. {reason.split('. ')[0]}." for name, reason in self.failed.items()]
+        told += [f"Left out: {name}. {reason.split('. ')[0].split(' (')[0]}." for name, reason in self.failed.items()]
         if self.failed:
             told.append(f"What needs no download here: {', '.join(self.loadable)}.")
         return told

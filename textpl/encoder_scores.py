@@ -45,8 +45,8 @@ class EncoderScore:
         token_limit: tokens of a text that are read; None where all are.
         cut_share: share of the texts that are longer; None where all is read.
         unknown_share: share of tokens that the encoder does not know; None where it has no tokens.
-        seconds_per_thousand: seconds for 1,000 texts on this machine; None where all came from the cache, or some may
-            have (of joined encoders).
+        seconds_per_thousand: seconds for 1,000 texts on this machine; None where nearly all came from the cache, or
+            some may have (of joined encoders).
         encoded: texts that were encoded just now.
         behind: points that it is behind the best one; None of the best itself.
         interval: of `behind`, in points; with more than two encoders, so wide that those of all pairs hold together.
@@ -126,7 +126,12 @@ def compared(
             level=1 - 0.05 / pairs,
             groups=None if groups is None else [groups],
         )
-        told.append(replace(other, behind=found.mean, interval=(found.low, found.high)))
+        low, high = found.low, found.high
+        if high - low < 1e-9:
+            # No row differs: a difference in a share s of all rows stays unseen with probability (1 - s)^n.
+            reach = 100 * (1 - (0.05 / pairs) ** (1 / other.units))
+            low, high = max(low - reach, -100.0), min(high + reach, 100.0)
+        told.append(replace(other, behind=found.mean, interval=(low, high)))
     return tuple(told)
 
 

@@ -60,6 +60,8 @@ def encode_cached(
     """
     found = checked_texts(texts)
     check_language(encoder.name, found)  # in every process: none must wait for one that has ended
+    if (cached_in := getattr(encoder, "cached_in", None)) is not None:
+        encoder = cached_in(cache_dir)
     fingerprint = getattr(encoder, "fingerprint", None)
     if fingerprint is None:
         _tell_cut(encoder, found, on_cut)

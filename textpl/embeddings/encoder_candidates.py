@@ -13,6 +13,7 @@ import numpy as np
 from textpl.models import OFFLINE_PACKAGES
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+JOIN = " + "  # between the names of encoders that are joined
 Script = Literal["latin", "chinese", "other"]
 
 # Accuracy of a logistic regression on 8 to 32 labels per class, from the public results of MTEB (2026-08).
@@ -98,22 +99,27 @@ CANDIDATES = (
 
 
 def scripts(texts: Sequence[str]) -> dict[Script, float]:
-    """Share of the letters of a sample of texts that are Latin, Chinese characters, or others; all 0 without letters.
+    """Share of the letters that are Latin, Chinese characters, or others, mean over a sample of texts.
+
+    The mean is over texts, so that neither one long text in another script decides for all, nor a half of short ones is
+    lost among the letters of long ones.
 
     Args:
-        texts: n strings; 200 of them are looked at, evenly spaced.
+        texts: n strings; 200 of them are looked at, evenly spaced, those without letters left out. All 0 where no text
+            has any.
 
     Example:
         >>> scripts(["good", "很好很好"])
         {'latin': 0.5, 'chinese': 0.5, 'other': 0.0}
     """
-    counts: dict[Script, int] = {"latin": 0, "chinese": 0, "other": 0}
-    picked = np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int)
-    for character in "".join(texts[int(i)] for i in picked):
-        if character.isalpha():
-            counts[_script(character)] += 1
-    total = max(sum(counts.values()), 1)
-    return {script: count / total for script, count in counts.items()}
+    totals: dict[Script, float] = {"latin": 0.0, "chinese": 0.0, "other": 0.0}
+    read = 0
+    for i in np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int):
+        letters = [_script(character) for character in texts[int(i)] if character.isalpha()]
+        read += bool(letters)
+        for script in totals:
+            totals[script] += letters.count(script) / max(len(letters), 1)
+    return {script: total / max(read, 1) for script, total in totals.items()}
 
 
 def reading(texts: Sequence[str]) -> tuple[Candidate, ...]:

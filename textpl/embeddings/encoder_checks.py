@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, MIXED, loadable, reading, scripts
+from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER, JOIN, MIXED, loadable, reading, scripts
 
 NAMED = 3  # encoders in the message
 
@@ -33,7 +33,7 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
 
 
 def check_language(name: str, texts: Sequence[str]) -> None:
-    """Refuse texts of other than Latin letters where the encoder is the usual one, which was made for English.
+    """Refuse texts of other than Latin letters for the usual encoder, alone or joined: it was made for English.
 
     Nothing else would tell: its vocabulary has single letters of many scripts, so that few tokens are unknown, and all
     such texts look alike. Of other encoders it is not known here what they read; `textpl.unknown_tokens` warns.
@@ -43,9 +43,10 @@ def check_language(name: str, texts: Sequence[str]) -> None:
         texts: n strings; a sample is looked at.
 
     Raises:
-        ValueError: if a fifth of the letters or more are of another script; it names encoders that read them.
+        ValueError: if a fifth of the letters or more (mean over the texts) are of another script; it names encoders
+            that read them.
     """
-    if name != DEFAULT_ENCODER or not len(texts):
+    if DEFAULT_ENCODER not in name.split(JOIN) or not len(texts):
         return
     shares = scripts(texts)
     if sum(shares.values()) == 0 or 1 - shares["latin"] < MIXED:
@@ -54,8 +55,8 @@ def check_language(name: str, texts: Sequence[str]) -> None:
     others, here = [found.name for found in reading(texts)][:NAMED], loadable()
     ready = others[0] in here
     raise ValueError(
-        f"The usual encoder, {name}, was made for English, and {100 * (1 - shares['latin']):.0f} % of the letters of "
-        f"these texts are {what}: their vectors would say next to nothing. Name one that reads them, such as "
+        f"The usual encoder, {DEFAULT_ENCODER}, was made for English, and {100 * (1 - shares['latin']):.0f} % of the "
+        f"letters of these texts are {what}: their vectors would say next to nothing. Name one that reads them, as "
         f"encoder={others[0]!r} ({'on this machine already' if ready else 'a download'}), {', '.join(others[1:])}"
         f'{", " if others[1:] else ""}or "lsa", which needs no download and is weaker; in a recipe label.encoder or '
         "clean.encoder, and a model.name that reads them too. `textpl encoders` compares encoders on your labeled rows."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from textpl.embeddings.encoder_candidates import DEFAULT_ENCODER as DEFAULT_ENCODER
-from textpl.embeddings.encoder_candidates import told_loadable
+from textpl.embeddings.encoder_candidates import JOIN, told_loadable
 from textpl.embeddings.encoder_checks import checked_texts
 from textpl.embeddings.encoder_fingerprint import module_fingerprint
 from textpl.embeddings.encoder_prompts import prompt_for
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # Some tokenizers state no limit; attention over more tokens than this is no longer an embedding of a text.
 LONGEST_ROW = 8192
-JOIN = " + "  # between the names of encoders that are to be joined
+# Their vectors depend on all texts of a call: those of two calls do not compare.
+FITTED_ON_CALL = (LsaEncoder, JoinedEncoder)
 
 
 @runtime_checkable

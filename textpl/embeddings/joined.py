@@ -10,6 +10,7 @@ import numpy as np
 
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.centering import centered_rows
+from textpl.embeddings.encoder_candidates import JOIN
 from textpl.embeddings.neighbors import unit_rows
 
 
@@ -27,7 +28,7 @@ class JoinedEncoder:
 
     Args:
         encoders: two or more; see `textpl.embeddings.encoders.get_encoder`, which makes one of a list of names too.
-        cache_dir: folder of their vectors; default: beside the datasets cache.
+        cache_dir: folder of their vectors; default: that of the call, else beside the datasets cache.
 
     Raises:
         ValueError: for fewer than two.
@@ -37,7 +38,11 @@ class JoinedEncoder:
         if len(encoders) < 2:
             raise ValueError(f"{len(encoders)} encoder to join: name two or more, or one by itself.")
         self.encoders, self.cache_dir = list(encoders), cache_dir
-        self.name = " + ".join(encoder.name for encoder in encoders)
+        self.name = JOIN.join(encoder.name for encoder in encoders)
+
+    def cached_in(self, folder: str | Path | None) -> JoinedEncoder:
+        """The same with its vectors in that folder, unless it was given one."""
+        return self if self.cache_dir or not folder else JoinedEncoder(self.encoders, cache_dir=folder)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         """Vectors of length 1 (less where an encoder has none for a text), float32 (n, sum of dimensions).

@@ -24,7 +24,7 @@ from textpl.cleaning.problems import CorpusProblems, corpus_problems
 from textpl.cleaning.result import Detection
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.cut_texts import CutTexts
-from textpl.embeddings.encoders import DEFAULT_ENCODER, Encoder, get_encoder
+from textpl.embeddings.encoders import DEFAULT_ENCODER, FITTED_ON_CALL, Encoder, get_encoder
 from textpl.embeddings.graph import NeighborGraph
 from textpl.embeddings.mapped import mapped_rows, principal_components
 from textpl.embeddings.neighbors import neighbor_graph, unit_rows
@@ -257,9 +257,10 @@ def _problems(
     test_texts = None if test is None else column_texts(test, column, "test")
     test_vectors = None
     if test_texts is not None and vectors is not None and encoder is not None:
-        test_vectors = unit_rows(
-            encode_cached(get_encoder(encoder, progress=False), test_texts, cache_dir=cache_dir, progress=False)
-        )
+        coder = get_encoder(encoder, progress=False)
+        known = texts if texts is not None and isinstance(coder, FITTED_ON_CALL) else []
+        found = unit_rows(encode_cached(coder, [*known, *test_texts], cache_dir=cache_dir, progress=False))
+        vectors, test_vectors = (found[: len(known)] if known else vectors), found[len(known) :]
     return corpus_problems(
         texts, given, p, vectors, graph, names, groups=groups, test_texts=test_texts, test_vectors=test_vectors, cut=cut
     )
