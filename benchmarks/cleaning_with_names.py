@@ -13,6 +13,9 @@ text's vector around the mean, n_k the direction of the label's descriptions and
 Useless ones: "shuffled", the two descriptions of each label given to another one (a table of confusion can undo that),
 and "unrelated", those of labels of another corpus. A result is one JSON file, skipped when it is there.
 
+`--stacked`: instead, log probabilities of the classifier and of the descriptions go into a cross-fitted logistic
+regression of the given labels, and errors are looked for by what comes out; "alone" is without the descriptions.
+
 AP: average precision of finding wrong rows (cells) by `p_error`. Right: share of right labels after `apply()`, which
 corrects rows of one label and masks cells of several, and so changes no share there. In the table, means over the
 draws, and of the difference to "none" the standard deviation and the worst draw, in points.
@@ -22,23 +25,28 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 from label_noise import multi_label_noise
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 import textpl
 from textpl.annotations.annotation import as_cells
+from textpl.cleaning.multi_label import detect as detect_cells
 from textpl.cleaning.opinions import with_opinions
+from textpl.cleaning.single_label import detect as detect_rows
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.centering import centered_rows, common_part
 from textpl.embeddings.encoders import DEFAULT_ENCODER, get_encoder
-from textpl.embeddings.neighbors import unit_rows
+from textpl.embeddings.neighbors import neighbor_graph, unit_rows
 from textpl.label_descriptions import read_descriptions
+from textpl.label_issues.groups import kept_apart
 from textpl.relabeling.label_names import name_vectors
 from textpl.relabeling.name_weight import DEFAULT_WEIGHT
 from textpl.relabeling.priors import shifted_to_rates
@@ -50,6 +58,7 @@ ALL = json.loads((Path(__file__).parent / "label_wordings.json").read_text())
 WORDINGS = {"noisy_agnews": ALL["ag_news"], "semeval2018_ec": ALL["semeval2018_ec"]}
 UNRELATED = {"noisy_agnews": ALL["semeval2018_ec"], "semeval2018_ec": ALL["newsgroups20"]}
 SIGNALS = ("names", "phrase", "two descriptions", "shuffled", "unrelated")
+STACKED = ("stacked, alone", "stacked, two descriptions", "stacked, unrelated")
 
 
 def load(data, name):
@@ -97,6 +106,27 @@ def opinion_of(vectors, own, owners, given, labels):
     return as_cells(p, len(given), labels, "label descriptions")
 
 
+def stacked(base, own, given, texts, vectors, seed):
+    """The report by the classifier's probabilities, fitted to the given labels together with the descriptions'."""
+    apart = kept_apart(None, None, texts, vectors, len(given), partial(neighbor_graph, seed=seed, progress=False))
+    features = [np.clip(p.astype(float), 1e-4, 1 - 1e-4) for p in (base.found.evidence["model"], *own)]
+    multi, p = given.ndim == 2, np.zeros(features[0].shape, dtype=np.float32)
+    features = [logit(q) if multi else np.log(q) for q in features]
+    part = np.random.default_rng(0).permutation(apart.groups.max() + 1)[apart.groups] % 5
+    for fold in range(5):
+        fit, rest = part != fold, part == fold
+        for label in range(p.shape[1]) if multi else (slice(None),):
+            x = np.column_stack([q[:, label] for q in features])
+            y = given[:, label] if multi else given
+            found = LogisticRegression(max_iter=500).fit(x[fit], y[fit]).predict_proba(x[rest])
+            p[rest, label] = found[:, 1] if multi else found
+    if multi:
+        found = detect_cells(given, p, apart.voters, groups=apart.groups, seed=seed)
+    else:
+        found = detect_rows(given, p, apart.voters, apart.centered, groups=apart.groups, seed=seed, progress=False)
+    return textpl.LabelReport(found, given, base.label_names)
+
+
 def measured(report, given, truth):
     """AP and share of right labels."""
     return {
@@ -107,9 +137,9 @@ def measured(report, given, truth):
     }
 
 
-def run_draw(corpus, name, noise, seed, coder):
+def run_draw(corpus, name, noise, seed, coder, signals):
     """Every signal of a draw that is not stored yet."""
-    todo = [signal for signal in ("none", *SIGNALS) if not file_of(name, noise, signal, seed).exists()]
+    todo = [signal for signal in ("none", *signals) if not file_of(name, noise, signal, seed).exists()]
     if not todo:
         return
     texts, truth, _, names = corpus
@@ -124,12 +154,18 @@ def run_draw(corpus, name, noise, seed, coder):
     base = textpl.LabelReport.load(folder)
     for signal in todo:
         found, record = base, {"corpus": name, "noise": noise, "signal": signal, "seed": seed}
-        if signal != "none":
-            described = read_descriptions(descriptions_of(signal, name, names, seed), names)
+        how, _, what = signal.rpartition(", ")
+        if what == "alone":
+            found = stacked(base, (), given, texts, vectors, seed)
+        elif signal != "none":
+            described = read_descriptions(descriptions_of(what, name, names, seed), names)
             own = unit_rows(encode_cached(coder, described.texts, progress=False))
             opinion = opinion_of(vectors, own, described.owners, given, len(names))
-            found = textpl.LabelReport(with_opinions(base.found, given, [opinion]), given, names)
-            record["told"] = found.detection.info["annotators"][0]["told"]
+            if how:
+                found = stacked(base, (opinion.values,), given, texts, vectors, seed)
+            else:
+                found = textpl.LabelReport(with_opinions(base.found, given, [opinion]), given, names)
+                record["told"] = found.detection.info["annotators"][0]["told"]
             if given.ndim == 1:
                 record["names_right"] = float((opinion.values.argmax(1) == truth).mean())
         record |= measured(found, given, truth)
@@ -140,7 +176,7 @@ def run_draw(corpus, name, noise, seed, coder):
 
 def file_of(name, noise, signal, seed):
     """Where a result is stored."""
-    return OUT / f"cell-{name}-{noise}-{signal.replace(' ', '_')}-{seed}.json"
+    return OUT / f"cell-{name}-{noise}-{signal.replace(',', '').replace(' ', '_')}-{seed}.json"
 
 
 def table():
@@ -152,7 +188,7 @@ def table():
         "| -- | -- | --: | --: | --: |",
     ]
     for name, noise in sorted({key[:2] for key in found}):
-        for signal in ("none", *SIGNALS):
+        for signal in ("none", *SIGNALS, *STACKED):
             seeds = [s for *rest, s in found if rest == [name, noise, signal] and (name, noise, "none", s) in found]
             if not seeds:
                 continue
@@ -179,6 +215,7 @@ def main() -> None:
     parser.add_argument("--cases", default=CASES)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--encoder", default=DEFAULT_ENCODER)
+    parser.add_argument("--stacked", action="store_true")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
     if args.table:
@@ -189,7 +226,7 @@ def main() -> None:
     for seed in map(int, args.seeds.split(",")):
         for case in args.cases.split(","):
             name, noise = case.split(":")
-            run_draw(load(args.data, name), name, noise, seed, coder)
+            run_draw(load(args.data, name), name, noise, seed, coder, STACKED if args.stacked else SIGNALS)
 
 
 if __name__ == "__main__":
