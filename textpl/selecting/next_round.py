@@ -12,8 +12,8 @@ def doubt(p: np.ndarray, multi: bool) -> np.ndarray:
     """How near a row's label is to changing: 1 for a tie, 0 for certainty.
 
     Single-label: 1 minus the difference of its two highest probabilities (margin sampling, Scheffer et al. 2001).
-    Multi-label: the mean of 1 - abs(2 p - 1) over labels, each divided by its sum over rows, so that a rare label counts
-    as much as a frequent one.
+    Multi-label: the mean of 1 - abs(2 p - 1) over labels, each divided by its sum over rows, so that a rare label
+    counts as much as a frequent one.
 
     Args:
         p: float (n, labels); rows of 0 where nothing is known.
