@@ -196,6 +196,15 @@ def test_no_precision_is_promised_without_labeled_rows(tmp_path):
     assert not out.exists()
 
 
+def test_what_penalized_intercepts_bring_is_not_credited_to_names():
+    texts = [f"0 {i}" for i in range(14)] + [f"1 {i}" for i in range(3)] + [f"2 {i}" for i in range(3)]
+    uneven = Dataset.from_dict({"text": texts, "label": [NAMES[int(text[0])] for text in texts]})
+    found = label(uneven, POOL, label_descriptions="names", encoder=Points(), progress=False)
+    alone = found.report["label_descriptions"]["intercepts_alone"]
+    without = {cell["weight"]: cell["accuracy"] for cell in found.report["label_descriptions"]["by_weight"]}[0]
+    assert alone != without and f"the penalty on intercepts alone {100 * (alone - without):+.1f}" in str(found)
+
+
 def test_labeled_rows_of_one_label_stand_beside_descriptions_of_all():
     one = Dataset.from_dict({"text": ["1 1", "1 2"], "label": ["one", "one"]})
     found = label(one, POOL, label_descriptions={n: n for n in NAMES}, encoder=Points(), progress=False)

@@ -13,7 +13,7 @@ from textpl.label_descriptions import Descriptions
 from textpl.relabeling.choice import STANDARD_ERRORS
 from textpl.relabeling.clusterability import clusterability
 from textpl.relabeling.methods import function_name
-from textpl.relabeling.name_weight import LEAST_ROWS
+from textpl.relabeling.name_weight import LEAST_ROWS, Weighing
 from textpl.relabeling.problem import Problem
 from textpl.relabeling.soft_labels import SoftLabels
 
@@ -127,6 +127,8 @@ def _names_as_numbers(soft: SoftLabels, described: Descriptions, measure: str) -
     }
     if weighing is not None and len(weighing.trial.rows):
         numbers["by_weight"] = [{"weight": t.name_weight, key: t.score} for t in weighing.trials]
+    if weighing is not None and weighing.nameless is not None:
+        numbers["intercepts_alone"] = weighing.nameless.score
     return numbers
 
 
@@ -147,5 +149,11 @@ def _names_in_words(problem: Problem, soft: SoftLabels, described: Descriptions,
         return f"{told}: weight {weighing.weight:g}, the default (fewer than {LEAST_ROWS} rows to choose it by)"
     if not weighing.weight:
         return "label names not used: the labeled rows are labeled better without them"
-    gain = f"{measure} {own:.1f} instead of {without:.1f} ({own - without:+.1f} points)"
+    gain = f"{measure} {own:.1f} instead of {without:.1f} ({own - without:+.1f} points{_by_intercepts(weighing)})"
     return f"{told}: weight {weighing.weight:g}; {gain}"
+
+
+def _by_intercepts(weighing: Weighing) -> str:
+    """What the penalty on intercepts, which comes with names, brings without any name."""
+    part = 0.0 if weighing.nameless is None else 100 * (weighing.nameless.score - weighing.without.score)
+    return "" if abs(part) < 0.05 else f"; the penalty on intercepts alone {part:+.1f}"

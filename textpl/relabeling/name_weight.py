@@ -35,12 +35,15 @@ class Weighing:
             what is expected of new rows is not made better by the choice.
         trials: the labeled rows at every weight, the default first.
         measured: whether there were enough rows to choose.
+        nameless: the labeled rows with the penalty on intercepts that comes with names, and no name: what it brings is
+            not to the credit of the names. None where nothing was chosen.
     """
 
     weight: float
     trial: Trial
     trials: Sequence[Trial]
     measured: bool
+    nameless: Trial | None = None
 
     @property
     def without(self) -> Trial:
@@ -75,7 +78,10 @@ def weigh_names(
     for part in np.unique(parts):
         p[parts == part] = trials[_best(losses[:, parts != part])].p[parts == part]
     chosen = trials[_best(losses)]
-    return Weighing(chosen.name_weight, replace(chosen, p=p, score=score_of(p, targets, problem.multi)), trials, True)
+    trial = replace(chosen, p=p, score=score_of(p, targets, problem.multi))
+    assert problem.names is not None
+    nameless = hold_out(replace(problem, names=np.zeros_like(problem.names), name_weight=1.0), method, k, seed=seed)
+    return Weighing(chosen.name_weight, trial, trials, True, nameless)
 
 
 def row_losses(p: np.ndarray, targets: np.ndarray, multi: bool) -> np.ndarray:
