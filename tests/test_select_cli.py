@@ -186,3 +186,16 @@ def test_label_studio_without_names_leaves_no_half_round(pool, tmp_path):
     out = tmp_path / "to_label.csv"
     assert "--label-names" in said(run(pool, "--budget", 4, "--out", out, "--label-studio", tmp_path / "tasks.json"))
     assert not list(tmp_path.glob("to_label*"))
+
+
+def test_a_file_saved_with_semicolons_goes_on_with_semicolons(pool, tmp_path):
+    out = tmp_path / "to_label.csv"
+    run(pool, "--budget", 6, "--out", out)
+    lines = read(fill(out))
+    with out.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, lines[0], delimiter=";")
+        writer.writeheader()
+        writer.writerows({**line, "weight": line["weight"].replace(".", ",")} for line in reversed(lines))
+    assert "by 6 labeled rows" in said(run(pool, "--budget", 2, "--labeled", out, "--out", out))
+    assert out.read_bytes().startswith("\ufeffrow;text;label;".encode())
+    assert "by 6 labeled rows" in said(run(pool, "--budget", 2, "--labeled", out, "--out", out))

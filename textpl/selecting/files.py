@@ -114,7 +114,7 @@ def select_files(
     ledger = before.with_round(chosen, budget, count)
     number = len(ledger.rounds)
     new = [{**line, ROUND: number} for line in chosen.to_dataset().to_list()]
-    _write([] if continued is None else continued.lines, new, out, text, label)
+    _write(continued, new, out)
     ledger.save(out)
     files = {"to label": out}
     if argilla is not None:
@@ -162,8 +162,11 @@ def _check_out(out: Path, continued: GivenRows | None) -> None:
         )
 
 
-def _write(before: list[dict[str, Any]], new: list[dict[str, Any]], out: Path, text: str, label: str) -> None:
-    """All rows, earlier ones as they are, under one another."""
+def _write(continued: GivenRows | None, new: list[dict[str, Any]], out: Path) -> None:
+    """All rows, earlier ones as they are, under one another; between fields stands what a person's program wrote."""
+    before = [] if continued is None else continued.lines
+    alike = continued is not None and Path(continued.source).suffix.lower() == out.suffix.lower()
+    delimiter = continued.delimiter if continued is not None and alike else ","
     names = list(dict.fromkeys([*(name for line in [*before, *new] for name in line)]))
     numbers = {"row", "rank", ROUND, "weight"}
     columns: dict[str, list[Any]] = {name: [line.get(name) for line in [*before, *new]] for name in names}
@@ -174,7 +177,8 @@ def _write(before: list[dict[str, Any]], new: list[dict[str, Any]], out: Path, t
             columns[name] = ["" if value is None else _cell(value) for value in values]
     features = {name: Value("string") for name in names} if plain else None
     dataset = Dataset.from_dict(columns, features=None if features is None else Features(features))
-    write_table(dataset, out, like=TextFormat(out.suffix.lower(), encoding="utf-8-sig"), for_spreadsheets=True)
+    like = TextFormat(out.suffix.lower(), encoding="utf-8-sig", delimiter=delimiter)
+    write_table(dataset, out, like=like, for_spreadsheets=True)
 
 
 def _cell(value: Any) -> str:

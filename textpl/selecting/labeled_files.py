@@ -29,6 +29,7 @@ class GivenRows:
         ledger: of a file that `textpl select` wrote; None of others.
         label_names: where the source says them.
         label_format: how its labels are written, as far as the user or the source say.
+        delimiter: between its fields, of csv; spreadsheets of some countries write semicolons.
         notes: for the user.
     """
 
@@ -39,6 +40,7 @@ class GivenRows:
     ledger: Ledger | None
     label_names: list[str] | None
     label_format: LabelFormat
+    delimiter: str
     notes: tuple[str, ...]
 
 
@@ -81,7 +83,10 @@ def read_given(
         notes += _told(lines, labels, ledger, source, gone)
     info = raw.info
     names = info.get(f"{label}_names") or info.get("label_names")
-    return GivenRows(source, texts, labels, lines, ledger, names, as_said(label_format, info), tuple(notes))
+    table = raw.tables.get("train")
+    delimiter = "," if table is None or table.written is None else table.written.delimiter
+    said = as_said(label_format, info)
+    return GivenRows(source, texts, labels, lines, ledger, names, said, delimiter, tuple(notes))
 
 
 def _rows(lines: list[dict[str, Any]], source: str, text: str, pool_texts: list[str]) -> set[int]:
