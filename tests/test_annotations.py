@@ -166,6 +166,15 @@ def test_a_rule_may_be_silent_in_a_few_rows():
     assert found.confusions[1].constant and not log_likelihood(second, found.confusions[1]).any()
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_probabilities_of_nobody_say_nothing(multi):
+    nobody = Annotation("a", "probabilities", np.full((3, 2), np.nan, np.float32), 2)
+    prior = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+    found = estimate_confusion([nobody], prior, prior, np.zeros(3, bool), multi=multi)
+    np.testing.assert_allclose(found.p, prior)
+    assert found.confusions[0].constant and not log_likelihood(nobody, found.confusions[0]).any()
+
+
 def test_several_labels_per_row():
     data = Dataset.from_dict(
         {

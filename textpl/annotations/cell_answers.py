@@ -67,7 +67,9 @@ class CellAnswers:
             return cls(annotation.values.astype(np.int64), annotation.num_labels, np.empty(0), False, given)
         values = annotation.values.astype(np.float64)
         there = values[~np.isnan(values)]
-        if edges is None:
+        if edges is None and not len(there):
+            edges = np.empty(0)
+        elif edges is None:
             edges = np.unique(np.quantile(there, 1 - np.minimum(np.array(TAILS) * rate, 0.9)))
             edges = edges[edges > there.min()]  # nothing is below the smallest
         bins = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
