@@ -167,3 +167,40 @@ def test_the_commands_keep_a_classifier_and_use_it(tmp_path):
     assert done.exit_code == 0 and "2 rows labeled" in done.output, done.output
     lines = (tmp_path / "b.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[1] for line in lines] == ["predicted", "sport", "money"]
+
+
+class NoFingerprint(WordCounts):
+    name, fingerprint, width = "not cached", None, 12
+
+    def encode(self, texts, *, progress=True):
+        return super().encode(texts)[:, : self.width]
+
+
+def test_an_encoder_without_a_fingerprint_is_told_by_its_name_and_the_length_of_its_vectors(found, tmp_path):
+    coder = NoFingerprint()
+    kept = textpl.label(found.origin.labeled, Dataset.from_dict({"text": found.texts()}), encoder=coder, progress=False)
+    classifier = textpl.EmbeddingClassifier.fit(kept, encoder=coder, progress=False)
+    classifier.save(tmp_path)
+    assert textpl.EmbeddingClassifier.load(tmp_path, encoder=coder).predict(["goal match"]).tolist() == [1]
+    other = NoFingerprint()
+    other.name = "another"
+    with pytest.raises(ValueError, match="'another' has other weights"):
+        textpl.EmbeddingClassifier.load(tmp_path, encoder=other)
+    coder.width = 5
+    with pytest.raises(ValueError, match="vectors of length 5, those of the classifier have 12"):
+        classifier.predict(["goal match"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (lambda f: (f / "classifier.npz").unlink(), FileNotFoundError, "classifier.npz is missing"),
+        (lambda f: (f / "classifier.json").write_text("[1]"), ValueError, "another format"),
+        (lambda f: (f / "classifier.json").write_text('{"format": 1}'), ValueError, "lacks arrays_sha256, encoder"),
+    ],
+)
+def test_what_is_missing_in_a_saved_folder_is_named(found, tmp_path, change, error, told):
+    textpl.EmbeddingClassifier.fit(found, encoder=WordCounts(), progress=False).save(tmp_path)
+    change(tmp_path)
+    with pytest.raises(error, match=told):
+        textpl.EmbeddingClassifier.load(tmp_path, encoder=WordCounts())

@@ -129,6 +129,11 @@ class EmbeddingClassifier:
         units = unit_rows(encode_cached(self._coder, list(texts), progress=progress))
         if not len(units):
             return np.zeros((0, len(self.label_names)), np.float32)
+        if units.shape[1] != len(self.mean):
+            raise ValueError(
+                f"The encoder {self._coder.name!r} gives vectors of length {units.shape[1]}, those of the classifier "
+                f"have {len(self.mean)}: it is another one, or has changed since the classifier was fitted."
+            )
         return _votes(centered_rows(units, self.mean), self.vectors, self.soft_labels, progress=progress)
 
     def predict(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
@@ -181,14 +186,19 @@ class EmbeddingClassifier:
         if not (folder / WORDS).is_file():
             raise FileNotFoundError(f"{folder} holds no {WORDS}: give a folder that EmbeddingClassifier.save wrote.")
         told = read_json(folder / WORDS, REMEDY)
-        if told.pop("format", None) != FORMAT:
+        if not isinstance(told, dict) or told.pop("format", None) != FORMAT:
             raise ValueError(f"{folder / WORDS} is of another format than {FORMAT}: {REMEDY}")
+        if missing := {"encoder", "fingerprint", "label_names", DIGEST} - set(told):
+            raise ValueError(f"{folder / WORDS} lacks {', '.join(sorted(missing))}: {REMEDY}")
+        if not (folder / ARRAYS).is_file():
+            raise FileNotFoundError(f"{folder / ARRAYS} is missing: copy it from where it was saved. {REMEDY}")
         if hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest() != told.pop(DIGEST):
             raise ValueError(f"{folder / ARRAYS} does not belong to {WORDS}, or is broken. {REMEDY}")
         with np.load(folder / ARRAYS, allow_pickle=False) as stored:
             arrays = dict(stored)
         coder = single_text_encoder(told["encoder"] if encoder is None else encoder, progress=progress)
-        if told["fingerprint"] != getattr(coder, "fingerprint", None):
+        same = told["fingerprint"] == (now := getattr(coder, "fingerprint", None))
+        if not same or (now is None and coder.name != told["encoder"]):  # without a fingerprint the name has to tell
             raise ValueError(
                 f"The encoder {coder.name!r} has other weights or settings than the one this classifier was fitted "
                 f"with ({told['encoder']!r}): its vectors would mean something else. Give that one, or fit again."
