@@ -231,6 +231,7 @@ def test_other_scripts_are_refused(texts):
         ("intfloat/e5-small-v2", "query: "),
         ("intfloat/multilingual-e5-base", "query: "),
         ("/some/where/multilingual-e5-small", "query: "),
+        ("/hub/models--intfloat--e5-small-v2/snapshots/0a1b2c", "query: "),
         ("intfloat/multilingual-e5-large-instruct", RULES[0].prompt),
         ("Qwen/Qwen3-Embedding-0.6B", "Instruct: Identify the category of the given text\nQuery:"),
         ("BAAI/bge-small-en-v1.5", None),

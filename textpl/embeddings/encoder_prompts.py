@@ -71,5 +71,8 @@ def prompt_for(name: str, prompts: dict[str, str | None], default: str | None) -
     own: Any = next((text for key, text in prompts.items() if key.lower() == OWN_NAME), None)
     if own:
         return str(own)
-    called = Path(name).name if Path(name).is_absolute() or Path(name).exists() else name
+    # A folder in the Hub's cache is called by its commit; the id is in the path.
+    cached = re.search(r"models--([^/\\]+)[/\\]snapshots[/\\]", name)
+    local = Path(name).is_absolute() or Path(name).exists()
+    called = cached[1].replace("--", "/") if cached else Path(name).name if local else name
     return next((rule.prompt for rule in RULES if re.fullmatch(rule.pattern, called.lower())), None)
