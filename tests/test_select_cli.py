@@ -8,10 +8,13 @@ import shutil
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from typer.testing import CliRunner
 
 from textpl.cli import app
+from textpl.reading.label_format import LabelFormat
 from textpl.reading.tables import read_table
+from textpl.selecting.chosen_rows import as_left_open
 
 WORDS = {
     "chess": ["chess", "rook", "pawn", "queen", "mate", "board"],
@@ -199,3 +202,12 @@ def test_a_file_saved_with_semicolons_goes_on_with_semicolons(pool, tmp_path):
     assert "by 6 labeled rows" in said(run(pool, "--budget", 2, "--labeled", out, "--out", out))
     assert out.read_bytes().startswith("\ufeffrow;text;label;".encode())
     assert "by 6 labeled rows" in said(run(pool, "--budget", 2, "--labeled", out, "--out", out))
+
+
+def test_empty_lists_of_chosen_rows_stay_labels():
+    columns = {"strategy": ["kmeans", "random"], "label": [["chess"], []], "other": ["chess,rain", ""]}
+    rows = Dataset.from_dict(columns)
+    assert as_left_open(None, rows, "label") is None
+    assert as_left_open(None, rows, "other").empty == "unlabeled"
+    assert as_left_open(LabelFormat(empty="none"), rows, "other").empty == "none"
+    assert as_left_open(None, rows.remove_columns("strategy"), "other") is None

@@ -94,7 +94,7 @@ def label_files(
             labeled,
             text,
             column,
-            label_format=as_left_open(label_format, raw.splits["train"]),
+            label_format=as_left_open(label_format, raw.splits["train"], column),
             option="--label",
             remedy="so there is nothing to learn from",
         )

@@ -65,7 +65,7 @@ def read_known(
     check_rows(labeled, "labeled", label_column)
     where = f"labeled, column {label_column!r}"
     declared = declared_names({"labeled": labeled}, label_column, label_names)
-    values, label_format = arrow_column(labeled, label_column), as_left_open(label_format, labeled)
+    values, label_format = arrow_column(labeled, label_column), as_left_open(label_format, labeled, label_column)
     declared = declared or _described_beside_one(values, descriptions)
     encoded = encode_labels(values, where, label_names=declared, label_format=label_format)
     if more := _described_beside(encoded, descriptions):

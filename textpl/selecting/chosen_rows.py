@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from textpl.reading.label_format import LabelFormat
+from textpl.reading.labels import arrow_column, is_list
 from textpl.selecting.strategies import RANDOM, STRATEGIES
 
 COLUMN = "strategy"
@@ -25,12 +26,16 @@ def chosen_by(rows: Dataset) -> np.ndarray:
     return np.array([value if isinstance(value, str) and value in STRATEGIES else "" for value in values], dtype=str)
 
 
-def as_left_open(label_format: LabelFormat | None, rows: Dataset) -> LabelFormat | None:
+def as_left_open(label_format: LabelFormat | None, rows: Dataset, column: str) -> LabelFormat | None:
     """Take empty label cells of chosen rows for what nobody could tell, unless the user says what they mean.
 
-    Elsewhere an empty cell may say that none of several labels applies; `textpl.select` writes all cells empty.
+    Elsewhere an empty cell may say that none of several labels applies; `textpl.select` writes all cells empty. Where
+    labels are lists, an empty list is somebody's word, and stays one.
     """
-    if not chosen_by(rows).astype(bool).any() or (label_format is not None and label_format.empty is not None):
+    if label_format is not None and label_format.empty is not None:
+        return label_format
+    listed = column in rows.column_names and is_list(arrow_column(rows, column).type)
+    if listed or not chosen_by(rows).astype(bool).any():
         return label_format
     return replace(label_format or LabelFormat(), empty="unlabeled")
 
