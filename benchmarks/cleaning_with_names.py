@@ -52,7 +52,7 @@ from textpl.relabeling.name_weight import DEFAULT_WEIGHT
 from textpl.relabeling.priors import shifted_to_rates
 
 OUT = Path(__file__).parent / "out" / "cleaning_with_names"
-CASES = "noisy_agnews:human,semeval2018_ec:missing30,semeval2018_ec:swapped20,semeval2018_ec:mixed"
+CASES = "noisy_agnews:human,semeval2018_ec:missing30,semeval2018_ec:mixed"
 ROWS = 5_000  # of a draw of noisy_agnews
 ALL = json.loads((Path(__file__).parent / "label_wordings.json").read_text())
 WORDINGS = {"noisy_agnews": ALL["ag_news"], "semeval2018_ec": ALL["semeval2018_ec"]}
