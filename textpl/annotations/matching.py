@@ -80,7 +80,7 @@ def is_nothing(text: str, names: Sequence[str]) -> bool:
 
 def _unwrapped(text: str, several: bool = False) -> list:
     """The text as it is, without what leads to the answer, and what JSON holds: candidates, likeliest first."""
-    text = re.sub(r"^```[a-z]*\s*|\s*```$", "", text.strip())
+    text = re.sub(r"^```[a-z]*", "", text.strip()).removesuffix("```").strip()
     candidates: list = [text]
     if several and (parsed := _parsed(text)) is not None:
         candidates.insert(0, parsed)

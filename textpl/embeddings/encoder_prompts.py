@@ -7,6 +7,7 @@ configuration leaves it to the model card.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,8 @@ def prompt_for(name: str, prompts: dict[str, str | None], default: str | None) -
     if own:
         return str(own)
     # A folder in the Hub's cache is called by its commit; the id is in the path.
-    cached = re.search(r"models--([^/\\]+)[/\\]snapshots[/\\]", name)
+    parts = name.replace("\\", "/").split("/")
+    cached = [one for one, below in pairwise(parts[:-1]) if one.startswith("models--") and below == "snapshots"]
     local = Path(name).is_absolute() or Path(name).exists()
-    called = cached[1].replace("--", "/") if cached else Path(name).name if local else name
+    called = cached[0].removeprefix("models--").replace("--", "/") if cached else Path(name).name if local else name
     return next((rule.prompt for rule in RULES if re.fullmatch(rule.pattern, called.lower())), None)
