@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import textpl
 from textpl.classify_files import classify_files
 from textpl.cli import app
+from textpl.embedding_classifier import votes
 from textpl.embeddings.centering import centered_rows
 
 WORDS = {"sport": "goal match team coach player score", "money": "bank stock market price share trade"}
@@ -93,6 +94,19 @@ def test_several_labels_per_text(tmp_path):
     decided = again.predict([*found.texts(), ""])
     assert (decided[:-1] == found.labels).mean() > 0.85 and not decided[-1].any()
     np.testing.assert_allclose(decided[:-1].mean(0), found.labels.mean(0), atol=0.12)
+
+
+def test_cuts_come_from_votes_of_the_other_rows():
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((40, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    soft = rng.random((40, 3)).astype(np.float32)
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -2)
+    near = np.argsort(-cosines, axis=1)[:, :15]
+    weights = np.maximum(np.take_along_axis(cosines, near, 1), 0) ** 3
+    wanted = np.einsum("qk,qkl->ql", weights, soft[near]) / weights.sum(1, keepdims=True)
+    np.testing.assert_allclose(votes(vectors, vectors, soft, exclude=True, progress=False), wanted, atol=1e-5)
 
 
 def test_a_sample_of_a_large_pool(found):

@@ -165,6 +165,8 @@ def test_codes_are_not_used_beside_labeled_rows_and_refused_without():
     assert "only codes" in str(found) and found.report["label_descriptions"]["weight"] == 0
     with pytest.raises(ValueError, match="only codes"):
         label(None, POOL, label_names=["class_0", "class_1"], encoder=Points(), progress=False)
+    with pytest.raises(ValueError, match="leave it out"):
+        label(None, POOL, label_names=NAMES, groups="author", encoder=Points(), progress=False)
 
 
 @pytest.mark.parametrize(

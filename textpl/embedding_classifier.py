@@ -115,8 +115,8 @@ class EmbeddingClassifier:
         }
         cuts = None
         if found.multi:
-            votes = _votes(vectors, vectors, soft, exclude=True, progress=progress)[len(known) :]
-            cuts = prior_thresholds(votes, (found.rethreshold(0.0).labels[kept] == 1).mean(0))
+            among = votes(vectors, vectors, soft, exclude=True, progress=progress)[len(known) :]
+            cuts = prior_thresholds(among, (found.rethreshold(0.0).labels[kept] == 1).mean(0))
         return cls(vectors, soft, mean, cuts, tuple(found.label_names), about, coder)
 
     @property
@@ -134,7 +134,7 @@ class EmbeddingClassifier:
                 f"The encoder {self._coder.name!r} gives vectors of length {units.shape[1]}, those of the classifier "
                 f"have {len(self.mean)}: it is another one, or has changed since the classifier was fitted."
             )
-        return _votes(centered_rows(units, self.mean), self.vectors, self.soft_labels, progress=progress)
+        return votes(centered_rows(units, self.mean), self.vectors, self.soft_labels, progress=progress)
 
     def predict(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Labels of new texts: ids int64 (texts,), -1 where nothing is near; multi-label int8 (texts, labels)."""
@@ -227,7 +227,7 @@ def single_text_encoder(encoder: Any, *, progress: bool = True) -> Encoder:
     return coder
 
 
-def _votes(
+def votes(
     queries: np.ndarray, vectors: np.ndarray, soft: np.ndarray, *, exclude: bool = False, progress: bool = True
 ) -> np.ndarray:
     """Mean soft label of the K nearest rows, weighted by max(cos, 0)^GAMMA; zeros where none is near.
@@ -248,5 +248,5 @@ def _votes(
     if exclude:
         weights[ids == np.arange(len(ids))[:, None]] = 0
     mass = weights.sum(1, keepdims=True)
-    votes = np.einsum("qk,qkl->ql", weights, soft[np.maximum(ids, 0)], dtype=np.float64)
-    return np.divide(votes, mass, out=np.zeros_like(votes), where=mass > 0).astype(np.float32)
+    sums = np.einsum("qk,qkl->ql", weights, soft[np.maximum(ids, 0)], dtype=np.float64)
+    return np.divide(sums, mass, out=np.zeros_like(sums), where=mass > 0).astype(np.float32)

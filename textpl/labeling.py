@@ -137,6 +137,8 @@ def label(
         raise ValueError(f"k={k}: at least one neighbour is needed.")
     if hubness not in (None, *get_args(Hubness)):
         raise ValueError(f"hubness={hubness!r}: use {', '.join(map(repr, get_args(Hubness)))} or None.")
+    if labeled is None and groups is not None:
+        raise ValueError("groups says which labeled rows belong together, and there are none: leave it out.")
     if text_column in ADDED_COLUMNS:
         raise ValueError(f"text_column={text_column!r} is the name of a column of the result: rename it first.")
     known = read_known(

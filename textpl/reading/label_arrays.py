@@ -81,7 +81,8 @@ def encode_labels(
         where += " of the rows that have a label"
     if label_names is None and not is_list(cells.values.type) and len(pc.unique(cells.values)) == 1:
         problem = f"{where}: every row has the label {cells.values[0].as_py()!r}, so there is nothing to tell it from"
-        raise ValueError(f"{problem}. Add rows with other labels, or pass label_names (all there are) and pred_probs.")
+        remedy = "or, in textpl.find_label_issues, pass label_names (all there are) and pred_probs"
+        raise ValueError(f"{problem}. Add rows with other labels, {remedy}.")
     if like is None:
         coding = infer_coding(cells.values, where, label_names=cells.names, problem_type=problem_type)
         array = coding.encode(cells.values, where)

@@ -133,7 +133,7 @@ def _pool(source: str, text: str, say: Callable[[str], None]) -> Dataset:
     split = "unlabeled" if "unlabeled" in raw.splits else "train"
     dataset = raw.splits[split]
     if not len(dataset):
-        raise ValueError(f"{source} has no rows: there is nothing to choose from.")
+        raise ValueError(f"{source} has no rows: there is nothing to choose from. Give texts, one a row.")
     check_columns(source, dataset, [("--text", text)])
     notes: list[str] = []
     dataset = with_texts(as_texts(dataset, text, raw.untyped(split)), text, notes)

@@ -193,7 +193,7 @@ def _texts(dataset: Dataset, name: str, column: str) -> list[str]:
             "Dataset.from_pandas."
         )
     if len(dataset) == 0:
-        raise ValueError(f"{name} has no rows: there is nothing to choose from.")
+        raise ValueError(f"{name} has no rows: there is nothing to choose from. Give texts, one a row.")
     if column not in dataset.column_names:
         raise ValueError(f"{name} has no column {column!r}; its columns are {dataset.column_names}.")
     check_text(dataset, column, f"{name}, column {column!r}")
