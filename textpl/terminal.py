@@ -144,9 +144,8 @@ def _raised_again() -> Iterator[None]:
             raise dropped.exc_type
 
         signal.signal(signal.SIGINT, again)
-        timer = threading.Timer(
-            AGAIN_AFTER, os.kill, [os.getpid(), signal.SIGINT]
-        )  # raised in here, it would be dropped too
+        # Raised in here, it would be dropped too.
+        timer = threading.Timer(AGAIN_AFTER, os.kill, [os.getpid(), signal.SIGINT])
         timer.daemon = True
         timer.start()
 
