@@ -222,7 +222,7 @@ def _coefficients(x: Array, y: Array, offset: Array, penalties: Sequence[Array])
 
 
 def stand_for(score: Array, kind: Array, reviewed: Array) -> Array:
-    """Count the cells of its kind that are nearer to each reviewed one, by score, than to others: float64 (n,), >= 1."""
+    """Count the cells of its kind nearer to each reviewed one, by score, than to others: float64 (n,), at least 1."""
     number = np.ones(len(reviewed))
     for value in np.unique(kind[reviewed]):
         lessons = np.flatnonzero(kind[reviewed] == value)
