@@ -18,14 +18,15 @@ from hub_helpers import READER, TOKEN, WRONG, contents, front_matter, refused, t
 from huggingface_hub import constants
 
 from textpl.corpus import read_corpus
-from textpl.recipes.data_beside import is_data
-from textpl.recipes.hub import push_pull as recipe_hub
-from textpl.recipes.hub.card_text import escape, split_card
-from textpl.recipes.hub.cards import recipe_card
-from textpl.recipes.hub.files import command_without_paths
-from textpl.recipes.hub.push_pull import pull, push, resolve
+from textpl.recipes import allowed_files, fetching
+from textpl.recipes.allowed_files import is_data
+from textpl.recipes.fetching import pull, resolve
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
+from textpl.sharing.card_text import escape, split_card
+from textpl.sharing.push_recipe import push_recipe as push
+from textpl.sharing.run_card import recipe_card
+from textpl.sharing.secrets import command_without_paths
 
 pytest_plugins = ["hub_fixtures"]
 RECIPE = """\
@@ -425,7 +426,6 @@ BOMB = "schema: 1\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ({"recipe.yaml": RECIPE.replace("bf16: false", "bf16: false, output_dir: /etc")}, "cannot be set"),
         ({"recipe.yaml": RECIPE, "README.md": "x" * (2**20 + 1)}, "README.md has 1,048,577 bytes"),
         ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "texts"), "texts/run.py": "x"}, "no file or folder"),
-        ({"recipe.yaml": RECIPE, "a/x.jsonl": "", "a/x.jsonl/y.jsonl": ""}, "exclude"),
     ],
 )  # fmt: skip
 def test_hostile_repositories_leave_nothing(endpoint, server, tmp_path, monkeypatch, files, match):
@@ -461,10 +461,10 @@ def test_names_that_lead_out_are_never_asked_for(endpoint, server, tmp_path):
 def test_too_many_and_too_large_files(endpoint, server, monkeypatch):
     recipe = RECIPE.replace("bundled:sentiment", "texts")
     server.add("eve/evil", {"recipe.yaml": recipe, "texts/train.jsonl": "x" * 1000})
-    monkeypatch.setattr("textpl.recipes.hub.files.DATA_BYTES", 999)
+    monkeypatch.setattr(allowed_files, "DATA_BYTES", 999)
     with refused("download it yourself"):
         resolve("hf://eve/evil")
-    monkeypatch.setattr(recipe_hub, "MAX_FILES", 1)
+    monkeypatch.setattr(fetching, "MAX_FILES", 1)
     with refused("more than 1 files"):
         resolve("hf://eve/evil")
 
@@ -496,7 +496,7 @@ def test_a_name_that_is_taken(endpoint, server, tmp_path, monkeypatch):
 
 
 def card_of(results=None, recipe=RECIPE, **settings):
-    return recipe_card(parse_recipe(recipe, folder=recipe_hub.Path()), results, repo_id="ada/x", **settings)
+    return recipe_card(parse_recipe(recipe, folder=fetching.Path()), results, repo_id="ada/x", **settings)
 
 
 def test_a_card_tells_the_numbers_of_the_run_and_no_others():

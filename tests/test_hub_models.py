@@ -14,12 +14,11 @@ from hub_helpers import READER, TOKEN, WRONG, front_matter, on_main, refused, te
 from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-from textpl.recipes.finding import address
-from textpl.recipes.hub.card_text import signer, split_card
-from textpl.recipes.hub.push_pull import resolve
-from textpl.recipes.hub.repos import Target
-from textpl.sharing.model_repo import push_model
+from textpl.recipes.fetching import address, resolve
+from textpl.sharing.card_text import signer, split_card
 from textpl.sharing.push import push
+from textpl.sharing.push_model import push_model
+from textpl.sharing.upload import Target
 
 pytest_plugins = ["hub_fixtures"]
 RECIPE = """\

@@ -99,6 +99,24 @@ def test_no_import_runs_up_the_house(path):
             assert not (module == "transformers" and {"Trainer", "TrainerCallback"} & set(names)), path
 
 
+def imported_by_module():
+    """Module -> modules of textpl that it imports anywhere, those under TYPE_CHECKING left out."""
+    paths = {".".join(["textpl", *p.relative_to(PACKAGE).with_suffix("").parts]): p for p in PACKAGE.rglob("*.py")}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    found = {}
+    for name, path in paths.items():
+        wanted = {f"{module}.{part}" for module, parts in imports(path) for part in parts}
+        found[name] = ({module for module, _ in imports(path)} | wanted) & set(paths) - {"textpl", name}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    left = imported_by_module()
+    while leaves := {name for name, needed in left.items() if not needed & set(left)}:
+        left = {name: needed for name, needed in left.items() if name not in leaves}
+    assert not left, f"in a circle, or above one: {sorted(left)}"
+
+
 def test_importing_textpl_is_light():
     code = "import sys, textpl, textpl.cli; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

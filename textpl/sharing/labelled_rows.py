@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List
@@ -20,10 +20,9 @@ from textpl.reading.find_columns import replaced
 from textpl.reading.label_cells import LabelFormat, read_cells
 from textpl.reading.labels import arrow_column, is_string
 from textpl.reading.tables import READABLE, read_table
-from textpl.recipes.data_beside import regular_file
-from textpl.recipes.hub.files import published_json, secrets_pattern
-from textpl.recipes.parsing import RecipeError
 from textpl.recipes.results import Number, Word
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.secrets import published_json, regular_file
 
 CLEANING, REPORT = "cleaning.json", ".report.json"
 DATA_BYTES = 50 * 2**30
@@ -42,8 +41,6 @@ class Cleaning(_Told):
     """What `cleaning.json` says of how a corpus was cleaned; nothing in it is needed."""
 
     source: Word = ""
-    text: Word = ""
-    labels: Word = ""
     method: Word = ""
     probabilities: Word | None = None
     encoder: Word | None = None
@@ -53,21 +50,6 @@ class Cleaning(_Told):
     expected_right_flagged: Number | None = None
     expected_right_changed: Number | None = None
     versions: dict[Word, Any] = {}
-
-
-class Tried(_Told):
-    """One method on the labelled rows, their own labels hidden; scores in [0, 1] by name."""
-
-    method: Word
-    k: int | None = None
-    accuracy: Number | None = None
-    macro_f1: Number | None = None
-
-
-class Diagnosed(_Told):
-    """What was learnt from the labelled rows about their neighbourhoods."""
-
-    gold: int | None = None  # labelled rows
 
 
 class Curve(_Told):
@@ -94,10 +76,8 @@ class Labelling(_Told):
     labeled: str = ""
     unlabeled: str = ""
     expected_precision: Number | None = None
-    clusterability: Diagnosed = Diagnosed()
     precision_coverage: Curve = Curve()
     command: Annotated[str, Field(max_length=2000)] = ""
-    tried: list[Tried] = []
     versions: dict[Word, Any] = {}
 
 
@@ -124,11 +104,6 @@ class LabelledRows:
     sources: Mapping[str, int]
     multi: bool
     files: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def made_by(self) -> Literal["clean", "label"]:
-        """The command that made the labels."""
-        return "clean" if isinstance(self.told, Cleaning) else "label"
 
 
 def is_cleaned(path: Path) -> bool:
@@ -206,20 +181,6 @@ def read_labelled(file: Path) -> LabelledRows:
     return LabelledRows(
         dataset, "train", "label", names, told, _sources(dataset), multi, {"labels.report.json": content}
     )
-
-
-def refuse_secret_texts(dataset: Dataset, token: str | None) -> None:
-    """RecipeError if a text column holds the token, or what looks like any."""
-    pattern = secrets_pattern(token)
-    for name in dataset.column_names:
-        values = arrow_column(dataset, name)
-        if not is_string(values.type):
-            continue
-        row = pc.index(pc.match_substring_regex(values, pattern), True).as_py()
-        if row >= 0:
-            raise RecipeError(
-                f"column {name!r}, row {row}: holds what looks like a secret (a token or key). Take it out."
-            )
 
 
 def _rows(path: Path) -> Dataset:

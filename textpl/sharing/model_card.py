@@ -1,4 +1,4 @@
-"""The README.md of a model that `textpl run` trained: what it is, what it scored, where its labels come from."""
+"""What the README.md of a model that `textpl run` trained has besides that of its recipe: use, scores, metadata."""
 
 from __future__ import annotations
 
@@ -8,18 +8,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from textpl.recipes.describing import describe, is_hub_data
-from textpl.recipes.hub.card_text import code_fence, merged, render, signed, with_front_matter
-from textpl.recipes.hub.cards import (
-    LISTED,
-    TAG,
-    data_read,
-    difference,
-    limits,
-    provenance,
-    recipe_metadata,
-)
-from textpl.recipes.parsing import to_yaml
+from textpl.recipes.describing import is_hub_data
+from textpl.sharing.card_text import merged, render, signed, with_front_matter
+from textpl.sharing.run_card import LISTED, SHOWN, TAG, card_body, data_read, recipe_metadata
 from textpl.sharing.run_folder import RunFolder
 
 # Our metric -> name and arguments of the Hub's, https://hf.co/metrics.
@@ -29,17 +20,12 @@ METRICS: dict[str, tuple[str, dict[str, Any]]] = {
     "micro_f1": ("f1", {"average": "micro"}),
     "subset_accuracy": ("accuracy", {"of": "whole label sets"}),
 }
-_SHOWN = 50  # labels that are named
-_TEMPLATE = """\
-# {{ name | md }}
-
+_INTRO = """\
 A classifier of texts with {{ labels | length }} labels{% if multi %}, of which a text may have several{% endif %}, \
-trained with textpl.
-{% if description %}
-Its recipe: {{ description | md }}
-{% endif %}
+trained with textpl.{% if description %} Its recipe: {{ description | md }}{% endif %}
 
-Labels: {{ shown | map("md") | join(", ") }}{% if labels | length > shown | length %}, ...{% endif %}
+
+Labels: {{ labels[:shown] | map("md") | join(", ") }}{% if labels | length > shown %}, ...{% endif %}
 
 {% if doubt %}
 
@@ -62,8 +48,21 @@ Every label has a probability of its own. The scores below cut it once per label
 `seed_results`, `thresholds`.
 {% endif %}
 
-## Results
+## Where the labels come from
 
+{% for line in labels_from %}
+- {{ line | md }}
+{% endfor %}
+
+## Make it again
+
+{% if command %}
+    {{ command | indent(blank=true) }}
+
+{% endif %}
+{{ remark | md }}
+"""
+_SCORES = """\
 {% if own %}
 This very model (seed {{ seed }}) on the test rows, in %:
 
@@ -75,58 +74,6 @@ This very model (seed {{ seed }}) on the test rows, in %:
 {% else %}
 This is the model of seed {{ seed }}; its own score was not recorded.
 {% endif %}
-
-With and without what the recipe tries, {{ metric | words | md }} over all seeds, in %:
-
-| | mean | std | seeds |
-|--|--|--|--|
-{% for side, numbers in sides %}
-| {{ side | md }} | {{ numbers.mean | points }} | {{ numbers.std | points }} | {{ numbers.seeds | length }} |
-{% endfor %}
-
-{{ difference }}
-{% for line in besides %}
-
-{{ line | md }}
-{% endfor %}
-
-## Training
-
-{% for key, value in about %}
-- {{ key }}: {{ value | md }}
-{% endfor %}
-
-{{ fence }}yaml
-{{ text }}{{ fence }}
-
-## Where the labels come from
-
-{% for line in labels_from %}
-- {{ line | md }}
-{% endfor %}
-{% for key, value in provenance %}
-- {{ key }}: {{ value | md }}
-{% endfor %}
-
-## Make it again
-
-{% if command %}
-    {{ command | indent(blank=true) }}
-
-{% endif %}
-{{ remark | md }}
-
-Who trains on with `transformers` shares by `trainer.push_to_hub()`; it writes the same files here, and a card of its \
-own in place of this one.
-
-## Limits
-
-{% for limit in limits %}
-- {{ limit | md }}
-{% endfor %}
-- It will be wrong in ways that the test rows do not show, on texts of another kind above all.
-- Licence: {{ (license or "no licence given; ask whoever shared the model before you build on it") | md }}. \
-The model it was fine-tuned from and the data have their own.
 """
 
 
@@ -134,7 +81,7 @@ def model_card(
     run: RunFolder, *, repo_id: str, revision: str | None = None, license: str | None = None,
     there: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
-    """README.md for the model of a run.
+    """Make README.md for the model of a run.
 
     Args:
         run: what `textpl run` left.
@@ -145,43 +92,58 @@ def model_card(
     """
     recipe, results = run.recipe, run.results
     metadata = merged(there or {}, model_metadata(run, repo_id, license))
-    scores = results.model_scores()
-    text = to_yaml(recipe)
-    body = render(
-        _TEMPLATE,
-        name=repo_id.split("/")[-1],
+    multi, scores = results.task == "multi", results.model_scores()
+    pin = f', revision="{revision}"' if revision else ""
+    doubt = f"This model was trained with {recipe.tried}, and {results.doubt()}: see the results below."
+    intro = render(
+        _INTRO,
         description=recipe.description,
-        doubt=_doubt(run),
-        multi=results.task == "multi",
+        doubt=doubt if results.doubted else "",
+        multi=multi,
         labels=run.label_names,
-        shown=run.label_names[:_SHOWN],
-        arguments=_arguments(repo_id, revision, results.task == "multi"),
-        seed=results.model_seed,
-        own=[(name, scores[name]) for name in sorted(scores, key=lambda name: name != results.metric)],
-        metric=results.metric,
-        sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)],
-        difference=difference(results),
-        besides=results.told_besides(),
-        about=describe(recipe, run.beside),
-        text=text,
-        fence=code_fence(text),
-        labels_from=labels_from(run),
-        provenance=provenance(recipe, results),
-        command=reproduce(run, repo_id, revision),
+        shown=SHOWN,
+        arguments=f'model="{repo_id}"{pin}{", top_k=None" if multi else ""}',
+        labels_from=_labels_from(run),
+        command=_command(run, repo_id, revision),
         remark=_remark(run),
-        limits=limits(recipe, results, run.beside),
+    )
+    own = [(name, scores[name]) for name in sorted(scores, key=lambda name: name != results.metric)]
+    body = card_body(
+        recipe,
+        results,
+        beside=run.beside,
+        limits=["It will be wrong in ways that the test rows do not show, on texts of another kind above all."],
+        name=repo_id.split("/")[-1],
+        intro=intro,
+        own_scores=f"{render(_SCORES, own=own, seed=results.model_seed)}\nWith and without what the recipe tries, ",
         license=metadata.get("license"),
+        licensed="the model; the one it was fine-tuned from and the data have their own",
     )
     return with_front_matter(metadata, signed(f"\n{body}", "model"))
 
 
 def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[str, Any]:
-    """What the Hub files a model under, with the scores of this very model as its `model-index`."""
+    """Return what the Hub files a model under, with the scores of this very model as its `model-index`."""
     recipe, results = run.recipe, run.results
     made = recipe_metadata(recipe, results, license)
-    model, data = recipe.model.name, data_read(recipe, results)
+    model, data, scores = recipe.model.name, data_read(recipe, results), results.model_scores()
     on_hub = is_hub_data(recipe.data.source) and data == recipe.data.source
-    known = [name for name in results.model_scores() if name in METRICS]
+    known = [name for name in scores if name in METRICS]
+    evaluated = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=data,
+            dataset_name=data,
+            dataset_config=recipe.data.config if on_hub else None,
+            dataset_split="test",
+            dataset_revision=results.data.revision if results.data else None,
+            metric_type=METRICS[name][0],
+            metric_name=name.replace("_", " "),
+            metric_args=METRICS[name][1] or None,
+            metric_value=round(scores[name] / 100, 4),
+        )
+        for name in known
+    ]
     card = ModelCardData(
         license=license,
         library_name="transformers",
@@ -191,28 +153,13 @@ def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[st
         metrics=list(dict.fromkeys(METRICS[name][0] for name in known)) or None,
         tags=[tag for tag in made["tags"] if tag != TAG or not run.beside],
         model_name=repo_id.split("/")[-1],
-        eval_results=[
-            EvalResult(
-                task_type="text-classification",
-                dataset_type=data,
-                dataset_name=data,
-                dataset_config=recipe.data.config if on_hub else None,
-                dataset_split="test",
-                dataset_revision=results.data.revision if results.data else None,
-                metric_type=METRICS[name][0],
-                metric_name=name.replace("_", " "),
-                metric_args=METRICS[name][1] or None,
-                metric_value=round(results.model_scores()[name] / 100, 4),
-            )
-            for name in known
-        ]
-        or None,
-    )  # fmt: skip
+        eval_results=evaluated or None,
+    )
     listed = {LISTED: made[LISTED]} if LISTED in made and not run.beside else {}
     return {key: value for key, value in card.to_dict().items() if value is not None} | listed
 
 
-def reproduce(run: RunFolder, repo_id: str, revision: str | None) -> str:
+def _command(run: RunFolder, repo_id: str, revision: str | None) -> str:
     """The command that trains this again, where all that it needs can be had; empty where a model cannot."""
     if run.beside:
         return ""
@@ -224,15 +171,13 @@ def reproduce(run: RunFolder, repo_id: str, revision: str | None) -> str:
     return shlex.join(words)
 
 
-def labels_from(run: RunFolder) -> list[str]:
+def _labels_from(run: RunFolder) -> list[str]:
     """Who labelled what this model learnt from."""
-    recipe, found = run.recipe, []
+    recipe = run.recipe
     sizes = next((one.sizes for one in (run.results.data.splits if run.results.data else [])), {})
     labelled = f"{sizes['labeled']:,} rows" if "labeled" in sizes else "The labelled rows"
-    if recipe.noise is not None:
-        found.append(f"{labelled} have the labels of the data, some of which were made wrong on purpose.")
-    else:
-        found.append(f"{labelled} have the labels that the data came with.")
+    wrong = ", some of which were made wrong on purpose" if recipe.noise is not None else ""
+    found = [f"{labelled} have the labels that the data came with{wrong}."]
     if "clean" in recipe.stages:
         found.append(
             "Of these, labels that looked wrong were changed, masked or given less weight by textpl's cleaning."
@@ -242,18 +187,6 @@ def labels_from(run: RunFolder) -> list[str]:
         by = "from embeddings, before the training" if "label" in recipe.stages else f"by {recipe.method.name}"
         found.append(f"{rows} without labels were pseudo-labelled {by}: no person has seen these labels.")
     return found
-
-
-def _doubt(run: RunFolder) -> str:
-    """One sentence to read before the model is used; "" where it was shown to be the better one."""
-    if not run.results.doubted:
-        return ""
-    return f"This model was trained with {run.recipe.tried}, and {run.results.doubt()}: see the results below."
-
-
-def _arguments(repo_id: str, revision: str | None, multi: bool) -> str:
-    pin = f', revision="{revision}"' if revision else ""
-    return f'model="{repo_id}"{pin}{", top_k=None" if multi else ""}'
 
 
 def _remark(run: RunFolder) -> str:

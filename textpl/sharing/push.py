@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textpl.recipes.hub.repos import Pushed, Target, parsed_name
-from textpl.recipes.parsing import FILE_NAME, RecipeError
-from textpl.sharing.dataset_repo import push_dataset
+from textpl.recipes.recipe_text import FILE_NAME
+from textpl.recipes.yaml_text import RecipeError
 from textpl.sharing.labelled_rows import is_cleaned, is_labelled, read_cleaned, read_labelled
-from textpl.sharing.model_repo import push_model
+from textpl.sharing.push_model import push_model
+from textpl.sharing.push_rows import push_rows
 from textpl.sharing.run_folder import is_run
+from textpl.sharing.upload import Kind, Pushed, Target
 
 
 def push(
@@ -40,17 +41,17 @@ def push(
         RecipeError: for a source that is none of these or holds a secret, no or a refused token, a repository that
             holds something else, or no network.
     """
-    path, name = Path(source), parsed_name(repo_id)
+    path = Path(source)
+    kind: Kind = "model" if is_run(path) else "dataset"
+    target = Target(repo_id, kind, private, revision, license, overwrite_card, dry_run)
     if not path.exists():
         raise RecipeError(f"There is no {path}.")
-    if is_run(path):
-        target = Target(name, "model", private, revision, overwrite_card)
-        return push_model(path, target, license=license, dry_run=dry_run)
-    target = Target(name, "dataset", private, revision, overwrite_card)
+    if kind == "model":
+        return push_model(path, target)
     if is_cleaned(path):
-        return push_dataset(read_cleaned(path), target, license=license, dry_run=dry_run)
+        return push_rows(read_cleaned(path), target)
     if is_labelled(path):
-        return push_dataset(read_labelled(path), target, license=license, dry_run=dry_run)
+        return push_rows(read_labelled(path), target)
     raise RecipeError(
         f"{path} is neither a folder of textpl run or textpl clean, nor a file of textpl label{_hint(path)}."
     )

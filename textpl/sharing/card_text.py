@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from textpl.recipes.parsing import RecipeError
+from textpl.recipes.yaml_text import RecipeError
 
 # What markdown acts on anywhere, in a bare address, and at the start of a line.
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$@]|(?<=www)\.|:(?=//)|^[#+=>-]")

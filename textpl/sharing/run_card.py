@@ -1,4 +1,4 @@
-"""The README.md of a shared recipe: what it does, the command, the measured results, and what they do not say."""
+"""The README.md of a shared recipe, and of the model that a run trained: what it does, its scores and their limits."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 from textpl.cleaning.apply import SOURCES
 from textpl.recipes.describing import describe, is_hub_data, told, unpinned
-from textpl.recipes.finding import HUB
-from textpl.recipes.hub.card_text import code_fence, merged, render, signed, split_card, with_front_matter
-from textpl.recipes.measured import check_measured
+from textpl.recipes.measured import check_same
 from textpl.recipes.method_settings import NO_METHOD
-from textpl.recipes.parsing import RecipeError, to_yaml
+from textpl.recipes.recipe_text import to_yaml
 from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import DataRead, Results
 from textpl.recipes.schema import Recipe
+from textpl.sharing.card_text import code_fence, merged, render, signed, split_card, with_front_matter
 
 TAG = "textpl-recipe"
 LISTED = "textpl_recipe"  # in the metadata: what `recipes search` tells of a recipe without opening it
@@ -24,27 +23,12 @@ ENOUGH_SEEDS = 5  # fewer give an interval that says little
 _TEMPLATE = """\
 # {{ name | md }}
 
-{{ description | md if description else "A recipe for textpl." }}
-
-    pip install textpl
-    textpl run hf://{{ repo_id }}{{ "@" + revision if revision else "" }}
-
-This trains with and without what the recipe tries, on the same rows and seeds, {{ match }}, and tells
-whether it helped.
-
-## What it does
-
-{% for key, value in about %}
-- {{ key }}: {{ value | md }}
-{% endfor %}
-
-{{ fence }}yaml
-{{ text }}{{ fence }}
+{{ intro }}
 
 ## Results
 
 {% if results %}
-{{ results.metric | words | md }} on the test rows, in %:
+{{ own_scores }}{{ results.metric | words | md }} on the test rows over all seeds, in %:
 
 | | mean | std | seeds |
 |--|--|--|--|
@@ -65,6 +49,15 @@ whether it helped.
 None yet: this recipe was shared without a `results.json`. The command above measures it.
 {% endif %}
 
+## What it does
+
+{% for key, value in about %}
+- {{ key }}: {{ value | md }}
+{% endfor %}
+
+{{ fence }}yaml
+{{ text }}{{ fence }}
+
 ## Provenance
 
 {% for key, value in provenance %}
@@ -78,10 +71,18 @@ None yet: this recipe was shared without a `results.json`. The command above mea
 {% for limit in limits %}
 - {{ limit | md }}
 {% endfor %}
-- A recipe is data: it runs no code of its own. {{ "Models" if with_data else "Data and models" }} that it names come \
-from their own repositories.
-- Licence: {{ (license or "not stated by whoever shared the recipe; ask before you build on it") | md }}. It is of the \
-recipe{{ " and the data files here; the model has its" if with_data else "; the data and the model have their" }} own.
+- A recipe is data: it runs no code of its own. Models that it names come from their own repositories.
+- Licence: {{ (license or "no licence given; ask whoever shared this before you build on it") | md }}. \
+It is of {{ licensed }}.
+"""
+_RECIPE = """\
+{{ description | md if description else "A recipe for textpl." }}
+
+    pip install textpl
+    textpl run hf://{{ repo_id }}{{ "@" + revision if revision else "" }}
+
+This trains with and without what the recipe tries, on the same rows and seeds, {{ match }}, and tells
+whether it helped.
 """
 
 
@@ -96,7 +97,7 @@ def recipe_card(
     beside: Collection[str] = (),
     picture: str = "",
 ) -> str:
-    """README.md for a recipe on the Hub.
+    """Make README.md for a recipe on the Hub.
 
     Args:
         recipe: what is shared.
@@ -105,7 +106,7 @@ def recipe_card(
         revision: commit that holds the recipe; the command is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
         there: metadata of the card that this one replaces.
-        beside: names of the data that go up with it, as the recipe calls them, or their address beside a parent.
+        beside: names of the data that go up with it, as the recipe calls them.
         picture: name of the file that draws the results, if it goes up.
 
     Raises:
@@ -113,44 +114,51 @@ def recipe_card(
     """
     if results is not None:
         check_same(recipe, results)
-    metadata = merged(there or {}, recipe_metadata(recipe, results, license, beside))
-    text = to_yaml(recipe)
     by_steps = "clean" in recipe.stages or recipe.compare.match == "steps"
-    body = render(
+    match = "in equally many steps" if by_steps else "at equal compute"
+    intro = render(_RECIPE, description=recipe.description, repo_id=repo_id, revision=revision, match=match)
+    with_data = "the recipe and the data files here; the model has its own"
+    licensed = with_data if beside else "the recipe; the data and the model have their own"
+    metadata = merged(there or {}, recipe_metadata(recipe, results, license, beside))
+    body = card_body(
+        recipe, results, name=repo_id.split("/")[-1], intro=intro, beside=beside, picture=picture,
+        license=metadata.get("license"), licensed=licensed,
+    )  # fmt: skip
+    return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
+
+
+def card_body(
+    recipe: Recipe, results: Results | None, *, beside: Collection[str], limits: Sequence[str] = (), **values: Any
+) -> str:
+    """Make the text of a card, of a recipe or of the model that it trained.
+
+    Args:
+        recipe: what was run, or is to be.
+        results: of it.
+        beside: names of what lies beside the recipe.
+        limits: more of them.
+        values: what else the template shows: `name`, `intro`, `license`, `licensed`, `picture`, `own_scores`.
+    """
+    text = to_yaml(recipe)
+    return render(
         _TEMPLATE,
-        name=repo_id.split("/")[-1],
-        description=recipe.description,
-        repo_id=repo_id,
-        revision=revision,
+        **{"picture": "", "own_scores": "", **values},
         about=_about(recipe, results, beside),
-        match="in equally many steps" if by_steps else "at equal compute",
         text=text,
         fence=code_fence(text),
         results=results,
         sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
-        difference=difference(results) if results else "",
+        difference=_difference(results) if results else "",
         besides=results.told_besides() if results else [],
-        provenance=provenance(recipe, results) if results else [],
-        picture=picture,
-        limits=limits(recipe, results, beside),
-        license=metadata.get("license"),
-        with_data=any(not name.startswith(HUB) for name in beside),
+        provenance=_provenance(recipe, results) if results else [],
+        limits=[*_limits(recipe, results, beside), *limits],
     )
-    return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
-
-
-def _about(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[tuple[str, str]]:
-    """What the recipe does, and which labels there are where the results were measured on its data."""
-    data, *rest = describe(recipe, beside)
-    names = results.label_names if results is not None and not _measured_elsewhere(recipe, results) else []
-    more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
-    return [data, *([("Labels", ", ".join(names[:SHOWN]) + more)] if names else []), *rest]
 
 
 def with_metadata(
     card: str, recipe: Recipe, results: Results | None, *, license: str | None = None, beside: Collection[str] = ()
 ) -> str:
-    """A README that was written by hand, with the metadata by which the Hub finds recipes.
+    """Give a README that was written by hand the metadata by which the Hub finds recipes.
 
     Raises:
         RecipeError: if it starts with metadata that cannot be read.
@@ -165,7 +173,7 @@ def with_metadata(
 def recipe_metadata(
     recipe: Recipe, results: Results | None, license: str | None, beside: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What the Hub files a recipe under, and what a search tells of it."""
+    """Return what the Hub files a recipe under, and what a search tells of it."""
     method = [] if recipe.method.name == NO_METHOD else [f"textpl-{recipe.method.name}"]
     listed = {"description": recipe.description} if recipe.description else {}
     if results is not None:
@@ -180,7 +188,7 @@ def recipe_metadata(
 
 
 def data_read(recipe: Recipe, results: Results) -> str:
-    """Name of the data of the results: of files the last part, as nobody else has the folders."""
+    """Return the name of the data of the results: of files the last part, as nobody else has the folders."""
     if results.data is None:
         return "unknown"
     source = results.data.source
@@ -188,17 +196,15 @@ def data_read(recipe: Recipe, results: Results) -> str:
     return source if on_hub or source.startswith("bundled:") else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
 
 
-def check_same(recipe: Recipe, results: Results) -> None:
-    """RecipeError if the results name another method than the recipe, or were measured with other settings."""
-    if results.method.name and results.method.name != recipe.tried:
-        raise RecipeError(
-            f"results.json is of {results.method.name!r}, the recipe tries {recipe.tried!r}: share the folder that "
-            "textpl run wrote, or take the results out."
-        )
-    check_measured(recipe, results.settings)
+def _about(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[tuple[str, str]]:
+    """What the recipe does, and which labels there are where the results were measured on its data."""
+    data, *rest = describe(recipe, beside)
+    names = results.label_names if results is not None and not _measured_elsewhere(recipe, results) else []
+    more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return [data, *([("Labels", ", ".join(names[:SHOWN]) + more)] if names else []), *rest]
 
 
-def difference(results: Results) -> str:
+def _difference(results: Results) -> str:
     """The comparison in one sentence, with what its interval is worth."""
     level = f"{100 * results.difference.level:g} % interval"
     few = len(results.method.seeds) < ENOUGH_SEEDS
@@ -206,7 +212,7 @@ def difference(results: Results) -> str:
     return f"**{told(results)}** ({level}).{more}"
 
 
-def provenance(recipe: Recipe, results: Results) -> list[tuple[str, str]]:
+def _provenance(recipe: Recipe, results: Results) -> list[tuple[str, str]]:
     """Which data were read and what was done to the labels, as pairs of a heading and a line of plain text."""
     found: list[tuple[str, str]] = []
     if results.data is not None:
@@ -219,11 +225,13 @@ def provenance(recipe: Recipe, results: Results) -> list[tuple[str, str]]:
     if results.recipe_source:
         found.append(("Run from", results.recipe_source))
     if flagged := _counts(results.cleaning, "flagged"):
-        line = "; ".join([f"{flagged} flagged as wrong", *_actions(results)])
-        found.append(("Stage clean, cells or rows by seed", line))
+        found.append(
+            ("Stage clean, cells or rows by seed", "; ".join([f"{flagged} flagged as wrong", *_done(results)]))
+        )
     if given := _counts(results.labels, "selected"):
-        by = _words(results.labels, "method") + _words(results.labels, "encoder", before=" on ")
-        found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings{by and ' by '}{by}"))
+        methods = dict.fromkeys(str(one["method"])[:100] for one in results.labels if "method" in one)
+        by = f" by {' or '.join(methods)}" if methods else ""
+        found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings{by}"))
     return found
 
 
@@ -234,25 +242,19 @@ def _rows(recipe: Recipe, data: DataRead) -> str:
     return ", ".join(f"{' or '.join(numbers)} {told}" for told, numbers in counts.items() if numbers)
 
 
-def _words(reports: Sequence[Mapping[str, Any]], key: str, before: str = "") -> str:
-    """A short text that reports hold, each once."""
-    found = dict.fromkeys(value[:100] for report in reports if isinstance(value := report.get(key), str))
-    return before + " or ".join(found) if found else ""
-
-
 def _counts(reports: Sequence[Mapping[str, Any]], key: str) -> str:
     """A number of each seed; what is no number is left out."""
     return ", ".join(f"{value:,}" for report in reports if isinstance(value := report.get(key), int))
 
 
-def _actions(results: Results) -> list[str]:
+def _done(results: Results) -> list[str]:
     """How many labels the stage clean changed, and in which way."""
     applied = [a for report in results.cleaning if isinstance(a := report.get("apply"), Mapping)]
     done = {name: [b for a in applied if isinstance(b := a.get(name), Mapping)] for name in SOURCES}
     return [f"{counts} {name}" for name, found in done.items() if (counts := _counts(found, "cells"))]
 
 
-def limits(recipe: Recipe, results: Results | None, beside: Collection[str] = ()) -> list[str]:
+def _limits(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[str]:
     """What the results do not say; `beside`, names of what lies beside the recipe and cannot change unnoticed."""
     found = ["Results are of these rows, this model and this budget; on other text, run it there."] if results else []
     if loose := unpinned(recipe, beside):

@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 from huggingface_hub import ModelInfo
 from huggingface_hub.hf_api import ExpandModelProperty_T
 
-from textpl.recipes.hub.cards import LISTED, TAG
-from textpl.recipes.hub.errors import clear_errors, told_once
-from textpl.recipes.hub.repos import client
-from textpl.recipes.parsing import RecipeError
+from textpl.recipes.fetching import client
+from textpl.recipes.hub_errors import clear_errors
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.run_card import LISTED, TAG
 
 Sort = Literal["trending_score", "downloads", "likes", "last_modified", "created_at"]
 LOOKED_AT = 2_000  # recipes in which words are looked for
@@ -63,8 +63,7 @@ def search(
     if limit < 1:
         raise RecipeError(f"--limit {limit}: at least 1.")
     wanted = words.casefold().split()
-    # The client tries six times, with waits of 23 s in all; for lists it takes no other number.
-    with clear_errors("", None), told_once("The Hub does not answer; trying for about half a minute."):
+    with clear_errors("", None):
         infos = client().list_models(filter=TAG, author=author, sort=sort, expand=[*_FIELDS])
         fitting = (info for info in itertools.islice(infos, LOOKED_AT) if _fits(info, wanted))
         return [_listed(info) for info in itertools.islice(fitting, limit)]
