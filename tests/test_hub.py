@@ -513,14 +513,6 @@ def test_a_card_without_results_invents_none():
     assert "Not pinned: model.revision. What is read may change.\n" in card
 
 
-def test_a_card_tells_how_many_labels_were_changed():
-    apply = {"relabelled": {"cells": 12, "expected_right": 1.5}, "right_labels_changed": 0.01}
-    other = {"relabelled": {"cells": 9}, "masked": {"cells": "many"}, "hidden": {"cells": 3}}
-    results = RESULTS | {"cleaning": [{"flagged": 31, "apply": apply}, {"flagged": 29, "apply": other}]}
-    card = card_of(parse_results(json.dumps(results)))
-    assert "by seed: 31, 29 flagged as wrong; 12, 9 relabelled\n" in card
-
-
 def test_a_card_tells_when_other_data_was_measured():
     assert "which is not the data that the recipe names (bundled:sentiment)" in card_of(
         parse_results(json.dumps(RESULTS))

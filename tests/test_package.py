@@ -148,6 +148,7 @@ def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
     wanted += [f"reports/templates/{name}.html" for name in ("base", "parts", "run", "label", "cleaning")]
+    wanted += [f"sharing/templates/{name}.md" for name in ("run", "dataset")]
     wanted += [
         f"data/{corpus}/{file}"
         for corpus in ("sentiment", "sentiment_zh", "tickets")

@@ -41,6 +41,15 @@ def parse_recipe(text: str, *, folder: Path | None, file: str = FILE_NAME, overr
         document.override(number, override)
     document.stop_at_problems()
     _find_what_was_typed(document)
+    return validate_document(document, folder)
+
+
+def validate_document(document: Document, folder: Path | None) -> Recipe:
+    """Make a recipe of plain data; for the folder see `parse_recipe`.
+
+    Raises:
+        RecipeError: with a line for each thing that is wrong, in the order of the file.
+    """
     try:
         return Recipe.model_validate(document.data, context={"folder": folder})
     except ValidationError as error:

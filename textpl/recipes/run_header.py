@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, find_recipe, load_recipe, read_text
-from textpl.recipes.recipe_text import parse_recipe, read_document
+from textpl.recipes.recipe_text import read_document, validate_document
 from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA, change_references
 from textpl.recipes.schema import Recipe
 
@@ -42,19 +42,17 @@ def parse_run(text: str) -> tuple[Recipe, dict[str, str]]:
     Raises:
         RecipeError: as `parse_recipe`.
     """
-    typed: dict[tuple[str | int, ...], str] = {}
+    document, models = read_document(text), {}
 
-    def note(keys: tuple[str | int, ...], reference: str) -> str:
-        if _ABSOLUTE.match(reference):
-            typed[keys] = reference
-        return reference
+    def named(keys: tuple[str | int, ...], reference: str) -> str:
+        if not _ABSOLUTE.match(reference):
+            return reference
+        if keys[0] != "data":
+            models[".".join(map(str, keys))] = last_part(reference)
+        return last_part(reference)
 
-    change_references(read_document(text).data, note)
-    names = {keys: last_part(path) for keys, path in typed.items()}
-    for keys, path in typed.items():
-        text = text.replace(path, names[keys])
-    models = {".".join(map(str, keys)): name for keys, name in names.items() if keys[0] != "data"}
-    return parse_recipe(text, folder=None), models
+    change_references(document.data, named)
+    return validate_document(document, None), models
 
 
 def reads_own_data(recipe: Recipe, read: Read) -> bool:

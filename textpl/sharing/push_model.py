@@ -9,7 +9,7 @@ from typing import Any
 from textpl.recipes.allowed_files import SIZES, is_model_file
 from textpl.recipes.describing import unpinned
 from textpl.recipes.measured import check_same
-from textpl.sharing.model_card import model_card
+from textpl.sharing.run_card import model_card
 from textpl.sharing.run_folder import read_run
 from textpl.sharing.upload import Content, Pushed, Target, upload
 

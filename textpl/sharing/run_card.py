@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from textpl.cleaning.apply import SOURCES
+from huggingface_hub import EvalResult, ModelCardData
+
 from textpl.recipes.describing import describe, is_hub_data, told, unpinned
 from textpl.recipes.measured import check_same
 from textpl.recipes.method_settings import NO_METHOD
@@ -15,75 +17,19 @@ from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import DataRead, Results
 from textpl.recipes.schema import Recipe
 from textpl.sharing.card_text import code_fence, merged, render, signed, split_card, with_front_matter
+from textpl.sharing.run_folder import RunFolder
 
 TAG = "textpl-recipe"
 LISTED = "textpl_recipe"  # in the metadata: what `recipes search` tells of a recipe without opening it
 SHOWN = 100  # labels that are named
 ENOUGH_SEEDS = 5  # fewer give an interval that says little
-_TEMPLATE = """\
-# {{ name | md }}
-
-{{ intro }}
-
-## Results
-
-{% if results %}
-{{ own_scores }}{{ results.metric | words | md }} on the test rows over all seeds, in %:
-
-| | mean | std | seeds |
-|--|--|--|--|
-{% for name, side in sides %}
-| {{ name | md }} | {{ side.mean | points }} | {{ side.std | points }} | {{ side.seeds | length }} |
-{% endfor %}
-
-{{ difference }}
-{% for line in besides %}
-
-{{ line | md }}
-{% endfor %}
-{% if picture %}
-
-![{{ results.metric | words | md }} of {{ sides[0][0] | md }} and of {{ sides[1][0] | md }}, by seed]({{ picture }})
-{% endif %}
-{% else %}
-None yet: this recipe was shared without a `results.json`. The command above measures it.
-{% endif %}
-
-## What it does
-
-{% for key, value in about %}
-- {{ key }}: {{ value | md }}
-{% endfor %}
-
-{{ fence }}yaml
-{{ text }}{{ fence }}
-
-## Provenance
-
-{% for key, value in provenance %}
-- {{ key }}: {{ value | md }}
-{% else %}
-- Nothing was measured, so there is nothing to tell.
-{% endfor %}
-
-## Limits
-
-{% for limit in limits %}
-- {{ limit | md }}
-{% endfor %}
-- A recipe is data: it runs no code of its own. Models that it names come from their own repositories.
-- Licence: {{ (license or "no licence given; ask whoever shared this before you build on it") | md }}. \
-It is of {{ licensed }}.
-"""
-_RECIPE = """\
-{{ description | md if description else "A recipe for textpl." }}
-
-    pip install textpl
-    textpl run hf://{{ repo_id }}{{ "@" + revision if revision else "" }}
-
-This trains with and without what the recipe tries, on the same rows and seeds, {{ match }}, and tells
-whether it helped.
-"""
+# Our metric -> name and arguments of the Hub's, https://hf.co/metrics.
+METRICS: dict[str, tuple[str, dict[str, Any]]] = {
+    "accuracy": ("accuracy", {}),
+    "macro_f1": ("f1", {"average": "macro"}),
+    "micro_f1": ("f1", {"average": "micro"}),
+    "subset_accuracy": ("accuracy", {"of": "whole label sets"}),
+}
 
 
 def recipe_card(
@@ -114,45 +60,50 @@ def recipe_card(
     """
     if results is not None:
         check_same(recipe, results)
-    by_steps = "clean" in recipe.stages or recipe.compare.match == "steps"
-    match = "in equally many steps" if by_steps else "at equal compute"
-    intro = render(_RECIPE, description=recipe.description, repo_id=repo_id, revision=revision, match=match)
-    with_data = "the recipe and the data files here; the model has its own"
-    licensed = with_data if beside else "the recipe; the data and the model have their own"
     metadata = merged(there or {}, recipe_metadata(recipe, results, license, beside))
-    body = card_body(
-        recipe, results, name=repo_id.split("/")[-1], intro=intro, beside=beside, picture=picture,
-        license=metadata.get("license"), licensed=licensed,
+    of_both = "the recipe and the data files here; the model has its own"
+    return _card(
+        recipe, results, metadata, beside, repo_id, "recipe",
+        command=shlex.join(["textpl", "run", _address(repo_id, revision)]),
+        licensed=of_both if beside else "the recipe; the data and the model have their own",
+        picture=picture,
     )  # fmt: skip
-    return with_front_matter(metadata, signed(f"\n{body}", "recipe"))
 
 
-def card_body(
-    recipe: Recipe, results: Results | None, *, beside: Collection[str], limits: Sequence[str] = (), **values: Any
+def model_card(
+    run: RunFolder,
+    *,
+    repo_id: str,
+    revision: str | None = None,
+    license: str | None = None,
+    there: Mapping[str, Any] | None = None,
 ) -> str:
-    """Make the text of a card, of a recipe or of the model that it trained.
+    """Make README.md for the model of a run.
 
     Args:
-        recipe: what was run, or is to be.
-        results: of it.
-        beside: names of what lies beside the recipe.
-        limits: more of them.
-        values: what else the template shows: `name`, `intro`, `license`, `licensed`, `picture`, `own_scores`.
+        run: what `textpl run` left.
+        repo_id: owner/name.
+        revision: commit that holds the model and its recipe; the commands are pinned to it.
+        license: identifier on the Hub, such as apache-2.0.
+        there: metadata of the card that this one replaces.
     """
-    text = to_yaml(recipe)
-    return render(
-        _TEMPLATE,
-        **{"picture": "", "own_scores": "", **values},
-        about=_about(recipe, results, beside),
-        text=text,
-        fence=code_fence(text),
-        results=results,
-        sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
-        difference=_difference(results) if results else "",
-        besides=results.told_besides() if results else [],
-        provenance=_provenance(recipe, results) if results else [],
-        limits=[*_limits(recipe, results, beside), *limits],
-    )
+    recipe, results = run.recipe, run.results
+    scores, multi = results.model_scores(), results.task == "multi"
+    command = ["textpl", "run", _address(repo_id, revision)]
+    if results.method.seeds != list(recipe.seeds):
+        command += ["--seeds", ",".join(map(str, results.method.seeds))]
+    if results.data is not None and results.data.source != recipe.data.source:
+        command += ["--data", data_read(recipe, results)]
+    pin = f', revision="{revision}"' if revision else ""
+    return _card(
+        recipe, results, merged(there or {}, model_metadata(run, repo_id, license)), run.beside, repo_id, "model",
+        command="" if run.beside else shlex.join(command),
+        licensed="the model; the one it was fine-tuned from and the data have their own",
+        labels=run.label_names,
+        multi=multi,
+        arguments=f'model="{repo_id}"{pin}{", top_k=None" if multi else ""}',
+        scores=[(name, scores[name]) for name in sorted(scores, key=lambda name: name != results.metric)],
+    )  # fmt: skip
 
 
 def with_metadata(
@@ -187,6 +138,43 @@ def recipe_metadata(
     }
 
 
+def model_metadata(run: RunFolder, repo_id: str, license: str | None) -> dict[str, Any]:
+    """Return what the Hub files a model under, with the scores of this very model as its `model-index`."""
+    recipe, results = run.recipe, run.results
+    made = recipe_metadata(recipe, results, license)
+    model, data, scores = recipe.model.name, data_read(recipe, results), results.model_scores()
+    on_hub = is_hub_data(recipe.data.source) and data == recipe.data.source
+    known = [name for name in scores if name in METRICS]
+    evaluated = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=data,
+            dataset_name=data,
+            dataset_config=recipe.data.config if on_hub else None,
+            dataset_split="test",
+            dataset_revision=results.data.revision if results.data else None,
+            metric_type=METRICS[name][0],
+            metric_name=name.replace("_", " "),
+            metric_args=METRICS[name][1] or None,
+            metric_value=round(scores[name] / 100, 4),
+        )
+        for name in known
+    ]
+    card = ModelCardData(
+        license=license,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        base_model=None if model in run.beside else model,
+        datasets=[data] if on_hub else None,
+        metrics=list(dict.fromkeys(METRICS[name][0] for name in known)) or None,
+        tags=[tag for tag in made["tags"] if tag != TAG or not run.beside],
+        model_name=repo_id.split("/")[-1],
+        eval_results=evaluated or None,
+    )
+    listed = {LISTED: made[LISTED]} if LISTED in made and not run.beside else {}
+    return {key: value for key, value in card.to_dict().items() if value is not None} | listed
+
+
 def data_read(recipe: Recipe, results: Results) -> str:
     """Return the name of the data of the results: of files the last part, as nobody else has the folders."""
     if results.data is None:
@@ -196,10 +184,40 @@ def data_read(recipe: Recipe, results: Results) -> str:
     return source if on_hub or source.startswith("bundled:") else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
 
 
-def _about(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[tuple[str, str]]:
+def _card(
+    recipe: Recipe, results: Results | None, metadata: Mapping[str, Any], beside: Collection[str], repo_id: str,
+    kind: str, **values: Any,
+) -> str:  # fmt: skip
+    text, elsewhere = to_yaml(recipe), "" if results is None else _measured_elsewhere(recipe, results)
+    by_steps = "clean" in recipe.stages or recipe.compare.match == "steps"
+    body = render(
+        "run.md",
+        **{"picture": "", **values},
+        name=repo_id.split("/")[-1],
+        model=kind == "model",
+        recipe=recipe,
+        results=results,
+        match="in equally many steps" if by_steps else "at equal compute",
+        sides=[(recipe.baseline, results.baseline), (recipe.tried, results.method)] if results else [],
+        difference=_difference(results) if results else "",
+        about=_about(recipe, results, beside, elsewhere),
+        text=text,
+        fence=code_fence(text),
+        provenance=_provenance(recipe, results) if results else [],
+        limits=_limits(recipe, results, beside, elsewhere, kind == "model"),
+        license=metadata.get("license"),
+    )
+    return with_front_matter(metadata, signed(f"\n{body}", kind))
+
+
+def _address(repo_id: str, revision: str | None) -> str:
+    return f"hf://{repo_id}{'@' + revision if revision else ''}"
+
+
+def _about(recipe: Recipe, results: Results | None, beside: Collection[str], elsewhere: str) -> list[tuple[str, str]]:
     """What the recipe does, and which labels there are where the results were measured on its data."""
     data, *rest = describe(recipe, beside)
-    names = results.label_names if results is not None and not _measured_elsewhere(recipe, results) else []
+    names = results.label_names if results is not None and not elsewhere else []
     more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
     return [data, *([("Labels", ", ".join(names[:SHOWN]) + more)] if names else []), *rest]
 
@@ -220,18 +238,17 @@ def _provenance(recipe: Recipe, results: Results) -> list[tuple[str, str]]:
         found.append(("Data read", f"{data_read(recipe, results)}{at}"))
         if rows := _rows(recipe, results.data):
             found.append(("Rows", rows))
+    if recipe.has_pool:
+        by = "from embeddings, before the training" if "label" in recipe.stages else f"by {recipe.method.name}"
+        found.append(("Labels of the pool", f"made {by}; no person has seen them"))
     if results.versions:
         found.append(("Made with", ", ".join(f"{name} {value}" for name, value in results.versions.items())))
     if results.recipe_source:
         found.append(("Run from", results.recipe_source))
-    if flagged := _counts(results.cleaning, "flagged"):
-        found.append(
-            ("Stage clean, cells or rows by seed", "; ".join([f"{flagged} flagged as wrong", *_done(results)]))
-        )
-    if given := _counts(results.labels, "selected"):
-        methods = dict.fromkeys(str(one["method"])[:100] for one in results.labels if "method" in one)
-        by = f" by {' or '.join(methods)}" if methods else ""
-        found.append(("Stage label, by seed", f"{given} pool rows labelled from embeddings{by}"))
+    if "clean" in recipe.stages:
+        numbers = [n for report in results.cleaning if isinstance(n := report.get("flagged"), int)]
+        looked = f" ({', '.join(f'{n:,}' for n in numbers)} by seed)" if numbers else ""
+        found.append(("Stage clean", f"labels that looked wrong were changed, masked or given less weight{looked}"))
     return found
 
 
@@ -242,26 +259,21 @@ def _rows(recipe: Recipe, data: DataRead) -> str:
     return ", ".join(f"{' or '.join(numbers)} {told}" for told, numbers in counts.items() if numbers)
 
 
-def _counts(reports: Sequence[Mapping[str, Any]], key: str) -> str:
-    """A number of each seed; what is no number is left out."""
-    return ", ".join(f"{value:,}" for report in reports if isinstance(value := report.get(key), int))
-
-
-def _done(results: Results) -> list[str]:
-    """How many labels the stage clean changed, and in which way."""
-    applied = [a for report in results.cleaning if isinstance(a := report.get("apply"), Mapping)]
-    done = {name: [b for a in applied if isinstance(b := a.get(name), Mapping)] for name in SOURCES}
-    return [f"{counts} {name}" for name, found in done.items() if (counts := _counts(found, "cells"))]
-
-
-def _limits(recipe: Recipe, results: Results | None, beside: Collection[str]) -> list[str]:
+def _limits(recipe: Recipe, results: Results | None, beside: Collection[str], elsewhere: str, model: bool) -> list[str]:
     """What the results do not say; `beside`, names of what lies beside the recipe and cannot change unnoticed."""
     found = ["Results are of these rows, this model and this budget; on other text, run it there."] if results else []
+    if model:
+        found.append("It will be wrong in ways that the test rows do not show, on texts of another kind above all.")
+    if model and beside:
+        names = " and ".join(beside)
+        found.append(f"Only who trained it can do so again: the recipe starts from {names}, a model that is not here.")
     if loose := unpinned(recipe, beside):
         since = " after the results were made" if results else ""
         found.append(f"Not pinned: {' and '.join(loose)}. What is read may change{since}.")
-    if results is not None and (read := _measured_elsewhere(recipe, results)):
-        found.append(f"Measured on {read}, which is not the data that the recipe names ({recipe.data.source}).")
+    if elsewhere:
+        found.append(f"Measured on {elsewhere}, which is not the data that the recipe names ({recipe.data.source}).")
+    if model and results is not None and recipe.data.source == OWN_DATA:
+        found.append(f"{data_read(recipe, results)} stands for your data: those that it was trained on are not here.")
     if recipe.noise is not None:
         found.append("Wrong labels were put in on purpose: real errors are of other kinds.")
     if results is not None and len(results.method.seeds) < ENOUGH_SEEDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 from huggingface_hub import ModelInfo
@@ -71,8 +72,7 @@ def search(
 
 def _fits(info: ModelInfo, words: list[str]) -> bool:
     card = _card(info)
-    about = card.get(LISTED)
-    parts = [info.id, *(info.tags or ()), about, card.get("datasets"), card.get("base_model")]
+    parts = [info.id, *(info.tags or ()), card.get(LISTED), card.get("datasets"), card.get("base_model")]
     text = " ".join(map(str, parts)).casefold()
     return all(word in text for word in words)
 
@@ -80,22 +80,10 @@ def _fits(info: ModelInfo, words: list[str]) -> bool:
 def _listed(info: ModelInfo) -> Listed:
     about = _card(info).get(LISTED)
     told = about if isinstance(about, dict) else {}
-    return Listed(
-        info.id,
-        _line(told.get("description")),
-        _line(told.get("result")),
-        info.likes or 0,
-        info.downloads or 0,
-        info.last_modified.date().isoformat() if info.last_modified else "",
-        bool(info.private),
-    )
+    changed = info.last_modified.date().isoformat() if info.last_modified else ""
+    description, result = (shorten(str(told.get(key) or ""), _LONGEST) for key in ("description", "result"))
+    return Listed(info.id, description, result, info.likes or 0, info.downloads or 0, changed, bool(info.private))
 
 
 def _card(info: ModelInfo) -> Mapping[str, Any]:
     return {} if info.card_data is None else info.card_data.to_dict()
-
-
-def _line(value: Any) -> str:
-    """What a stranger says, as one short line."""
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
