@@ -17,8 +17,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 from textpl.recipes.fetching import address, resolve
 from textpl.sharing.card_text import signer, split_card
 from textpl.sharing.push import push
-from textpl.sharing.push_model import push_model
-from textpl.sharing.upload import Target
 
 pytest_plugins = ["hub_fixtures"]
 RECIPE = """\
@@ -321,12 +319,12 @@ def test_more_than_ten_megabytes_by_lfs(endpoint, server, run):
     save_file({"weights": weights}, run / "model" / "model.safetensors")
     size = (run / "model" / "model.safetensors").stat().st_size
     assert size > 10_000_000
-    pushed = push_model(run, Target("ada/large", "model"))
+    pushed = push(run, "ada/large")
     assert pushed.files["model.safetensors"] == size
     assert ("POST", "/ada/large.git/info/lfs/objects/batch") in server.requests
     assert any(method == "PUT" and path.startswith("/lfs/") for method, path in server.requests)
     sent = len([path for method, path in server.requests if method == "PUT"])
-    push_model(run, Target("ada/large", "model"))
+    push(run, "ada/large")
     assert len([path for method, path in server.requests if method == "PUT"]) == sent  # nothing twice
     from huggingface_hub import hf_hub_download
 

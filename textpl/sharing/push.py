@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+from huggingface_hub import get_token
+
+from textpl.recipes.allowed_files import SIZES, is_model_file
+from textpl.recipes.describing import unpinned
+from textpl.recipes.measured import check_same
 from textpl.recipes.recipe_text import FILE_NAME
 from textpl.recipes.yaml_text import RecipeError
-from textpl.sharing.labelled_rows import is_cleaned, is_labelled, read_cleaned, read_labelled
-from textpl.sharing.push_model import push_model
-from textpl.sharing.push_rows import push_rows
-from textpl.sharing.run_folder import is_run
-from textpl.sharing.upload import Kind, Pushed, Target
+from textpl.sharing.dataset_card import dataset_card
+from textpl.sharing.labelled_rows import LabelledRows, is_cleaned, is_labelled, read_cleaned, read_labelled
+from textpl.sharing.run_card import model_card
+from textpl.sharing.run_folder import is_run, read_run
+from textpl.sharing.secrets import refuse_secret_texts
+from textpl.sharing.upload import Content, Kind, Pushed, Target, upload
 
 
 def push(
@@ -38,8 +48,8 @@ def push(
         dry_run: change nothing, ask nobody.
 
     Raises:
-        RecipeError: for a source that is none of these or holds a secret, no or a refused token, a repository that
-            holds something else, or no network.
+        RecipeError: for a source that is none of these, is not finished or holds a secret, results of another recipe,
+            no or a refused token, a repository that holds something else, or no network.
     """
     path = Path(source)
     kind: Kind = "model" if is_run(path) else "dataset"
@@ -47,11 +57,11 @@ def push(
     if not path.exists():
         raise RecipeError(f"There is no {path}.")
     if kind == "model":
-        return push_model(path, target)
+        return _push_model(path, target)
     if is_cleaned(path):
-        return push_rows(read_cleaned(path), target)
+        return _push_rows(read_cleaned(path), target)
     if is_labelled(path):
-        return push_rows(read_labelled(path), target)
+        return _push_rows(read_labelled(path), target)
     raise RecipeError(
         f"{path} is neither a folder of textpl run or textpl clean, nor a file of textpl label{_hint(path)}."
     )
@@ -65,3 +75,44 @@ def _hint(path: Path) -> str:
     if path.is_file():
         return f" (beside which {path.name}.report.json would lie)"
     return ""
+
+
+def _push_model(folder: Path, target: Target) -> Pushed:
+    """Push the files that `Trainer.push_to_hub` sends, the recipe, the results and a card."""
+    run = read_run(folder)
+    check_same(run.recipe, run.results)
+
+    def card(commit: str | None, terms: str | None, there: Mapping[str, Any]) -> str:
+        return model_card(run, repo_id=target.repo_id, revision=commit, license=terms, there=there)
+
+    notes = [f"model/{name} stays here: it is no safetensors, tokenizer or configuration" for name in run.left_out]
+    if run.results.doubted:
+        notes.append(run.results.model_note())
+    if run.beside:
+        notes.append(f"others cannot run the recipe: it reads {' and '.join(run.beside)}, which do not go up")
+    elif run.own_data:
+        notes.append(
+            f"{run.own_data} does not go up: others run the recipe on data of their own; textpl recipes push "
+            "--with-data shares recipe and data"
+        )
+    loose = unpinned(run.recipe, run.beside)
+    notes += [f"{key} is not set: the recipe reads whatever is newest" for key in loose]
+    owns = lambda name: is_model_file(name) or name in SIZES  # noqa: E731
+    return upload(target, Content(run.files, card, owns, tuple(notes)))
+
+
+def _push_rows(rows: LabelledRows, target: Target) -> Pushed:
+    """Push the rows as parquet, with what says how their labels were made, and a card."""
+    refuse_secret_texts(rows.dataset, get_token())
+    shard, shards = f"data/{rows.split}-00000-of-00001.parquet", f"data/{rows.split}-*.parquet"
+
+    def card(commit: str | None, terms: str | None, there: Mapping[str, Any]) -> str:
+        return dataset_card(rows, repo_id=target.repo_id, revision=commit, license=terms, there=there, shards=shards)
+
+    warning = f"the {len(rows.dataset):,} texts themselves go up: make sure that they may be shared, or use --private"
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "rows.parquet"
+        rows.dataset.to_parquet(file)
+        owns = lambda name: fnmatch(name, shards)  # noqa: E731
+        notes = () if target.private else (warning,)
+        return upload(target, Content({shard: file, **rows.files}, card, owns, notes))
