@@ -146,7 +146,7 @@ def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
     subprocess.run(command, capture_output=True, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
+    wanted = ["py.typed", "recipes/bundled/quickstart.yaml", "recipes/templates/new_recipe.yaml"]
     wanted += [f"reports/templates/{name}.html" for name in ("base", "parts", "run", "label", "cleaning")]
     wanted += [f"sharing/templates/{name}.md" for name in ("run", "dataset")]
     wanted += [

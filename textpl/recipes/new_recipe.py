@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from textpl.reading.label_format import LabelFormat
 from textpl.reading.labels import MULTI, label_array
@@ -25,7 +26,7 @@ from textpl.recipes.yaml_text import Dumper, RecipeError
 EXAMPLE = "bundled:sentiment"
 CHINESE_MODEL = "google-bert/bert-base-chinese"
 CHINESE_ENCODER = "intfloat/multilingual-e5-small"  # docs/encoders.md
-_PIN = "  # revision: COMMIT  # of the Hub; a run writes the one it read into its own recipe.yaml"
+TEMPLATES = Path(__file__).parent / "templates"
 LABELS_PER_CLASS, LABELED = 10, 1000
 
 
@@ -113,96 +114,63 @@ def _is_multi(data: Imported) -> bool:
 
 
 def _written(folder: Path, data: Imported, method: str | None, stages: Sequence[str] | None, description: str) -> str:
+    """Fill in the template."""
     from textpl import __version__
 
-    major, minor = __version__.split(".")[:2]
-    chinese = data.corpus is not None and mostly_chinese(data.corpus.train["text"])
-    lines = [
-        f"# yaml-language-server: $schema={SCHEMA_FILE}",
-        f"# Check: textpl recipes validate {folder.name or '.'}    run: textpl run {folder.name or '.'}",
-        "schema: 1",
-        f'textpl: ">={major}.{minor}"',
-        f"description: {_scalar(description)}  # the headline where it is shared",
-        "data:",
-        f"  source: {_scalar(data.source)}  # files beside this one, a Hub id, or bundled:NAME",
-        *([_PIN] if data.corpus is None else []),
-        *([f"  text: {_scalar(data.said.text)}"] if data.said.text else []),
-        *([f"  label: {_scalar(data.said.label)}"] if data.said.label else []),
-        *_label_format(data.said.label_format),
-        *_split(data, stages or ()),
-        "model:",
-        f"  name: {CHINESE_MODEL}  # the texts are Chinese" if chinese else f"  name: {DEFAULT_MODEL}",
-        _PIN,
-        "  max_length: 128  # tokens of a text",
-        *_tried(method, stages, chinese, _is_multi(data)),
-        "train: {max_steps: 200, learning_rate: 2e-4}",
-        "seeds: [0, 1, 2]  # five give an interval that says more",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _label_format(said: LabelFormat | None) -> list[str]:
-    """What the files do not say by themselves: that a word which may mean "no label" is a class, what [] means."""
-    lines = []
-    if said is not None and said.delimiter == "":
-        lines.append("  delimiter: ''  # each string is one label")
-    if said is not None and said.unlabeled_values == ():
-        lines.append("  unlabeled_values: []  # all labels are classes")
-    if said is not None and said.empty == "none":
-        lines.append("  empty: none  # without a label: none applies")
-    return lines
-
-
-def _split(data: Imported, stages: Sequence[str]) -> list[str]:
-    """How many rows are labeled, and where the test rows come from."""
-    corpus, groups = data.corpus, data.said.groups
-    left, smallest, more = 2 * LABELED, 2 * LABELS_PER_CLASS, []
-    if corpus is not None:
-        labels, left = label_array(corpus.train), len(corpus.train)
-        counts = labels.sum(0) if labels.ndim == 2 else list(Counter(labels.tolist()).values())
-        smallest = int(min(count for count in counts if count))
-        test = held_out(left) if corpus.test is None else None
-        if test:
-            left -= test
-            more = [f"  test: {test}  # held out, classes in their shares: the data have no test set"]
-        elif corpus.test is None:
-            more = ["  # no test rows yet: the recipe runs once there is a test file beside train"]
-    if groups is not None:
-        more.append(f"  groups: {_scalar(groups)}  # rows of one stay together, in one of these parts")
-        if corpus is not None:  # by which a part may be larger than planned
-            left -= max(Counter(corpus.train[groups][:]).values())
-    if "clean" in stages:
-        # What is cleaned is labelled; a pool plays no part, though groups have to be left for it.
-        labeled = max(1, left - 1 if groups is None else left // 3)
-        return ["split:", f"  labeled: {labeled}  # rows that are cleaned and trained on", "  pool: 1", *more]
-    if corpus is not None and corpus.unlabeled is not None:
-        return ["split:", f"  labeled: {max(1, left)}  # with their labels; the pool is the unlabeled file", *more]
-    if _is_multi(data):
-        size = f"labeled: {max(1, min(LABELED, left // 4))}"
-    else:
-        size = f"labels_per_class: {min(LABELS_PER_CLASS, max(1, smallest // 2))}"
-    return ["split:", f"  {size}  # the other rows are the pool, without labels", *more]
-
-
-def _tried(method: str | None, stages: Sequence[str] | None, chinese: bool, multi: bool) -> list[str]:
-    """The stages and the method; by default what helped most surely, and in comments what to try besides."""
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["yaml"] = _scalar
     wanted = list(stages or ()) if stages or method else ["label", "train"]
-    reads = [
-        f"{stage}: {{encoder: {CHINESE_ENCODER}}}  # reads Chinese; lsa needs no download, and is weaker"
-        for stage in ("label", "clean")
-        if chinese and stage in wanted
-    ]
-    if method or stages:
-        lines = [f"stages: [{', '.join(wanted)}]"] if stages else []
-        return lines + reads + ([f"method: {_scalar(method)}"] if method else [])
-    surely = "nothing is sure to help with several labels per row" if multi else "what helped most surely, on topics"
-    return [
-        f"stages: [label, train]  # labels the pool from embeddings, then learns them: {surely}",
-        *reads,
-        "# method: {ratio: 3}  # rows of the pool per labelled row",
-        "# Or, in place of these stages, a model that labels the pool while it trains:",
-        "# method: softmatch",
-    ]
+    return (
+        environment.get_template("new_recipe.yaml").render(
+            schema_file=SCHEMA_FILE,
+            folder=folder.name or ".",
+            version=".".join(__version__.split(".")[:2]),
+            description=description,
+            source=data.source,
+            said=data.said,
+            on_hub=data.corpus is None,
+            multi=_is_multi(data),
+            chinese=data.corpus is not None and mostly_chinese(data.corpus.train["text"]),
+            chinese_model=CHINESE_MODEL,
+            chinese_encoder=CHINESE_ENCODER,
+            default_model=DEFAULT_MODEL,
+            stages=wanted,
+            given_stages=bool(stages),
+            chosen=bool(stages or method),
+            method=method,
+            **_sizes(data, "clean" in wanted),
+        )
+        + "\n"
+    )
+
+
+def _sizes(data: Imported, clean: bool) -> dict[str, Any]:
+    """How many rows are labeled, and whether test rows are held out."""
+    corpus, groups = data.corpus, data.said.groups
+    if corpus is None:
+        labeled = 2 * LABELED - 1 if clean else LABELED // 2
+        return {"labeled": labeled, "labels_per_class": LABELS_PER_CLASS, "test": None, "untested": False,
+                "has_pool": False}  # fmt: skip
+    labels, left = label_array(corpus.train), len(corpus.train)
+    counts = labels.sum(0) if labels.ndim == 2 else list(Counter(labels.tolist()).values())
+    smallest = int(min(count for count in counts if count))
+    test = held_out(left) if corpus.test is None else None
+    left -= test or 0
+    if groups is not None:  # by which a part may be larger than planned
+        left -= max(Counter(corpus.train[groups][:]).values())
+    has_pool = corpus.unlabeled is not None
+    labeled = left if has_pool else min(LABELED, left // 4)
+    if clean:  # what is cleaned is labeled; a pool plays no part, though groups have to be left for it
+        labeled = left - 1 if groups is None else left // 3
+    return {
+        "labeled": max(1, labeled),
+        "labels_per_class": min(LABELS_PER_CLASS, max(1, smallest // 2)),
+        "test": test,
+        "untested": corpus.test is None and test is None,
+        "has_pool": has_pool,
+    }
 
 
 def _scalar(value: Any) -> str:
