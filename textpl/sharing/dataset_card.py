@@ -62,7 +62,6 @@ def dataset_card(
     rows: LabelledRows,
     *,
     repo_id: str,
-    shards: str,
     revision: str | None = None,
     license: str | None = None,
     there: Mapping[str, Any] | None = None,
@@ -72,7 +71,6 @@ def dataset_card(
     Args:
         rows: what is shared.
         repo_id: owner/name.
-        shards: pattern of the files with the rows.
         revision: commit that holds the rows; the code to load them is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
         there: metadata of the card that this one replaces.
@@ -82,7 +80,7 @@ def dataset_card(
         "task_categories": ["text-classification"],
         "annotations_creators": ["machine-generated"],
         "tags": ["textpl", "textpl-cleaned" if rows.cleaned else "textpl-pseudo-labels"],
-        "configs": [{"config_name": "default", "data_files": [{"split": rows.split, "path": shards}]}],
+        "configs": [{"config_name": "default", "data_files": [{"split": rows.split, "path": rows.shards}]}],
     }
     metadata = merged(there or {}, made)
     pin = f', revision="{revision}"' if revision else ""

@@ -52,6 +52,11 @@ class LabelledRows:
     multi: bool
     files: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def shards(self) -> str:
+        """Pattern of the files with the rows, where they are shared."""
+        return f"data/{self.split}-*.parquet"
+
     def sources(self) -> dict[str, int]:
         """Count how many labels (multi-label cleaning: cells) come from where, by word of the column `label_source`."""
         values = arrow_column(self.dataset, SOURCE)

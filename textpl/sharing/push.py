@@ -104,15 +104,16 @@ def _push_model(folder: Path, target: Target) -> Pushed:
 def _push_rows(rows: LabelledRows, target: Target) -> Pushed:
     """Push the rows as parquet, with what says how their labels were made, and a card."""
     refuse_secret_texts(rows.dataset, get_token())
-    shard, shards = f"data/{rows.split}-00000-of-00001.parquet", f"data/{rows.split}-*.parquet"
 
     def card(commit: str | None, terms: str | None, there: Mapping[str, Any]) -> str:
-        return dataset_card(rows, repo_id=target.repo_id, revision=commit, license=terms, there=there, shards=shards)
+        return dataset_card(rows, repo_id=target.repo_id, revision=commit, license=terms, there=there)
 
     warning = f"the {len(rows.dataset):,} texts themselves go up: make sure that they may be shared, or use --private"
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "rows.parquet"
         rows.dataset.to_parquet(file)
-        owns = lambda name: fnmatch(name, shards)  # noqa: E731
+        owns = lambda name: fnmatch(name, rows.shards)  # noqa: E731
         notes = () if target.private else (warning,)
-        return upload(target, Content({shard: file, **rows.files}, card, owns, notes))
+        return upload(
+            target, Content({rows.shards.replace("*", "00000-of-00001"): file, **rows.files}, card, owns, notes)
+        )
