@@ -14,6 +14,7 @@ from textpl.reading.sources import BUNDLED
 from textpl.recipes.allowed_files import is_model_file
 from textpl.recipes.fetching import client
 from textpl.recipes.hub_errors import clear_errors
+from textpl.recipes.method_settings import SETTINGS
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
 from textpl.recipes.running.noisy_corpus import with_truth
 from textpl.recipes.running.reading import draw_split, read_data
@@ -140,6 +141,7 @@ def _trainings(recipe: Recipe, placebo: bool) -> int:
     if not recipe.has_pool:  # a third one is on the right labels, where they are known
         return 3 if recipe.noise is not None or recipe.data.truth is not None else 2
     method = recipe.method
-    free = method.value("view") is not None or method.value("ema") or method.name == "mean_teacher"
-    forms = 2 if free else 1
+    # Labels only can have a view and averaged weights too; methods that train an average of their own have its decay.
+    averages = method.value("ema") or "decay" in SETTINGS[method.name]
+    forms = 2 if averages or method.value("view") is not None else 1
     return 1 + placebo + forms + (recipe.compare.match == "compute")
