@@ -104,10 +104,8 @@ def import_data(source: str, said: Said, folder: Path, staging: Path) -> Importe
             )
     corpus = _read(reads, said)
     notes += _told_cleaned(cleaned, corpus.test is not None) if cleaned else []
-    title = (
-        source.removeprefix("bundled:") if bundled else path.resolve().stem if path.is_file() else path.resolve().name
-    )
-    return Imported(name, title, said, corpus, inside, tuple(notes))
+    place = Path(source.removeprefix("bundled:")) if bundled else path.resolve()
+    return Imported(name, place.stem if path.is_file() else place.name, said, corpus, inside, tuple(notes))
 
 
 def mostly_chinese(texts: Sequence[str]) -> bool:

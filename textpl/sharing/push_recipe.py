@@ -90,6 +90,7 @@ def push_recipe(
     stays = wanted.data is not None and not with_data
     if stays:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": OWN_DATA})})
+    if wanted.data is not None and (stays or wanted.read is not None):  # a run may name a path of this machine
         files[FILE_NAME] = to_yaml(recipe).encode()
     data = {} if wanted.data is None or stays else data_files(recipe, wanted.data, folder, wanted.read)
     results = parse_results(files[RESULTS]) if RESULTS in files else None
@@ -127,13 +128,14 @@ def read_to_push(folder: Path) -> ToPush:
     file = folder / FILE_NAME
     if not (file.exists() or file.is_symlink()):
         raise RecipeError(f"The folder {folder} holds no {FILE_NAME}.")
-    read, text = split_header(read_text(regular_file(file, SIZES[FILE_NAME])))
+    whole = read_text(regular_file(file, SIZES[FILE_NAME]))
+    read, text = split_header(whole)
     if read is None:
         recipe = load_recipe(folder).recipe
         found = local_references(recipe, folder)
         data = found.pop("data.source", None)
         return ToPush(recipe, text, data, {key: path.name for key, path in found.items()}, None)
-    recipe, models = parse_run(text)
+    recipe, models = parse_run(whole)
     beside = folder / recipe.data.source
     data = (beside if beside.exists() else Path(read.source)) if reads_own_data(recipe, read) else None
     return ToPush(recipe, text, data, models, read)
