@@ -364,6 +364,17 @@ def test_only_what_the_run_read_goes_up(own, monkeypatch):
     assert not any(is_data(name) for name in push("runs/mine", "ada/tickets", dry_run=True).files)
 
 
+def test_a_path_that_was_typed_is_not_shared_with_the_data(endpoint, own):
+    run, typed = own / "runs" / "mine" / "recipe.yaml", own / "mine" / "train.csv"
+    text = run.read_text().replace("source: train.csv", f"source: {typed}")
+    run.write_text(text.replace(": mine/train.csv\n", f": {typed}\n"))
+    assert textpl("recipes", "validate", "runs/mine").exit_code == 0
+    push("runs/mine", "ada/tickets", with_data=True)
+    there = pull("ada/tickets", to=own / "theirs").folder
+    assert "source: train.csv\n" in (there / "recipe.yaml").read_text()
+    assert not any(str(own).encode() in content for content in contents(there).values())
+
+
 def test_a_folder_of_own_data_with_a_slash_is_no_hub_id(own, tmp_path):
     texts = own / "mine" / "texts" / "all"
     texts.mkdir(parents=True)

@@ -131,6 +131,14 @@ def test_public_names_exist():
         _ = textpl.fixmatsch
 
 
+def test_names_that_moved_work_from_their_former_place():
+    from textpl.recipes import fetching, hub
+    from textpl.sharing.push_recipe import push_recipe
+
+    with pytest.warns(DeprecationWarning, match="is now textpl"):
+        assert hub.push is push_recipe and hub.pull is fetching.pull
+
+
 def test_methods_say_what_they_are():
     for name, method in textpl.METHODS.items():
         assert method.make is getattr(textpl, name)
