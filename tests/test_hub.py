@@ -366,7 +366,7 @@ def test_only_what_the_run_read_goes_up(own, monkeypatch):
 
 def test_a_path_that_was_typed_is_not_shared_with_the_data(endpoint, own):
     run, typed = own / "runs" / "mine" / "recipe.yaml", own / "mine" / "train.csv"
-    text = run.read_text().replace("source: train.csv", f"source: {typed}")
+    text = run.read_text().replace('"train.csv"', f'"{typed}"')
     run.write_text(text.replace(": mine/train.csv\n", f": {typed}\n"))
     assert textpl("recipes", "validate", "runs/mine").exit_code == 0
     push("runs/mine", "ada/tickets", with_data=True)
