@@ -85,11 +85,11 @@ def test_agreement(tmp_path):
     """By hand: pooled variance (2*4 + 2*1)/4 = 2.5; t(0.975, 4) = 2.776 times sqrt(2.5 * 2/3) = 3.584; rounding 0.1."""
     recipe = parse(BASE + EXPECTED, folder=tmp_path)
     found = judge(recipe, results(72.0, 76.0))
-    assert found.agrees is True and found.sides[0].chance == pytest.approx(3.584 + 0.1, abs=1e-3)
-    assert str(found).startswith("As the recipe expects: labels only 72.0, expected 70.0 (chance explains 3.7);")
+    assert found.agrees is True and found.sides["labels only"]["chance"] == pytest.approx(3.584 + 0.1, abs=1e-3)
+    assert found.sentence.startswith("As the recipe expects: labels only 72.0, expected 70.0 (chance explains 3.7);")
     far = judge(recipe, results(72.0, 85.0))
-    assert far.agrees is False and [side.agrees for side in far.sides] == [True, False]
-    assert str(far).startswith("Not as the recipe expects:") and "Other data, versions or hardware" in str(far)
+    assert far.agrees is False
+    assert far.sentence.startswith("Not as the recipe expects:") and "Other data, versions or hardware" in far.sentence
     assert far.to_dict()["agrees"] is False and json.dumps(far.to_dict())
     assert judge(recipe, results(73.684 - 0.01, 75)).agrees and not judge(recipe, results(73.684 + 0.01, 75)).agrees
 
@@ -97,10 +97,10 @@ def test_agreement(tmp_path):
 def test_what_cannot_be_judged(tmp_path):
     one = EXPECTED.replace("[0, 1, 2]", "[0]").replace(", std: 2.0", "").replace(", std: 1.0", "")
     found = judge(parse(BASE + one, folder=tmp_path), results(70, 75, seeds=(0,)))
-    assert found.agrees is None and "cannot be said" in str(found) and "no spread to judge by" in str(found)
+    assert found.agrees is None and "cannot be said" in found.sentence and "no spread to judge by" in found.sentence
     assert judge(parse(BASE + one, folder=tmp_path), results(70, 75)).agrees is True, "one side has a spread"
     other = judge(parse(BASE + EXPECTED, folder=tmp_path), results(70, 75, metric="macro_f1"))
-    assert other.agrees is None and "it expects accuracy, and this is macro_f1" in str(other)
+    assert other.agrees is None and "it expects accuracy, and this is macro_f1" in other.sentence
     assert judge(parse(BASE, folder=tmp_path), results(70, 75)) is None
 
 

@@ -65,7 +65,7 @@ def show(source: Source) -> None:
     else:
         lines += [("Results", _measured(recipe, results)), ("", told(results))]
         agreement = judge(recipe, results)
-        lines += [] if agreement is None else [("", str(agreement))]
+        lines += [] if agreement is None else [("", agreement.sentence)]
     for key, value in lines:
         say(f"  {key + ':' if key else '':16s}{value}")
     say("\n" + to_yaml(recipe))

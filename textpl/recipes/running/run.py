@@ -174,7 +174,7 @@ def _hold_against_expected(results: dict[str, Any], loaded: LoadedRecipe, say: C
     agreement = judge_expected(loaded.recipe, measured)
     if agreement is not None:
         results["expected"] = agreement.to_dict()
-        say(str(agreement))
+        say(agreement.sentence)
 
 
 @contextlib.contextmanager
