@@ -28,7 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 import textpl
 from textpl.corpus import read_corpus
 from textpl.models import load_classifier
-from textpl.recipes.hub import push
+from textpl.sharing.push_recipe import push_recipe
 from textpl.splits import make_split
 from textpl.tasks import make_task
 
@@ -193,13 +193,13 @@ print((folder / "recipe.yaml").write_text(recipe), "characters")
 # `dry_run=True` asks nobody and sends nothing. The card is written from the results, whatever they are.
 
 # %%
-planned = push("runs/small_reviews_run", "your-name/small-reviews", license="apache-2.0", dry_run=True)
+planned = push_recipe("runs/small_reviews_run", "your-name/small-reviews", license="apache-2.0", dry_run=True)
 for name, size in planned.files.items():
     print(f"{size:>9,} bytes  {name}")
 print("notes:", *planned.notes, sep="\n  ")
 
 # %%
-from textpl.recipes.hub.cards import recipe_card  # noqa: E402
+from textpl.sharing.run_card import recipe_card  # noqa: E402
 from textpl.recipes.parsing import load_recipe  # noqa: E402
 from textpl.recipes.results import parse_results  # noqa: E402
 

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 import textpl.embeddings.cut_texts as cut_module
 from textpl.cleaning import multi_label, single_label
+from textpl.cleaning.apart import Evidence
 from textpl.cleaning.duplicates import near_duplicates
 from textpl.cleaning.indistinct import UNJUDGED, detect_without, indistinct_rows
 from textpl.cleaning.out_of_sample import out_of_sample
@@ -61,15 +62,14 @@ def judged(texts, labels, vectors):
     p = out_of_sample(vectors, labels, groups=groups, progress=False)
     unjudged = indistinct_rows(graph, groups)
 
-    def detect(labels, p, graph, vectors, groups):
-        if labels.ndim == 2:
-            return multi_label.detect(labels, p, graph, groups=groups)
-        return single_label.detect(labels, p, graph, vectors, groups=groups, progress=False)
+    evidence = Evidence(labels, p, graph, vectors, groups)
 
-    def alone(rows):
-        return detect(labels[rows], p[rows], graph.only(rows), vectors[rows], groups[rows])
+    def detect(rows):
+        if rows.given.ndim == 2:
+            return multi_label.detect(rows.given, rows.p, rows.graph, groups=rows.groups)
+        return single_label.detect(rows.given, rows.p, rows.graph, rows.vectors, groups=rows.groups, progress=False)
 
-    return detect_without(detect, labels, p, graph, vectors, groups, unjudged), unjudged, alone
+    return detect_without(detect, evidence, unjudged), unjudged, lambda rows: detect(evidence.of(rows))
 
 
 # --- counting

@@ -18,14 +18,15 @@ from hub_helpers import READER, TOKEN, WRONG, contents, front_matter, refused, t
 from huggingface_hub import constants
 
 from textpl.corpus import read_corpus
-from textpl.recipes.data_beside import is_data
-from textpl.recipes.hub import push_pull as recipe_hub
-from textpl.recipes.hub.card_text import escape, split_card
-from textpl.recipes.hub.cards import recipe_card
-from textpl.recipes.hub.files import command_without_paths
-from textpl.recipes.hub.push_pull import pull, push, resolve
+from textpl.recipes import allowed_files, fetching
+from textpl.recipes.allowed_files import is_data
+from textpl.recipes.fetching import pull, resolve
 from textpl.recipes.parsing import RecipeError, parse_recipe
 from textpl.recipes.results import parse_results
+from textpl.sharing.card_text import escape, split_card
+from textpl.sharing.push_recipe import push_recipe as push
+from textpl.sharing.run_card import recipe_card
+from textpl.sharing.secrets import command_without_paths
 
 pytest_plugins = ["hub_fixtures"]
 RECIPE = """\
@@ -363,6 +364,17 @@ def test_only_what_the_run_read_goes_up(own, monkeypatch):
     assert not any(is_data(name) for name in push("runs/mine", "ada/tickets", dry_run=True).files)
 
 
+def test_a_path_that_was_typed_is_not_shared_with_the_data(endpoint, own):
+    run, typed = own / "runs" / "mine" / "recipe.yaml", own / "mine" / "train.csv"
+    text = run.read_text().replace('"train.csv"', f'"{typed}"')
+    run.write_text(text.replace(": mine/train.csv\n", f": {typed}\n"))
+    assert textpl("recipes", "validate", "runs/mine").exit_code == 0
+    push("runs/mine", "ada/tickets", with_data=True)
+    there = pull("ada/tickets", to=own / "theirs").folder
+    assert "source: train.csv\n" in (there / "recipe.yaml").read_text()
+    assert not any(str(own).encode() in content for content in contents(there).values())
+
+
 def test_a_folder_of_own_data_with_a_slash_is_no_hub_id(own, tmp_path):
     texts = own / "mine" / "texts" / "all"
     texts.mkdir(parents=True)
@@ -425,7 +437,6 @@ BOMB = "schema: 1\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ({"recipe.yaml": RECIPE.replace("bf16: false", "bf16: false, output_dir: /etc")}, "cannot be set"),
         ({"recipe.yaml": RECIPE, "README.md": "x" * (2**20 + 1)}, "README.md has 1,048,577 bytes"),
         ({"recipe.yaml": RECIPE.replace("bundled:sentiment", "texts"), "texts/run.py": "x"}, "no file or folder"),
-        ({"recipe.yaml": RECIPE, "a/x.jsonl": "", "a/x.jsonl/y.jsonl": ""}, "exclude"),
     ],
 )  # fmt: skip
 def test_hostile_repositories_leave_nothing(endpoint, server, tmp_path, monkeypatch, files, match):
@@ -461,10 +472,10 @@ def test_names_that_lead_out_are_never_asked_for(endpoint, server, tmp_path):
 def test_too_many_and_too_large_files(endpoint, server, monkeypatch):
     recipe = RECIPE.replace("bundled:sentiment", "texts")
     server.add("eve/evil", {"recipe.yaml": recipe, "texts/train.jsonl": "x" * 1000})
-    monkeypatch.setattr("textpl.recipes.hub.files.DATA_BYTES", 999)
+    monkeypatch.setattr(allowed_files, "DATA_BYTES", 999)
     with refused("download it yourself"):
         resolve("hf://eve/evil")
-    monkeypatch.setattr(recipe_hub, "MAX_FILES", 1)
+    monkeypatch.setattr(fetching, "MAX_FILES", 1)
     with refused("more than 1 files"):
         resolve("hf://eve/evil")
 
@@ -496,7 +507,7 @@ def test_a_name_that_is_taken(endpoint, server, tmp_path, monkeypatch):
 
 
 def card_of(results=None, recipe=RECIPE, **settings):
-    return recipe_card(parse_recipe(recipe, folder=recipe_hub.Path()), results, repo_id="ada/x", **settings)
+    return recipe_card(parse_recipe(recipe, folder=fetching.Path()), results, repo_id="ada/x", **settings)
 
 
 def test_a_card_tells_the_numbers_of_the_run_and_no_others():
@@ -511,14 +522,6 @@ def test_a_card_without_results_invents_none():
     assert "None yet: this recipe was shared without a `results.json`" in card and "Nothing was measured" in card
     assert "mean" not in card and "points" not in card and "after the results were made" not in card
     assert "Not pinned: model.revision. What is read may change.\n" in card
-
-
-def test_a_card_tells_how_many_labels_were_changed():
-    apply = {"relabelled": {"cells": 12, "expected_right": 1.5}, "right_labels_changed": 0.01}
-    other = {"relabelled": {"cells": 9}, "masked": {"cells": "many"}, "hidden": {"cells": 3}}
-    results = RESULTS | {"cleaning": [{"flagged": 31, "apply": apply}, {"flagged": 29, "apply": other}]}
-    card = card_of(parse_results(json.dumps(results)))
-    assert "by seed: 31, 29 flagged as wrong; 12, 9 relabelled\n" in card
 
 
 def test_a_card_tells_when_other_data_was_measured():

@@ -14,11 +14,8 @@ from hub_helpers import READER, TOKEN, WRONG, front_matter, on_main, refused, te
 from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-from textpl.recipes.finding import address
-from textpl.recipes.hub.card_text import signer, split_card
-from textpl.recipes.hub.push_pull import resolve
-from textpl.recipes.hub.repos import Target
-from textpl.sharing.model_repo import push_model
+from textpl.recipes.fetching import address, resolve
+from textpl.sharing.card_text import signer, split_card
 from textpl.sharing.push import push
 
 pytest_plugins = ["hub_fixtures"]
@@ -110,8 +107,8 @@ def test_the_card_tells_of_this_model(endpoint, server, run):
     assert "This very model (seed 0)" in card and "| accuracy | 75.5 |" in card
     assert "| labels only | 71.2 | 2.5 | 2 |" in card and "| softmatch | 74.0 | 1.8 | 2 |" in card
     assert "**No evidence that it helped: +2.8 points [-1.5, 6.2]** (95 % interval)" in card
-    assert "8 rows have the labels that the data came with" in card
-    assert "40 rows without labels were pseudo-labelled by softmatch" in card
+    assert "- Rows: 8 labelled, 40 in the pool\n" in card
+    assert "- Labels of the pool: made by softmatch; no person has seen them\n" in card
     assert "no licence given" in card and f"    textpl run hf://ada/reviews@{pushed.revision}\n" in card
     assert card.count("textpl run ") == 1, "one command, which works for others"
     assert card == pushed.card and signer(card) == "model"
@@ -126,7 +123,6 @@ def test_the_card_tells_of_this_model(endpoint, server, run):
         ({"recipe_source": "hf://eve/first@" + "a" * 40}, "hf\\://eve/first\\@" + "a" * 40),
         ({"data": {"source": "/home/ada/texts"}}, "--data texts"),
         ({"method": RESULTS["method"] | {"seeds": [5, 6]}}, "--seeds 5,6"),
-        ({"labels": [{"selected": 30, "method": "knn"}]}, "30 pool rows labelled from embeddings by knn"),
     ],
 )  # fmt: skip
 def test_the_card_follows_the_results(run, change, wanted):
@@ -149,7 +145,7 @@ def test_cleaned_labels_are_told(run):
     results = RESULTS | {"method": RESULTS["method"] | {"name": "cleaned labels"}, "cleaning": [done, done]}
     (run / "results.json").write_text(json.dumps(results))
     card = push(run, "ada/reviews", dry_run=True).card
-    assert "labels that looked wrong were changed" in card and "31, 31 flagged as wrong; 12, 12 relabelled" in card
+    assert "labels that looked wrong were changed, masked or given less weight (31, 31 by seed)\n" in card
 
 
 def test_a_recipe_on_local_data_is_for_data_of_ones_own(endpoint, server, run):
@@ -323,12 +319,12 @@ def test_more_than_ten_megabytes_by_lfs(endpoint, server, run):
     save_file({"weights": weights}, run / "model" / "model.safetensors")
     size = (run / "model" / "model.safetensors").stat().st_size
     assert size > 10_000_000
-    pushed = push_model(run, Target("ada/large", "model"))
+    pushed = push(run, "ada/large")
     assert pushed.files["model.safetensors"] == size
     assert ("POST", "/ada/large.git/info/lfs/objects/batch") in server.requests
     assert any(method == "PUT" and path.startswith("/lfs/") for method, path in server.requests)
     sent = len([path for method, path in server.requests if method == "PUT"])
-    push_model(run, Target("ada/large", "model"))
+    push(run, "ada/large")
     assert len([path for method, path in server.requests if method == "PUT"]) == sent  # nothing twice
     from huggingface_hub import hf_hub_download
 

@@ -164,7 +164,7 @@ def test_validating_goes_on_after_an_error_of_any_class(folder, monkeypatch):
     def fail(source):
         raise KeyError(source)
 
-    monkeypatch.setattr("textpl.recipes.data_beside.load_to_show", fail)
+    monkeypatch.setattr("textpl.recipes.run_header.load_to_show", fail)
     done = CliRunner().invoke(app, ["recipes", "validate", "one", "two"])
     assert (
         done.exit_code == 1 and "one: not valid\nKeyError: 'one'. " in done.output and "KeyError: 'two'" in done.output

@@ -16,9 +16,9 @@ from textpl.cli import app
 from textpl.corpus import read_corpus
 from textpl.reading.label_format import LabelFormat
 from textpl.recipes import planned_test
+from textpl.recipes.import_data import mostly_chinese
 from textpl.recipes.json_schema import json_schema, schema_text
 from textpl.recipes.new_recipe import CHINESE_ENCODER
-from textpl.recipes.own_data import mostly_chinese
 from textpl.recipes.parsing import bundled_recipes, load_recipe
 from textpl.recipes.running.reading import draw_split, read_data
 from textpl.recipes.yaml_text import Document
@@ -64,14 +64,14 @@ def test_a_csv_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_csv(Path("my.csv"), ["id", "body", "stars"], [[i, f"text {i}", i % 3] for i in range(600)])
     told = new("mine", "--data", "my.csv")
-    assert "text from column 'body', labels from 'stars', 600 rows" in told and "copied to mine/train.jsonl" in told
+    assert "text from column 'body', labels from 'stars', 600 rows" in told and "copied to mine/data" in told
     loaded = load_recipe("mine")
     recipe = loaded.recipe
-    assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("train.jsonl", "body", "stars")
+    assert (recipe.data.source, recipe.data.text, recipe.data.label) == ("data", "body", "stars")
     assert recipe.split.labels_per_class == 10 and recipe.split.test == 200, "there is no test set"
-    rows = [json.loads(line) for line in Path("mine/train.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in Path("mine/data/train.jsonl").read_text().splitlines()]
     assert rows[4] == {"id": 4, "body": "text 4", "stars": 1} and len(rows) == 600
-    ours, theirs = (read_corpus(file, label_column="stars").fingerprint for file in ("my.csv", "mine/train.jsonl"))
+    ours, theirs = (read_corpus(file, label_column="stars").fingerprint for file in ("my.csv", "mine/data"))
     assert ours == theirs
     assert loaded.text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
     assert Path("mine/recipe.schema.json").read_text() == schema_text()
@@ -94,7 +94,7 @@ def test_texts_to_be_labeled_become_the_test_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = ["good", "bad"]
     write_csv(Path("my.csv"), ["body", "mood"], [[f"text {i}", labels[i % 2] if i < 40 else ""] for i in range(1040)])
-    told = " ".join(new("mine", "--data", "my.csv").split())
+    told = " ".join(new("mine", "--data", "my.csv", "--text", "body", "--label", "mood").split())
     assert "of 40 labeled rows too few can be held out for any verdict" in told
     assert "(column 'mood': bad, good), then: mv mine/test_to_label.csv mine/data/test.csv" in told
     done = textpl("run", "mine", "--dry-run")
@@ -157,23 +157,6 @@ def test_it_starts_from_what_was_measured_to_help(tmp_path):
     (tmp_path / "mine" / "recipe.yaml").write_text(other.replace("# revision: COMMIT", "revision: abc"))
     recipe = load_recipe(tmp_path / "mine").recipe
     assert recipe.method.name == "softmatch" and recipe.model.revision == "abc"
-
-
-def test_of_two_columns_of_strings_the_one_of_few_names_is_the_label(tmp_path):
-    rows = [[f"text {i}", ["sport", "world"][i % 2]] for i in range(20)]
-    write_csv(tmp_path / "my.csv", ["Body", "Topic"], rows)
-    told = new(tmp_path / "mine", "--data", tmp_path / "my.csv")
-    assert "'Topic' was taken for the labels" in told
-    data = load_recipe(tmp_path / "mine").recipe.data
-    assert (data.text, data.label) == ("Body", "Topic")
-    assert "was taken" not in new(tmp_path / "told", "--data", tmp_path / "my.csv", "--label", "Topic")
-    # Nothing is guessed where something else could be the label, or a name is met only once.
-    write_csv(tmp_path / "stars.csv", ["Body", "Topic", "Stars"], [[*row, i % 3] for i, row in enumerate(rows)])
-    write_csv(tmp_path / "once.csv", ["Body", "Topic"], [*rows, ["text", "arts"]])
-    for name in ("stars", "once"):
-        done = textpl("recipes", "new", tmp_path / "other", "--data", tmp_path / f"{name}.csv")
-        assert done.exit_code == 1 and "--text NAME --label NAME" in done.output, done.output
-        assert "text_column" not in done.output and "data.text" not in done.output
 
 
 def test_several_labels_in_one_string_become_lists(tmp_path):
@@ -271,14 +254,14 @@ def test_the_description_of_other_sources(tmp_path):
 
 def test_chinese_texts_are_not_given_an_english_model(tmp_path):
     told = new(tmp_path / "a", "--data", "bundled:sentiment_zh")
-    assert "the texts are Chinese: the recipe starts from google-bert/bert-base-chinese, and the stage label" in told
+    assert "the texts are Chinese: the recipe starts from google-bert/bert-base-chinese" in told
     recipe = recipe_of(tmp_path / "a")
     assert recipe.model.name == "google-bert/bert-base-chinese" and recipe.label.encoder == CHINESE_ENCODER
     assert "# the texts are Chinese\n" in (tmp_path / "a" / "recipe.yaml").read_text()
     new(tmp_path / "b", "--data", "bundled:sentiment_zh", "--stages", "clean,train")
     text = (tmp_path / "b" / "recipe.yaml").read_text()
     assert recipe_of(tmp_path / "b").clean.encoder == CHINESE_ENCODER and "label: {encoder" not in text
-    assert "stage" not in new(tmp_path / "c", "--data", "bundled:sentiment_zh", "--method", "softmatch")
+    assert "Chinese" in new(tmp_path / "c", "--data", "bundled:sentiment_zh", "--method", "softmatch")
     assert recipe_of(tmp_path / "c").model.name == "google-bert/bert-base-chinese"
     assert "encoder" not in (tmp_path / "c" / "recipe.yaml").read_text()
     assert "Chinese" not in new(tmp_path / "d", "--data", "bundled:sentiment")
@@ -409,17 +392,12 @@ def test_it_takes_what_textpl_takes(schema, text):
     assert problems(schema, BASE + text) == []
 
 
-def test_it_takes_a_child(schema):
-    assert (
-        problems(schema, "schema: 1\nextends: base.yaml\ndata: {revision: abc}\ntrain: {optim: null}\nlabel: null")
-        == []
-    )
-
-
 @pytest.mark.parametrize(
     "text",
     [
         BASE + "methods: uda",
+        BASE + "extends: quickstart",
+        BASE + "train: {optim: null}",
         BASE + "method: udaa",
         BASE + "method: {name: udaa}",
         BASE + "method: {name: uda, treshold: 1}",

@@ -99,6 +99,24 @@ def test_no_import_runs_up_the_house(path):
             assert not (module == "transformers" and {"Trainer", "TrainerCallback"} & set(names)), path
 
 
+def imported_by_module():
+    """Module -> modules of textpl that it imports anywhere, those under TYPE_CHECKING left out."""
+    paths = {".".join(["textpl", *p.relative_to(PACKAGE).with_suffix("").parts]): p for p in PACKAGE.rglob("*.py")}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    found = {}
+    for name, path in paths.items():
+        wanted = {f"{module}.{part}" for module, parts in imports(path) for part in parts}
+        found[name] = ({module for module, _ in imports(path)} | wanted) & set(paths) - {"textpl", name}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    left = imported_by_module()
+    while leaves := {name for name, needed in left.items() if not needed & set(left)}:
+        left = {name: needed for name, needed in left.items() if name not in leaves}
+    assert not left, f"in a circle, or above one: {sorted(left)}"
+
+
 def test_importing_textpl_is_light():
     code = "import sys, textpl, textpl.cli; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -111,6 +129,14 @@ def test_public_names_exist():
         assert getattr(textpl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'fixmatsch'"):
         _ = textpl.fixmatsch
+
+
+def test_names_that_moved_work_from_their_former_place():
+    from textpl.recipes import fetching, hub
+    from textpl.sharing.push_recipe import push_recipe
+
+    with pytest.warns(DeprecationWarning, match="is now textpl"):
+        assert hub.push is push_recipe and hub.pull is fetching.pull
 
 
 def test_methods_say_what_they_are():
@@ -128,8 +154,9 @@ def test_wheel_holds_data_recipes_and_types_and_nothing_else(tmp_path):
     subprocess.run(command, capture_output=True, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ["py.typed", "recipes/bundled/quickstart.yaml"]
+    wanted = ["py.typed", "recipes/bundled/quickstart.yaml", "recipes/templates/new_recipe.yaml"]
     wanted += [f"reports/templates/{name}.html" for name in ("base", "parts", "run", "label", "cleaning")]
+    wanted += [f"sharing/templates/{name}.md" for name in ("run", "dataset")]
     wanted += [
         f"data/{corpus}/{file}"
         for corpus in ("sentiment", "sentiment_zh", "tickets")

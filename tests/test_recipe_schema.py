@@ -33,9 +33,9 @@ from textpl.reading import sources
 from textpl.recipes import (
     explaining,
     field_types,
-    finding,
     loss_settings,
     method_settings,
+    parsing,
     references,
     schema,
     yaml_text,
@@ -230,7 +230,7 @@ AT_LINE_4 = {
     # keys
     "method: {treshold: 1}": "method.treshold: unknown key; did you mean 'threshold'? Valid keys: name, threshold",
     "method: {zzz: 1}": "method.zzz: unknown key. Valid keys: name, threshold",
-    "methods: uda": "methods: unknown key; did you mean 'method'? Valid keys: schema, extends, textpl, description",
+    "methods: uda": "methods: unknown key; did you mean 'method'? Valid keys: schema, textpl, description",
     "model: {naem: x}": "model.naem: unknown key; did you mean 'name'? Valid keys: name, revision, max_length",
     "method: {weight: {cosin: {value: 1}}}": "method.weight.cosin: unknown key; did you mean 'cosine'? Valid",
     "method: {weight: {cosine: {value: 1, ende: 1}}}": "method.weight.cosine.ende: unknown key; did you mean 'end'?",
@@ -294,7 +294,7 @@ AT_LINE_4 = {
     "method: {name: softmatch, prior: even}": "method.prior: expected labeled, uniform, null, or a list",
     "method: {name: softmatch, prior: [0.5, 2]}": "method.prior: expected labeled, uniform, null, or a list",
     "method: {name: uda, tsa: lin}": "method.tsa: expected 'auto', 'linear', 'log' or 'exp', found the text 'lin'",
-    "method: adamach": "method.name: unknown method 'adamach'; did you mean 'adamatch'? Methods: pseudo_label,",
+    "method: adamach": "method.name: unknown method 'adamach'; did you mean 'adamatch'? Known: pseudo_label,",
     "method: 3": "method: expected a mapping of keys to values, found the number 3",
     "method: distillation": "method: distillation needs exactly one of teacher and column",
     "method: {name: distillation, teacher: []}": "method.teacher: expected a Hub id or folder, or a list of these",
@@ -312,8 +312,8 @@ AT_LINE_4 = {
     "label: {method: hld}": "label.method: unknown method 'hld'; did you mean 'hdl'?",
     "label: {class_prior: gould}": "label.class_prior: expected none, gold, uniform",
     "label: {confidense: 0.5}": "label.confidense: unknown key; did you mean 'confidence'?",
-    "train: {labeled_loss: gcee}": "train.labeled_loss.name: unknown loss 'gcee'; did you mean 'gce'? Losses: forward",
-    "train: {labeled_loss: {q: 1}}": "train.labeled_loss.name: unknown loss None. Losses: forward_correction, gce",
+    "train: {labeled_loss: gcee}": "train.labeled_loss.name: unknown loss 'gcee'; did you mean 'gce'? Known: forward",
+    "train: {labeled_loss: {q: 1}}": "train.labeled_loss.name: unknown loss None. Known: forward_correction, gce",
     "train: {labeled_loss: {name: gce, k: 1}}": "train.labeled_loss.k: unknown key. Valid keys: name, q",
     "train: {labeled_loss: {name: sce, aa: 1}}": "train.labeled_loss.aa: unknown key; did you mean 'a'? Valid keys:",
     "train: {labeled_loss: {name: gce, q: 2}}": "train.labeled_loss.q: expected 1 or less, found the number 2",
@@ -582,7 +582,7 @@ def test_sources(tmp_path, monkeypatch):
     assert (loaded.name, loaded.folder, loaded.text, loaded.recipe.train.max_steps) == ("news", folder, BASE, 5)
     assert load_recipe(str(folder / "recipe.yaml")).name == "news"
     assert load_recipe(tmp_path / "other.yml").name == "other"
-    monkeypatch.setattr(finding, "bundled_recipes", lambda: {"quickstart": tmp_path / "other.yml"})
+    monkeypatch.setattr(parsing, "bundled_recipes", lambda: {"quickstart": tmp_path / "other.yml"})
     monkeypatch.chdir(tmp_path)
     assert load_recipe("quickstart").recipe == load_recipe("news").recipe
     (tmp_path / "quickstart").mkdir()  # without recipe.yaml it does not hide the bundled one

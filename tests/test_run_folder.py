@@ -9,8 +9,7 @@ from conftest import make_model, make_texts, make_tokenizer
 from typer.testing import CliRunner
 
 from textpl.cli import app
-from textpl.recipes.hub.cards import check_same
-from textpl.recipes.measured import changed_settings, measured_settings, settings_in
+from textpl.recipes.measured import changed_settings, check_same, measured_settings, settings_in
 from textpl.recipes.parsing import RecipeError, load_recipe, parse_recipe
 from textpl.recipes.results import Results, parse_results
 

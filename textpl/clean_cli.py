@@ -94,7 +94,7 @@ def clean(
             encoder=encoder, pred_probs=pred_probs, method=method, noise=noise, groups=groups, test=test,
             annotations=annotations or None,
             relabel=relabel, drop=drop, downweight=downweight, budget=budget, review=review or (),
-            split=split, allow_test=allow_test, seed=seed, say=say,
+            split=split, allow_test=allow_test, seed=seed, command=typed_command(context), say=say,
         )  # fmt: skip
         page = _write_page(found, out, f"Labels of {data}", typed_command(context))
     say(found.summary())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from textpl.recipes_cli import recipes_app
 from textpl.terminal import errors_told, say
 
 if TYPE_CHECKING:
-    from textpl.recipes.hub.repos import Pushed
+    from textpl.sharing.upload import Pushed
 
 Repo = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; it is created if need be.")]
 Private = Annotated[bool, typer.Option("--private", help="Only you and your organisation may see it.")]
@@ -66,10 +65,8 @@ def push(
 ) -> None:
     """Share a recipe, with its results and a card, on the Hugging Face Hub."""
     with errors_told():
-        from textpl.recipes.hub.push_pull import push as push_recipe
-        from textpl.sharing.run_folder import check_finished
+        from textpl.sharing.push_recipe import push_recipe
 
-        check_finished(folder)
         done = push_recipe(
             folder,
             repo,
@@ -94,7 +91,7 @@ def pull(
 ) -> None:
     """Download a recipe, to read and change it."""
     with errors_told():
-        from textpl.recipes.hub.push_pull import pull as pull_recipe
+        from textpl.recipes.fetching import pull as pull_recipe
 
         done = pull_recipe(repo, revision=revision, to=to, dry_run=dry_run)
     if dry_run:
@@ -116,7 +113,7 @@ def search(
 ) -> None:
     """Find recipes that people share on the Hugging Face Hub."""
     with errors_told():
-        from textpl.recipes.hub.search import search as search_recipes
+        from textpl.sharing.search import search as search_recipes
 
         found = search_recipes(" ".join(words or []), author=author, sort=sort, limit=limit)  # type: ignore[arg-type]
     for one in found:
@@ -129,31 +126,6 @@ def search(
         say(f"To read one:  textpl recipes show hf://{found[0].repo_id}")
     else:
         say("No recipe on the Hub fits.")
-
-
-def tell_run(
-    recipe: str,
-    overrides: list[str],
-    seeds: list[int] | None,
-    data: Path | None,
-    out: Callable[[str], Path],
-    *,
-    placebo: bool = False,
-    tune: bool = False,
-) -> None:
-    """Print what `textpl run` would do; `out` gives the folder for the name of the recipe."""
-    from textpl.recipes.hub.push_pull import in_passing
-    from textpl.recipes.parsing import load_recipe
-    from textpl.recipes.running.dry_run import dry_run
-    from textpl.recipes.running.tuning import trainings
-
-    with in_passing():
-        loaded = load_recipe(recipe, overrides=overrides)
-        found = dry_run(loaded, out=out(loaded.name), data=data, seeds=seeds, placebo=placebo)
-    for line in found.lines(loaded.recipe.model.max_length):
-        say(line)
-    if tune:
-        say(f"Not counted: {trainings(loaded.recipe, seeds)} trainings by which --tune chooses first.")
 
 
 def _print_pushed(done: Pushed) -> None:

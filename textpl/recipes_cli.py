@@ -52,9 +52,9 @@ def show(source: Source) -> None:
     """Tell what a recipe does, what it expects and what it measured, without running it."""
     with errors_told():
         from textpl.recipes.agreement import judge
-        from textpl.recipes.data_beside import load_to_show
         from textpl.recipes.describing import describe, told
         from textpl.recipes.parsing import to_yaml
+        from textpl.recipes.run_header import load_to_show
 
         loaded = load_to_show(source)
         recipe, (results, refused) = loaded.recipe, _results(loaded)
@@ -65,7 +65,7 @@ def show(source: Source) -> None:
     else:
         lines += [("Results", _measured(recipe, results)), ("", told(results))]
         agreement = judge(recipe, results)
-        lines += [] if agreement is None else [("", str(agreement))]
+        lines += [] if agreement is None else [("", agreement.sentence)]
     for key, value in lines:
         say(f"  {key + ':' if key else '':16s}{value}")
     say("\n" + to_yaml(recipe))
@@ -76,7 +76,7 @@ def validate(
     sources: Annotated[list[str], typer.Argument(help="Recipe files, folders, bundled names or hf:// addresses.")],
 ) -> None:
     """Check recipes, and tell every line that is wrong."""
-    from textpl.recipes.data_beside import load_to_show
+    from textpl.recipes.run_header import load_to_show
 
     wrong = False
     for source in sources:
@@ -93,20 +93,19 @@ def validate(
 
 @recipes_app.command()
 def diff(left: Source, right: Source) -> None:
-    """Tell in which settings two recipes differ, parents and defaults filled in, and what each measured."""
+    """Tell what differs between two recipes, line by line, and what each measured."""
     with errors_told():
-        from textpl.recipes.data_beside import load_to_show
+        from difflib import unified_diff
+
         from textpl.recipes.describing import told, told_expected
-        from textpl.recipes.differences import differences
+        from textpl.recipes.parsing import to_yaml
+        from textpl.recipes.run_header import load_to_show
 
         both = [load_to_show(left), load_to_show(right)]
-        found = differences(both[0].recipe, both[1].recipe)
+        texts = [to_yaml(loaded.recipe).splitlines() for loaded in both]
+        changed = list(unified_diff(texts[0], texts[1], left, right, n=1, lineterm=""))
         results = [_results(loaded) for loaded in both]
-    for letter, loaded in zip("AB", both, strict=True):
-        say(f"{letter}: {loaded.name}{': ' if loaded.recipe.description else ''}{loaded.recipe.description}")
-    say("\nFrom A to B:" if found else "\nThe settings are the same.")
-    for one in found:
-        say(f"  {one.key}: {one.left} -> {one.right}")
+    say("\n".join(changed) if changed else "The recipes are the same.")
     for letter, loaded, (measured, refused) in zip("AB", both, results, strict=True):
         if refused:
             say(f"\n{letter}: {refused}")
@@ -171,8 +170,7 @@ def schema(
 
 def _results(loaded: LoadedRecipe) -> tuple[Results | None, str]:
     """Those beside a recipe of which it is the recipe.yaml, if there are any; or why they are not its own."""
-    from textpl.recipes.hub.cards import check_same
-    from textpl.recipes.hub.files import RESULTS
+    from textpl.recipes.measured import check_same
     from textpl.recipes.parsing import FILE_NAME, RecipeError
     from textpl.recipes.results import read_results
 
@@ -182,7 +180,7 @@ def _results(loaded: LoadedRecipe) -> tuple[Results | None, str]:
     try:
         results = read_results(loaded.folder)
     except RecipeError as error:
-        raise RecipeError(f"{loaded.folder / RESULTS}: {error} Remove it, or run the recipe again.") from error
+        raise RecipeError(f"{loaded.folder / 'results.json'}: {error} Remove it, or run the recipe again.") from error
     try:
         if results is not None:
             check_same(loaded.recipe, results)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textpl.hub_cli import tell_run
 from textpl.terminal import errors_told, interruption_told, log_to_terminal, say, say_table, typed_command
 
 if TYPE_CHECKING:
     from textpl.comparison import Comparison
+    from textpl.recipes.parsing import LoadedRecipe
     from textpl.recipes.schema import Recipe
 
 Source = Annotated[
@@ -35,9 +35,7 @@ Tune = Annotated[
     bool, typer.Option("--tune", help="First choose among the recipe's `tune` settings, on other than test rows.")
 ]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model: read it before.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Tell what would be downloaded, written and trained, and stop.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be read, written and trained, and stop.")]
 
 
 def run(
@@ -61,15 +59,14 @@ def run(
     log_to_terminal()
     with errors_told():
         given = _seeds(seeds)
-        if dry_run:
-            folder_for = lambda name: out or _next_folder(Path("runs"), name, resume)  # noqa: E731
-            return tell_run(recipe, overrides or [], given, data, folder_for, placebo=placebo, tune=tune)
         load = lambda more: load_recipe(  # noqa: E731
             recipe, overrides=[*(overrides or []), *more], trust_remote_code=trust_remote_code
         )
         loaded, told = load([]), functools.partial(say, bold=True)
         check_placebo(loaded.recipe, placebo)  # before a search that may take hours
         folder = out or _next_folder(Path("runs"), loaded.name, resume)
+        if dry_run:
+            return _tell(loaded, folder, data, given, placebo, tune)
         wanted: dict[str, Any] = {"out": folder, "data": data, "seeds": given, "resume": resume, "say": told}
         with interruption_told(functools.partial(_how_to_go_on, folder)):
             tuning = choose(load, **wanted) if tune else None
@@ -77,6 +74,17 @@ def run(
             command = typed_command(context, leave_out=("resume",))
             comparison = run_recipe(loaded, placebo=placebo, tuning=tuning, command=command, **wanted)
     _print(comparison, loaded.recipe, folder)
+
+
+def _tell(
+    loaded: LoadedRecipe, out: Path, data: Path | None, seeds: list[int] | None, placebo: bool, tune: bool
+) -> None:
+    from textpl.recipes.running.dry_run import dry_run
+    from textpl.recipes.running.tuning import trainings
+
+    say("\n".join(dry_run(loaded, out=out, data=data, seeds=seeds, placebo=placebo)))
+    if tune:
+        say(f"Not counted: {trainings(loaded.recipe, seeds)} trainings by which --tune chooses first.")
 
 
 def _print(comparison: Comparison, recipe: Recipe, folder: Path) -> None:

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from textpl.cleaning.apart import Detect, detect_among, placed
+from textpl.cleaning.apart import Detect, Evidence, placed
 from textpl.cleaning.floors import CHANCE
 from textpl.cleaning.result import Detection
-from textpl.embeddings.graph import NeighborGraph
 
 CONFLICTS, UNTOLD = "conflicts", "untold"  # in `Detection.info`
 FEWEST = 10  # rows of a predicted class below which its labels are not looked at
@@ -110,14 +109,7 @@ def conflicts(labels: np.ndarray, probabilities: np.ndarray) -> list[Conflict]:
     return found
 
 
-def detect_beside_conflicts(
-    detect: Detect,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    graph: NeighborGraph | None,
-    vectors: np.ndarray | None,
-    groups: np.ndarray | None,
-) -> Detection:
+def detect_beside_conflicts(detect: Detect, evidence: Evidence) -> Detection:
     """Detect wrong labels among the rows without a conflict; those with one are as likely wrong as right.
 
     Rows of a conflict are flagged, to be looked at, with half of the probability of the other class, so that nothing is
@@ -125,21 +117,18 @@ def detect_beside_conflicts(
 
     Args:
         detect: judges rows.
-        labels: int64 (rows,), given.
-        probabilities: float (rows, labels), by the user's model.
-        graph: neighbors or None.
-        vectors: (rows, d) or None.
-        groups: int64 (rows,) or None.
+        evidence: about all rows, one label each; probabilities by the user's model.
     """
+    labels, probabilities = evidence.given, evidence.p
     found = conflicts(labels, probabilities)
     if not found:
-        return detect(labels, probabilities, graph, vectors, groups)
+        return detect(evidence)
     predicted = np.asarray(probabilities).argmax(axis=1)
     apart = np.zeros(len(labels), dtype=bool)
     for conflict in found:
         apart |= (predicted == conflict.predicted) & (labels == conflict.given)
     kept, rows, every = np.flatnonzero(~apart), np.flatnonzero(apart), np.arange(len(labels))
-    rest = detect_among(detect, kept, labels, probabilities, graph, vectors, groups)
+    rest = detect(evidence.of(kept))
     among = partial(placed, rows=kept, size=len(labels))
     p = np.asarray(probabilities, dtype=np.float32)
     # An overwhelming probability of either would be made up: half for each.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,40 +11,41 @@ import numpy as np
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
 
-# detect(labels, probabilities, graph, vectors, groups) judges rows from these alone.
-Detect = Callable[[np.ndarray, np.ndarray, NeighborGraph | None, np.ndarray | None, np.ndarray | None], Detection]
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a detector judges rows by.
 
-def detect_among(
-    detect: Detect,
-    rows: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    graph: NeighborGraph | None,
-    vectors: np.ndarray | None,
-    groups: np.ndarray | None,
-) -> Detection:
-    """Judge some rows from these alone.
-
-    Args:
-        detect: judges rows.
-        rows: int64 (m,), which.
-        labels: int64 (rows,), or 0/1 (rows, labels), given.
-        probabilities: (rows, labels).
-        graph: nearest neighbors or None.
-        vectors: (rows, d) or None.
-        groups: int64 (rows,), of duplicates, or None.
-
-    Returns:
-        Detection of these m rows.
+    Attributes:
+        given: int64 (rows,), or 0/1 int8 (rows, labels), the labels.
+        p: float (rows, labels), out-of-sample probabilities.
+        graph: nearest neighbors; None without embeddings.
+        vectors: (rows, d), unit vectors; None without embeddings.
+        groups: int64 (rows,), of duplicates; None where there are none.
     """
-    return detect(
-        labels[rows],
-        probabilities[rows],
-        None if graph is None else graph.only(rows),
-        None if vectors is None else vectors[rows],
-        None if groups is None else groups[rows],
-    )
+
+    given: np.ndarray
+    p: np.ndarray
+    graph: NeighborGraph | None = None
+    vectors: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def of(self, rows: np.ndarray) -> Evidence:
+        """Return that of some rows, from these alone.
+
+        Args:
+            rows: int64 (m,), which.
+        """
+        return Evidence(
+            self.given[rows],
+            self.p[rows],
+            None if self.graph is None else self.graph.only(rows),
+            None if self.vectors is None else self.vectors[rows],
+            None if self.groups is None else self.groups[rows],
+        )
+
+
+Detect = Callable[[Evidence], Detection]
 
 
 def placed(values: np.ndarray, rows: np.ndarray, others: Any, size: int) -> np.ndarray:

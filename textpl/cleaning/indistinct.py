@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from textpl.cleaning.apart import Detect, detect_among, placed
+from textpl.cleaning.apart import Detect, Evidence, placed
 from textpl.cleaning.result import Detection
 from textpl.embeddings.graph import NeighborGraph
 
@@ -41,36 +41,23 @@ def indistinct_rows(graph: NeighborGraph, groups: np.ndarray) -> np.ndarray:
     return found
 
 
-def detect_without(
-    detect: Detect,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    graph: NeighborGraph | None,
-    vectors: np.ndarray | None,
-    groups: np.ndarray | None,
-    unjudged: np.ndarray | None,
-) -> Detection:
+def detect_without(detect: Detect, rows: Evidence, unjudged: np.ndarray | None) -> Detection:
     """Detect wrong labels among the other rows; the unjudged ones are taken to be wrong as often as those.
 
     Args:
         detect: judges rows.
-        labels: int64 (rows,), or 0/1 (rows, labels), given.
-        probabilities: (rows, labels), shown for the unjudged rows.
-        graph: nearest neighbors.
-        vectors: (rows, d).
-        groups: int64 (rows,), of duplicates.
+        rows: all of them; the probabilities are shown for the unjudged ones.
         unjudged: bool (rows,), as from `indistinct_rows`; None for no row.
 
     Returns:
         Detection of all rows; unjudged ones are not flagged, and `info["unjudged"]` counts them.
     """
     if unjudged is None or not unjudged.any():
-        return detect(labels, probabilities, graph, vectors, groups)
+        return detect(rows)
     kept = np.flatnonzero(~unjudged)
     if len(kept) < 2:  # too few to learn anything from
-        return _spread(detect(labels, probabilities, graph, vectors, groups), kept[:0], labels, probabilities)
-    found = detect_among(detect, kept, labels, probabilities, graph, vectors, groups)
-    return _spread(found, kept, labels, probabilities)
+        return _spread(detect(rows), kept[:0], rows.given, rows.p)
+    return _spread(detect(rows.of(kept)), kept, rows.given, rows.p)
 
 
 def _spread(found: Detection, kept: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Detection:

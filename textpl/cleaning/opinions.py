@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,12 @@ import numpy as np
 from textpl.annotations.annotation import Annotation
 from textpl.annotations.confusion import Confusion, estimate_confusion
 from textpl.cleaning.multi_label import largest
-from textpl.cleaning.result import Detection
+from textpl.cleaning.result import Detection, Opinions
 from textpl.cleaning.review_learning import stand_for
 
 Array = np.ndarray
 ANNOTATORS = "annotators"  # in `Detection.info`: what each is worth
 SOURCES = ("the given label", "the classifier")  # what an annotator may repeat, in the order of `copies`
-
-
-@dataclass(frozen=True)
-class Opinions:
-    """What annotators said about the rows of a corpus, and what was found without them.
-
-    Attributes:
-        base: without annotators and before any review.
-        annotations: of the same rows.
-    """
-
-    base: Detection
-    annotations: tuple[Annotation, ...]
 
 
 def with_opinions(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from textpl.cleaning.opinions import Opinions
+from textpl.annotations.annotation import Annotation
 
 
 @dataclass(frozen=True)
@@ -47,3 +46,16 @@ class Detection:
     def multi(self) -> bool:
         """Whether this is of a multi-label corpus."""
         return self.p_error.ndim == 2
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What annotators said about the rows of a corpus, and what was found without them.
+
+    Attributes:
+        base: without annotators and before any review.
+        annotations: of the same rows.
+    """
+
+    base: Detection
+    annotations: tuple[Annotation, ...]

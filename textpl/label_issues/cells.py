@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset, Features, List, Value
 
 from textpl.cleaning.apply import alternatives
+from textpl.label_issues.findings import Findings
 from textpl.reading.labels import arrow_column
-
-if TYPE_CHECKING:
-    from textpl.label_issues.report import LabelReport
 
 NEIGHBORS_SHOWN = 3
 NEIGHBOR = {"row": Value("int64"), "labels": List(Value("string")), "text": Value("string")}
 FLOATS = ("p_error", "p_model", "p_neighbors")
 
 
-def cell_table(report: LabelReport, rows: np.ndarray, labels: np.ndarray) -> Dataset:
+def cell_table(report: Findings, rows: np.ndarray, labels: np.ndarray) -> Dataset:
     """One row per cell: see `LabelReport.table` for the arguments and the columns."""
     names = np.asarray(report.label_names, dtype=object)
     at = (rows, labels) if report.multi else (rows,)
@@ -46,14 +44,19 @@ def cell_table(report: LabelReport, rows: np.ndarray, labels: np.ndarray) -> Dat
     return Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
 
 
-def texts_of(report: LabelReport, rows: np.ndarray) -> list[str]:
+def texts_of(report: Findings, rows: np.ndarray) -> list[str]:
     """Texts of some rows; "" where there is no dataset or no text column."""
     if report.dataset is None or report.text_column is None:
         return [""] * len(rows)
     return pc.take(arrow_column(report.dataset, report.text_column), rows).to_pylist()
 
 
-def _neighbors(report: LabelReport, rows: np.ndarray) -> list[list[dict[str, Any]]]:
+def text_of(report: Findings, row: int) -> str:
+    """Return the text of a row; "" where there is no dataset."""
+    return texts_of(report, np.array([row]))[0]
+
+
+def _neighbors(report: Findings, rows: np.ndarray) -> list[list[dict[str, Any]]]:
     if report.neighbors is None:
         return [[] for _ in rows]
     near = report.neighbors[rows, :NEIGHBORS_SHOWN]

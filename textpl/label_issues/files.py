@@ -79,6 +79,7 @@ def clean_files(
     downweight: float | None = None,
     budget: int = 500,
     review: Sequence[Path] = (),
+    command: str = "",
     say: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> Cleaned:
@@ -108,6 +109,7 @@ def clean_files(
         downweight: likewise.
         budget: cells in the review queue.
         review: files with decisions, one of each person, see `textpl.label_issues.review_formats.read_reviews`.
+        command: what the user typed, for `cleaning.json`.
         say: gets one line about each thing that the user should know while it is done.
         settings: of `find_label_issues`; None for those that were not said, "none" for going without an encoder.
 
@@ -148,7 +150,7 @@ def clean_files(
     said |= {"relabel": relabel, "drop": drop, "downweight": downweight}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
     settings = {name: value for name, value in settings.items() if value is not None}
-    files["what was done"] = write_record(out, report, todo, rates, data, text, labels, settings, rows.notes)
+    files["what was done"] = write_record(out, report, todo, rates, data, text, labels, settings, rows.notes, command)
     return Cleaned(report, todo, rates, files)
 
 

@@ -15,6 +15,7 @@ from textpl.annotations.annotation import Annotation
 from textpl.annotations.reading import read_annotations
 from textpl.cleaning import multi_label, single_label
 from textpl.cleaning.agreement import check_order, detect_beside_conflicts
+from textpl.cleaning.apart import Detect, Evidence
 from textpl.cleaning.confident import detect_confident
 from textpl.cleaning.indistinct import detect_without, indistinct_rows
 from textpl.cleaning.noise_model import Noise, check_noise
@@ -146,10 +147,9 @@ def find_label_issues(
         unjudged = indistinct_rows(graph, duplicates)
     if source == "given" and given.ndim == 1 and method != "confident":
         check_order(given, p, names)
-    detect = partial(
-        _detect, own=source != "given", method=method, noise=noise, context=context, seed=seed, progress=progress
-    )
-    found = detect_without(detect, given, p, apart.voters, apart.centered, apart.groups, unjudged)
+    evidence = Evidence(given, p, apart.voters, apart.centered, apart.groups)
+    detect = _detector(given, method, noise, context, seed, progress, own=source != "given")
+    found = detect_without(detect, evidence, unjudged)
     known = None if embeddings is not None else encoder  # vectors of another encoder cannot be compared
     if said:
         found = with_opinions(found, given, said)
@@ -212,30 +212,31 @@ def _vectors(
     return unit_rows(encode_cached(coder, texts, cache_dir=cache_dir, progress=progress, on_cut=on_cut)), coder.name
 
 
-def _detect(
-    given: np.ndarray,
-    p: np.ndarray,
-    graph: NeighborGraph | None,
-    vectors: np.ndarray | None,
-    groups: np.ndarray | None,
-    method: str,
-    noise: Noise,
-    context: bool,
-    seed: int,
-    progress: bool,
-    own: bool,
-) -> Detection:
-    if method == "confident":
-        return detect_confident(given, p)
-    if given.ndim == 2:
-        return multi_label.detect(given, p, graph, noise=noise, context=context, groups=groups, seed=seed)
-    if noise != "auto":
+def _detector(
+    given: np.ndarray, method: str, noise: Noise, context: bool, seed: int, progress: bool, *, own: bool
+) -> Detect:
+    """What judges the rows; `own`, that the probabilities are ours and not the user's, whose order is not sure."""
+    if given.ndim == 1 and noise != "auto" and method != "confident":
         raise ValueError(f"noise={noise!r} is for multi-label data: with one label per row every error is a swap.")
 
-    def alone(z: np.ndarray, q: np.ndarray, near: Any, x: Any, same: Any) -> Detection:
-        return single_label.detect(z, q, near, x, groups=same, seed=seed, progress=progress)
+    def confident(rows: Evidence) -> Detection:
+        return detect_confident(rows.given, rows.p)
 
-    return (alone if own else partial(detect_beside_conflicts, alone))(given, p, graph, vectors, groups)
+    def cells(rows: Evidence) -> Detection:
+        return multi_label.detect(
+            rows.given, rows.p, rows.graph, noise=noise, context=context, groups=rows.groups, seed=seed
+        )
+
+    def single(rows: Evidence) -> Detection:
+        return single_label.detect(
+            rows.given, rows.p, rows.graph, rows.vectors, groups=rows.groups, seed=seed, progress=progress
+        )
+
+    if method == "confident":
+        return confident
+    if given.ndim == 2:
+        return cells
+    return single if own else partial(detect_beside_conflicts, single)
 
 
 def _problems(

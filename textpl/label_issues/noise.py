@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,15 +21,13 @@ from textpl.cleaning.transition import (
     transition_from_trusted,
 )
 from textpl.embeddings.graph import NeighborGraph
-
-if TYPE_CHECKING:
-    from textpl.label_issues.report import LabelReport
+from textpl.label_issues.findings import Findings
 
 Source = Literal["posterior", "anchors", "clusterability"]
 
 
 def noise_rates(
-    report: LabelReport,
+    report: Findings,
     trusted_rows: Sequence[int] | None = None,
     trusted_labels: np.ndarray | None = None,
     source: Source = "posterior",
@@ -52,7 +50,7 @@ def noise_rates(
     return transition_from_posterior(report.given, report.p_true)
 
 
-def _from_trusted(report: LabelReport, rows: np.ndarray, right: np.ndarray) -> RateEstimate | TransitionEstimate:
+def _from_trusted(report: Findings, rows: np.ndarray, right: np.ndarray) -> RateEstimate | TransitionEstimate:
     given = report.given[rows]
     if right.shape != given.shape:
         raise ValueError(f"trusted_labels of shape {right.shape} for {len(given)} rows: expected {given.shape}.")
@@ -61,7 +59,7 @@ def _from_trusted(report: LabelReport, rows: np.ndarray, right: np.ndarray) -> R
     return transition_from_trusted(given, right, len(report.label_names))
 
 
-def _from_neighbors(report: LabelReport) -> RateEstimate | TransitionEstimate:
+def _from_neighbors(report: Findings) -> RateEstimate | TransitionEstimate:
     if report.neighbors is None:
         raise ValueError("source='clusterability' needs neighbours: find the issues with an encoder.")
     graph = NeighborGraph(report.neighbors, np.zeros(report.neighbors.shape, dtype=np.float32))

@@ -29,15 +29,15 @@ def write_record(
     labels: str,
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
+    command: str = "",
 ) -> Path:
     """Write `cleaning.json` into a folder.
 
-    Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `notes`, how the labels
-    were understood; `method`, `encoder`,
-    `probabilities` and `seed`; `task`; `label_names`; `counts` of rows, labels, and cells (single-label: rows) that
-    were flagged, relabelled, masked, downweighted and reviewed, and of rows left out as they have no label;
-    `review`, who answered, how far they agree, and which cells they disagree about;
-    `expected_errors`, `expected_right_flagged`, the number of flagged cells that are right as given, and
+    Its keys: `source`, `text` and `labels` as they were said; `settings`, what else was said; `command`; `notes`, how
+    the labels were understood; `method`, `encoder`, `probabilities` and `seed`; `task`; `label_names`; `counts` of
+    rows, labels, and cells (single-label: rows) that were flagged, relabelled, masked, downweighted and reviewed, and
+    of rows left out as they have no label; `review`, who answered, how far they agree, and which cells they disagree
+    about; `expected_errors`, `expected_right_flagged`, the number of flagged cells that are right as given, and
     `expected_right_changed`, the share of all right labels that was relabelled or masked (null where the scores are
     not calibrated); `noise`, how often each label is wrong; `versions`.
 
@@ -51,6 +51,7 @@ def write_record(
         labels: name of the label column, or columns.
         settings: what else was said, plain data.
         notes: how the rows and labels were understood, and what was assumed.
+        command: what the user typed, if it was a command.
     """
     cells = {name: int(count["cells"]) for name, count in plan.counts().items()}
     record = {
@@ -58,6 +59,7 @@ def write_record(
         "text": text,
         "labels": labels,
         "settings": dict(settings),
+        "command": command,
         "notes": list(notes),
         **{name: report.about.get(name) for name in ("method", "encoder", "probabilities", "seed")},
         "task": "multi" if report.multi else "single",

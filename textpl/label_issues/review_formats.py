@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -16,14 +16,13 @@ import pyarrow as pa
 from datasets import Dataset
 
 from textpl.atomic_files import write_json, write_text
+from textpl.label_issues.cells import cell_table, text_of
 from textpl.label_issues.decisions import Decision
+from textpl.label_issues.findings import Findings
 from textpl.reading.delimited import TextFormat
 from textpl.reading.find_columns import replaced
 from textpl.reading.tables import read_table, read_text
 from textpl.reading.writing import write_table
-
-if TYPE_CHECKING:
-    from textpl.label_issues.report import LabelReport
 
 # Argilla refuses an answer without any label, so "none" has to be one.
 NO_LABEL = "(no label)"
@@ -45,7 +44,7 @@ class ReviewQueue:
         answers: for each cell, what people said who disagree about it; "" elsewhere. Empty where nobody disagrees.
     """
 
-    report: LabelReport
+    report: Findings
     rows: np.ndarray
     labels: np.ndarray
     lesson: np.ndarray
@@ -70,7 +69,7 @@ class ReviewQueue:
 
         Where people disagree, `answers` says who said what.
         """
-        table = self.report.table(self.rows, self.labels)
+        table = cell_table(self.report, self.rows, self.labels)
         table = table.add_column("lesson", [bool(value) for value in self.lesson])
         if any(self.answers):
             table = table.add_column("answers", list(self.answers))
@@ -109,7 +108,7 @@ class ReviewQueue:
             names, scores = self._suggestion(row)
             value = {"value": names, "score": scores} if self.report.multi else {"value": names[0], "score": scores[0]}
             suggestions = {QUESTION: {**value, "agent": "textpl"}}
-            records.append(argilla_record(row, self.report.text(row), self._asked(row, cells), suggestions))
+            records.append(argilla_record(row, text_of(self.report, row), self._asked(row, cells), suggestions))
         _write_json(records, path)
 
     def to_label_studio(self, path: str | Path) -> None:
@@ -130,7 +129,7 @@ class ReviewQueue:
             score = float(max(self.report.p_error[row].ravel()[c] for c in (cells if self.report.multi else [0])))
             tasks.append(
                 {
-                    "data": self._asked(row, cells) | {"text": self.report.text(row)},
+                    "data": self._asked(row, cells) | {"text": text_of(self.report, row)},
                     "predictions": [{"model_version": "textpl", "score": score, "result": [result] if names else []}],
                 }
             )
@@ -258,7 +257,7 @@ def read_reviews(paths: Iterable[str | Path]) -> list[Decision]:
     return found
 
 
-def check_review_texts(path: str | Path, report: LabelReport) -> None:
+def check_review_texts(path: str | Path, report: Findings) -> None:
     """Refuse a review of other data: the texts beside its decisions must be those of the report's rows.
 
     Raises:
@@ -272,7 +271,7 @@ def check_review_texts(path: str | Path, report: LabelReport) -> None:
         if found is None or not text or line.get("decision") in (None, "") or int(found[1]) >= len(report):
             continue
         # Spreadsheets change white space, and cut what is long.
-        here, there = (" ".join(str(value).split())[:200] for value in (report.text(int(found[1])), text))
+        here, there = (" ".join(str(value).split())[:200] for value in (text_of(report, int(found[1])), text))
         if here != there:
             raise ValueError(
                 f"{path}, record {number}: its text is not that of row {found[1]}, {here[:60]!r}: a review of other "

@@ -7,18 +7,15 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from textpl.annotations.annotation import Annotation
 from textpl.atomic_files import read_json, replacing_all
-from textpl.cleaning.opinions import Opinions
-from textpl.cleaning.result import Detection
+from textpl.cleaning.result import Detection, Opinions
 from textpl.label_issues.decisions import Decision
-
-if TYPE_CHECKING:
-    from textpl.label_issues.report import LabelReport
+from textpl.label_issues.findings import Findings
 
 MAIN = ("p_error", "p_true", "flagged", "suggested")
 ARRAYS, TOLD = "arrays.npz", "report.json"
@@ -26,7 +23,7 @@ DIGEST = "arrays_sha256"  # in report.json: of the other file, so that files of 
 REMEDY = "Remove the folder and save the report, or run the command, again."
 
 
-def save_report(report: LabelReport, folder: Path) -> None:
+def save_report(report: Findings, folder: Path) -> None:
     """Write a report, overwriting one that is there: both files, or, after an error or a kill, neither.
 
     The same report gives the same bytes.

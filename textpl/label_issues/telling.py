@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +12,15 @@ from textpl.cleaning.opinions import annotator_lines
 from textpl.cleaning.review import LESSONS
 from textpl.cleaning.review_learning import BELOW, FEWEST, ORDERING
 from textpl.label_issues.columns import held_out
+from textpl.label_issues.findings import Findings
 from textpl.label_issues.saving import plain, plain_problems
-
-if TYPE_CHECKING:
-    from textpl.label_issues.report import LabelReport
 
 FEW = 200  # rows per label; with fewer, a fifth to twice the errors there are were expected on most corpora
 
 FEW_ROWS = 60  # with fewer, even perfect probabilities are hardly above chance
 
 
-def summary(report: LabelReport) -> str:
+def summary(report: Findings) -> str:
     """What was found, in words."""
     flags, noun = report.flagged, "cells" if report.multi else "rows"
     size = f"{len(report):,} rows" + (f" x {len(report.label_names)} labels" if report.multi else "")
@@ -40,7 +38,7 @@ def summary(report: LabelReport) -> str:
     if report.multi:
         missing = int((flags & (report.given == 0)).sum())
         lines.append(f"  {missing:,} labels are missing, {int(flags.sum()) - missing:,} should not be there")
-    worst = sorted(report.per_label(), key=lambda line: -line["flagged"])[:5]
+    worst = sorted(per_label(report), key=lambda line: -line["flagged"])[:5]
     lines += [f"  {w['label']}: {w['flagged']:,} flagged, {w['given']:,} given" for w in worst if w["flagged"]]
     lines += [f"  {warning}" for warning in warnings(report)]
     if told := annotator_lines(report.detection.info):
@@ -56,7 +54,7 @@ def summary(report: LabelReport) -> str:
     return "\n".join(lines)
 
 
-def taught(report: LabelReport) -> str:
+def taught(report: Findings) -> str:
     """What the decisions say about all other cells, and how many more are needed where they say nothing yet."""
     review = report.detection.info.get("review", {})
     if review.get("annotators"):
@@ -76,7 +74,7 @@ def taught(report: LabelReport) -> str:
     return told + (f". A queue has up to {left} more marked `lesson`, which would" if left > 0 else "")
 
 
-def error_bounds(report: LabelReport) -> tuple[float, float] | None:
+def error_bounds(report: Findings) -> tuple[float, float] | None:
     """At least and at most so many errors; None where the report does not say, and once people decided rows."""
     info = report.found.info
     if report.decisions or not report.calibrated or "errors_low" not in info:
@@ -84,12 +82,12 @@ def error_bounds(report: LabelReport) -> tuple[float, float] | None:
     return float(info["errors_low"]), float(info["errors_high"])
 
 
-def warnings(report: LabelReport) -> list[str]:
+def warnings(report: Findings) -> list[str]:
     """What makes the numbers of a report doubtful, one sentence each."""
     return [*untold(report), *(warning for warning in (unknown(report), rough(report)) if warning)]
 
 
-def untold(report: LabelReport) -> list[str]:
+def untold(report: Findings) -> list[str]:
     """What probabilities and labels do not tell about each other."""
     info, names = report.found.info, report.label_names
     if info.get(UNTOLD):
@@ -108,7 +106,7 @@ def untold(report: LabelReport) -> list[str]:
     ]
 
 
-def unknown(report: LabelReport) -> str | None:
+def unknown(report: Findings) -> str | None:
     """A warning where far more labels may be wrong than are flagged; None elsewhere."""
     bounds = error_bounds(report)
     flags = float(report.flagged.sum())
@@ -120,7 +118,7 @@ def unknown(report: LabelReport) -> str | None:
     return f"{several} which: draw 100 rows at random and look at their labels to know how many are wrong"
 
 
-def rough(report: LabelReport) -> str | None:
+def rough(report: Findings) -> str | None:
     """A warning where there are too few rows per label to believe the numbers; None where there are enough."""
     carried = int(report.given.sum()) if report.multi else len(report)
     if not report.calibrated or carried >= FEW * len(report.label_names):
@@ -129,7 +127,7 @@ def rough(report: LabelReport) -> str | None:
     return f"{few} more or fewer than expected; review before labels are changed"
 
 
-def done(report: LabelReport, todo: Plan) -> str:
+def done(report: Findings, todo: Plan) -> str:
     """One sentence on what a plan does; what it costs in right labels only where probabilities are calibrated."""
     if report.calibrated or not todo.counts():
         return todo.summary()
@@ -139,7 +137,7 @@ def done(report: LabelReport, todo: Plan) -> str:
     return f"{'; '.join(parts)}. How many of them were right is not estimated: the scores are not calibrated"
 
 
-def per_label(report: LabelReport) -> list[dict[str, Any]]:
+def per_label(report: Findings) -> list[dict[str, Any]]:
     """Given, flagged and expected wrong labels by label; of multi-label cells those missing and wrong apart."""
     p, flagged, given = report.p_error.astype(np.float64), report.flagged, report.given
     if report.multi:
@@ -165,7 +163,7 @@ def per_label(report: LabelReport) -> list[dict[str, Any]]:
     ]
 
 
-def to_dict(report: LabelReport) -> dict[str, Any]:
+def to_dict(report: Findings) -> dict[str, Any]:
     """What was found, without the cells, as plain data."""
     todo = report.plan()
     return {
@@ -177,7 +175,7 @@ def to_dict(report: LabelReport) -> dict[str, Any]:
         "expected_errors": round(report.expected_errors, 1) if report.counted else None,
         "errors_between": None if (bounds := error_bounds(report)) is None else [round(end, 1) for end in bounds],
         "calibrated": report.calibrated,
-        "labels": report.per_label(),
+        "labels": per_label(report),
         "apply": {**todo.counts(), "right_labels_changed": round(todo.right_changed, 5)},
         "cut": report.cut,
         "reviewed": len(report.consensus.decisions),

@@ -12,34 +12,8 @@ from textpl.recipes.schema import Recipe
 
 ROUNDING = 0.1  # points; recipes and reports give one decimal
 LEVEL = 0.95
+_UNTOLD = "Whether this is as the recipe expects cannot be said"
 NOT_COMPARED = "Not compared with what the recipe expects: settings were changed."
-
-
-@dataclass(frozen=True)
-class JudgedSide:
-    """One side of the comparison.
-
-    Attributes:
-        name: of the side.
-        expected: mean that the recipe gives, in points.
-        found: mean of the run.
-        chance: how far the two means would lie apart in 19 of 20 repetitions by the choice of seeds alone; None
-            where neither side has a spread.
-    """
-
-    name: str
-    expected: float
-    found: float
-    chance: float | None
-
-    @property
-    def agrees(self) -> bool | None:
-        """Whether chance explains the distance; None if that cannot be said."""
-        return None if self.chance is None else abs(self.found - self.expected) <= self.chance
-
-    def __str__(self) -> str:
-        chance = "no spread to judge by" if self.chance is None else f"chance explains {self.chance:.1f}"
-        return f"{self.name} {self.found:.1f}, expected {self.expected:.1f} ({chance})"
 
 
 @dataclass(frozen=True)
@@ -47,37 +21,19 @@ class Agreement:
     """What was expected beside what came out.
 
     Attributes:
-        sides: baseline and method; none if the metrics differ.
-        reason: why nothing can be said, if so.
+        agrees: whether chance explains the distance on both sides; None if that cannot be said.
+        sentence: all of it in words.
+        sides: name of a side -> the mean that is `expected`, in points, the mean that was `found`, and by `chance` how
+            far the two would lie apart in 19 of 20 repetitions where only the seeds differ (None without a spread).
     """
 
-    sides: tuple[JudgedSide, ...]
-    reason: str = ""
-
-    @property
-    def agrees(self) -> bool | None:
-        """Whether both sides agree; None if that cannot be said."""
-        verdicts = [side.agrees for side in self.sides]
-        if False in verdicts:
-            return False
-        return True if verdicts and None not in verdicts else None
-
-    def __str__(self) -> str:
-        told = "; ".join(map(str, self.sides)) + self.reason
-        match self.agrees:
-            case True:
-                return f"As the recipe expects: {told}."
-            case False:
-                return (
-                    f"Not as the recipe expects: {told}. Other data, versions or hardware can be why; "
-                    "results.json says which they were here."
-                )
-        return f"Whether this is as the recipe expects cannot be said: {told}."
+    agrees: bool | None
+    sentence: str
+    sides: dict[str, dict[str, float | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """For results.json."""
-        parts = {s.name: {"expected": s.expected, "found": s.found, "chance": s.chance} for s in self.sides}
-        return {"agrees": self.agrees, **parts, "sentence": str(self)}
+        """Return it for results.json."""
+        return {"agrees": self.agrees, **self.sides, "sentence": self.sentence}
 
 
 def judge(recipe: Recipe, results: Results) -> Agreement | None:
@@ -92,13 +48,20 @@ def judge(recipe: Recipe, results: Results) -> Agreement | None:
     if expected is None:
         return None
     if results.metric != expected.metric:
-        return Agreement((), f"it expects {expected.metric}, and this is {results.metric}")
-    pairs = (
-        (recipe.baseline, expected.baseline, results.baseline),
-        (recipe.tried, expected.method, results.method),
-    )
-    n = len(expected.seeds)
-    return Agreement(tuple(JudgedSide(name, want.mean, got.mean, _chance(want, n, got)) for name, want, got in pairs))
+        reason = f"it expects {expected.metric}, and this is {results.metric}"
+        return Agreement(None, f"{_UNTOLD}: {reason}.", {})
+    pairs = ((recipe.baseline, expected.baseline, results.baseline), (recipe.tried, expected.method, results.method))
+    sides, verdicts, lines = {}, [], []
+    for name, want, got in pairs:
+        chance = _chance(want, len(expected.seeds), got)
+        sides[name] = {"expected": want.mean, "found": got.mean, "chance": chance}
+        verdicts.append(None if chance is None else abs(got.mean - want.mean) <= chance)
+        why = "no spread to judge by" if chance is None else f"chance explains {chance:.1f}"
+        lines.append(f"{name} {got.mean:.1f}, expected {want.mean:.1f} ({why})")
+    agrees = False if False in verdicts else None if None in verdicts else True
+    verdict = {True: "As the recipe expects", False: "Not as the recipe expects", None: _UNTOLD}[agrees]
+    more = " Other data, versions or hardware can be why; results.json says which they were here."
+    return Agreement(agrees, f"{verdict}: {'; '.join(lines)}.{more if agrees is False else ''}", sides)
 
 
 def _chance(expected: ExpectedSide, n: int, found: Side) -> float | None:

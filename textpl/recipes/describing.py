@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from textpl.recipes.finding import HUB
 from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA
 from textpl.recipes.results import Results
 from textpl.recipes.schema import DataSettings, ModelSettings, Recipe
@@ -36,8 +35,6 @@ def describe(recipe: Recipe, beside: Collection[str] = ()) -> list[tuple[str, st
 def _data(data: DataSettings, beside: Collection[str]) -> str:
     if data.source == OWN_DATA:
         return "to be named with --data" + (f", labels in column {data.label}" if data.label else "")
-    if data.source.startswith(HUB):
-        return data.source  # with its commit
     if not data.source.startswith("bundled:") and not is_hub_data(data.source, beside):
         return f"{data.source}, beside the recipe"
     return data.source + (f" ({data.config})" if data.config else "") + _pin(data.revision, data.source)

@@ -6,6 +6,7 @@ import re
 from typing import Any, get_args
 
 from textpl.recipes.field_types import nearest
+from textpl.recipes.loss_settings import loss_model
 from textpl.recipes.method_settings import CHOICES, DEFAULT_METHOD, SETTINGS, arguments_model
 from textpl.recipes.schema import Recipe
 from textpl.recipes.yaml_text import Keys, found, unquoted, written_out
@@ -15,7 +16,7 @@ _NO_CODE = "a recipe cannot let a model run its code; whoever runs it may: textp
 REFUSED: dict[str, dict[str, str]] = {
     "": {
         "trust_remote_code": _NO_CODE,
-        "extends": "a parent is named in the file",  # only an override gets here
+        "extends": "a recipe stands alone; copy the other one (textpl recipes pull, if it is shared) and change that",
     },
     "model": {"trust_remote_code": _NO_CODE},
     "data": {"trust_remote_code": "data sets that need code are not read"},
@@ -104,14 +105,16 @@ def _in_a_section(key: str, data: dict[str, Any]) -> str:
 def _valid_keys(path: list[str], data: dict[str, Any]) -> list[str]:
     match path:
         case []:
-            names = [field.alias or name for name, field in Recipe.model_fields.items()]
-            return [*names[:1], "extends", *names[1:]]
+            return [field.alias or name for name, field in Recipe.model_fields.items()]
         case ["method"]:
             return ["name", *_settings(data)]
         case ["method", kind]:
             return list(CHOICES[kind])
         case ["method", kind, name]:
             return list(arguments_model(CHOICES[kind][name]).model_fields)
+        case ["train", "labeled_loss"]:
+            loss = written_out(("train", "labeled_loss"), data["train"]["labeled_loss"])
+            return ["name", *loss_model(loss["name"]).model_fields]
         case ["expected", part]:
             whole = _model(Recipe.model_fields["expected"].annotation)
             return list(_model(whole.model_fields[part].annotation).model_fields)

@@ -57,8 +57,8 @@ def check_exclusive(section: str, settings: BaseModel, who: str = "") -> None:
         raise ValueError(f"{who}needs exactly one of {' and '.join(pair)}, found {'both' if given else 'neither'}")
 
 
-def folder_of(info: ValidationInfo) -> Path:
-    """To which paths are relative."""
+def folder_of(info: ValidationInfo) -> Path | None:
+    """To which paths are relative; None where nothing that they name need be there."""
     return (info.context or {}).get("folder", Path())
 
 

@@ -14,7 +14,6 @@ from textpl.recipes.schema import Recipe
 
 FILE_NAME = "recipe.schema.json"
 Schema = dict[str, Any]
-_SECTIONS = ("Data", "Split", "Train", "Label", "Clean", "Compare")
 
 
 def json_schema() -> Schema:
@@ -33,21 +32,7 @@ def json_schema() -> Schema:
     sections["ModelSettings"] = {"anyOf": [{"type": "string", "minLength": 1}, sections["ModelSettings"]]}
     properties = schema["properties"]
     properties["schema"] = {"const": 1, "description": "The form of recipes."}
-    properties["extends"] = {
-        "type": "string",
-        "description": "A parent: a .yaml file beside this one, a bundled recipe, or hf://owner/name@revision.",
-    }
     properties["stages"] = {"enum": [["train"], ["label", "train"], ["clean", "train"]], "default": ["train"]}
-    # A file that extends another may leave out what that one says, and take a setting back by null.
-    parts = {"data": "DataSettings", "noise": "NoiseSettings"}
-    required = {name: sections[part].pop("required") for name, part in parts.items()}
-    for part in (schema, *(sections[f"{name}Settings"] for name in _SECTIONS)):
-        part["properties"] |= {key: _or_null(value) for key, value in part["properties"].items() if key != "schema"}
-    schema["required"] = ["schema"]
-    schema["if"], schema["else"] = (
-        {"required": ["extends"]},
-        {"required": ["data", "split"], "properties": {name: {"required": keys} for name, keys in required.items()}},
-    )
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "textpl recipe", **schema}
 
 
@@ -101,7 +86,7 @@ def _arguments(function: Callable[..., Any]) -> Schema:
     """The settings of a method or loss."""
     made = arguments_model(function).model_json_schema(schema_generator=_Generator)
     given = made.get("properties", {})
-    return {key: {"$ref": f"#/$defs/{key}"} if key in CHOICES else _or_null(value) for key, value in given.items()}
+    return {key: {"$ref": f"#/$defs/{key}"} if key in CHOICES else value for key, value in given.items()}
 
 
 def _choice(kind: str) -> Schema:
@@ -110,19 +95,10 @@ def _choice(kind: str) -> Schema:
     for name, make in CHOICES[kind].items():
         made = arguments_model(make).model_json_schema(schema_generator=_Generator)
         settings = {"type": "object", "properties": made.get("properties", {}), "additionalProperties": False}
-        each[name] = _or_null(settings)
+        each[name] = {"anyOf": [settings, {"type": "null"}]}
     one_of = {"type": "object", "properties": each, "additionalProperties": False, "maxProperties": 1}
     plain = {"enum": list(each)} if kind == "view" else {"type": "number", "minimum": 0}
     return {"anyOf": [plain, one_of, {"type": "null"}]}
-
-
-def _or_null(value: Schema) -> Schema:
-    allowed = value.get("anyOf", [])
-    if {"type": "null"} in allowed or not value:
-        return value
-    described: Schema = {key: value[key] for key in ("description", "default") if key in value}
-    rest = {key: item for key, item in value.items() if key not in described}
-    return {"anyOf": [*(allowed if list(rest) == ["anyOf"] else [rest]), {"type": "null"}], **described}
 
 
 def _without_titles(schema: Any) -> Any:

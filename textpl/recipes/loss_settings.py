@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationInfo, model_serializer, model_validator
-from pydantic_core import PydanticCustomError, ValidationError
 
 from textpl.recipes import field_types as ft
-from textpl.recipes.method_settings import arguments_model
+from textpl.recipes.method_settings import arguments_model, split_name
 
 if TYPE_CHECKING:
     from textpl.components.labeled import LabeledLoss
@@ -38,19 +37,10 @@ class LossSettings(ft.Strictly):
     def _from_flat(cls, given: Any, info: ValidationInfo) -> Any:
         if not isinstance(given, (str, dict)):
             return given
-        flat = {"name": given} if isinstance(given, str) else dict(given)
-        name = flat.pop("name", None)
-        if name not in list(LABELED_LOSSES):  # a list, as a name from YAML need not be hashable
-            hint = ft.nearest(str(name), LABELED_LOSSES) or "."
-            raise _refused("name", name, f"unknown loss {name!r}{hint} Losses: {', '.join(LABELED_LOSSES)}")
+        name, flat = split_name(given, "loss", list(LABELED_LOSSES))
         if name == "forward_correction":
             flat = flat or {"transition": ESTIMATE}
-        model = arguments_model(_class(name))
-        for key, value in flat.items():
-            if key not in model.model_fields:
-                hint = ft.nearest(str(key), model.model_fields) or "."
-                valid = ", ".join(["name", *model.model_fields])
-                raise _refused(str(key), value, f"unknown key{hint} Valid keys: {valid}")
+        model = loss_model(name)
         checked = model.model_validate(flat, context=info.context)
         return {"name": name, "settings": {key: getattr(checked, key) for key in flat}}
 
@@ -77,12 +67,12 @@ class LossSettings(ft.Strictly):
         return loss
 
 
+def loss_model(name: str) -> type[ft.Strictly]:
+    """Return a model of the settings of a loss."""
+    return arguments_model(_class(name))
+
+
 def _class(name: str) -> Any:
     import textpl
 
     return getattr(textpl, LABELED_LOSSES[name])
-
-
-def _refused(key: str, value: Any, text: str) -> ValidationError:
-    problem = PydanticCustomError("labeled_loss", text)
-    return ValidationError.from_exception_data("labeled_loss", [{"type": problem, "loc": (key,), "input": value}])

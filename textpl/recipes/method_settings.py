@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -149,6 +149,23 @@ def method_model(name: str) -> type[ft.Strictly]:
     return _model(name, SETTINGS[name])
 
 
+def split_name(
+    given: str | dict[str, Any], kind: str, names: Sequence[str], default: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Take `{name: ..., setting: ...}`, or a plain name, apart.
+
+    Raises:
+        ValidationError: for a name that is none of those.
+    """
+    flat: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
+    name: Any = flat.pop("name", default or None)
+    if name not in names:
+        hint = ft.nearest(str(name), names) or "."
+        problem = PydanticCustomError("unknown_name", f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+        raise ValidationError.from_exception_data(kind, [{"type": problem, "loc": ("name",), "input": name}])
+    return name, flat
+
+
 def _model(name: str, defaults: dict[str, Any]) -> type[ft.Strictly]:
     fields = {key: (ARGUMENTS.get(key, Any), default) for key, default in defaults.items()}
     return create_model(name, __base__=ft.Strictly, **fields)  # type: ignore[call-overload]
@@ -171,16 +188,11 @@ class MethodSettings(ft.Strictly):
     def _from_flat(cls, given: Any, info: ValidationInfo) -> Any:
         if not isinstance(given, (str, dict)):
             return given
-        flat = {"name": given} if isinstance(given, str) else dict(given)
-        name = flat.pop("name", DEFAULT_METHOD)
+        name, flat = split_name(given, "method", [*SETTINGS, NO_METHOD], DEFAULT_METHOD)
         if name == NO_METHOD:
             if flat:
                 raise ValueError("none takes no settings: nothing is learnt from unlabelled text")
             return {"name": name}
-        if name not in list(SETTINGS):  # a list, as a name from YAML need not be hashable
-            text = f"unknown method {name!r}{ft.nearest(str(name), SETTINGS) or '.'} Methods: {', '.join(SETTINGS)}"
-            problem = PydanticCustomError("unknown_method", text)
-            raise ValidationError.from_exception_data("method", [{"type": problem, "loc": ("name",), "input": name}])
         checked = method_model(name).model_validate(flat, context=info.context)
         if name == "distillation":
             ft.check_exclusive("method", checked, "distillation ")

@@ -1,4 +1,4 @@
-"""Read and write recipes; errors name file, line, key and remedy."""
+"""Find, read and validate recipes: a file, a folder, a bundled name or an address on the Hub."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
-from textpl.recipes.explaining import explain
-from textpl.recipes.extends import read_document
-from textpl.recipes.finding import FILE_NAME, HUB, MAX_BYTES, bundled_recipes, find_recipe, read_text
-from textpl.recipes.references import change_references, locate, typed
+from textpl.recipes.field_types import nearest
+from textpl.recipes.recipe_text import (
+    FILE_NAME,
+    HUB,
+    MAX_BYTES,
+    changes_results,
+    parse_recipe,
+    read_document,
+    to_yaml,
+)
+from textpl.recipes.references import locate, quoted
 from textpl.recipes.schema import Recipe
-from textpl.recipes.yaml_text import OVERRIDES, Document, Dumper, Keys, RecipeError
+from textpl.recipes.yaml_text import RecipeError
 
 __all__ = [
     "FILE_NAME", "HUB", "MAX_BYTES", "LoadedRecipe", "RecipeError",
-    "bundled_recipes", "load_recipe", "parse_recipe", "to_yaml",
+    "bundled_recipes", "load_recipe", "parse_recipe", "read_text", "to_yaml",
 ]  # fmt: skip
-# What may be changed without changing what the recipe expects of itself.
-_SAME_RESULTS = ("seeds", "description", "expected")
+SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,13 @@ class LoadedRecipe:
 
     recipe: Recipe  # with overrides
     folder: Path  # to which its paths are relative
-    text: str  # the file as it is, without overrides and parents
+    text: str  # the file as it is, without overrides
     name: str  # fit for a folder
     trust_remote_code: bool = False  # code that comes with the model is run
     expected_dropped: bool = False  # what it expects of itself, which is not expected of it with other settings
 
     def locate(self, reference: str) -> Path | str:
-        """Path of `data.source` or `model.name` if it lies beside the recipe, else the name (a Hub id) itself."""
+        """Return the path of what lies beside the recipe, else the name (a Hub id) itself."""
         return locate(reference, self.folder)
 
 
@@ -51,7 +54,7 @@ def load_recipe(source: str | Path, *, overrides: Sequence[str] = (), trust_remo
         trust_remote_code: let the model that is fine-tuned bring code of its own. No recipe can ask for it.
 
     Raises:
-        RecipeError: for everything that is wrong with source, file, parents or overrides.
+        RecipeError: for everything that is wrong with source, file or overrides.
 
     Example:
         >>> load_recipe("quickstart", overrides=["split.labels_per_class=5"]).recipe.split.labels_per_class
@@ -59,61 +62,59 @@ def load_recipe(source: str | Path, *, overrides: Sequence[str] = (), trust_remo
     """
     path = find_recipe(source)
     text = read_text(path)
-    recipe, dropped = _parse(text, path.parent, path.name, overrides)
+    recipe = parse_recipe(text, folder=path.parent, file=path.name, overrides=overrides)
+    dropped = changes_results(overrides) and read_document(text).data.get("expected") is not None
     name = path.parent.resolve().name if path.name == FILE_NAME else path.stem
     return LoadedRecipe(recipe, path.parent, text, name, trust_remote_code, dropped)
 
 
-def parse_recipe(text: str, *, folder: Path, file: str = FILE_NAME, overrides: Sequence[str] = ()) -> Recipe:
-    """Validate the text of a recipe, called `file` in errors, with paths relative to `folder`.
+def bundled_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with textpl."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "bundled").glob("*.yaml"))}
 
-    An override of anything but the seeds leaves out what the recipe expects of itself.
+
+def find_recipe(source: str | Path) -> Path:
+    """Return the file of a recipe; one on the Hub is downloaded unless it is in the cache.
+
+    Args:
+        source: as for `load_recipe`.
 
     Raises:
-        RecipeError: with a line for each thing that is wrong, in the order of the files.
+        RecipeError: if there is no such recipe.
     """
-    return _parse(text, folder, file, overrides)[0]
+    if str(source).startswith(HUB):
+        from textpl.recipes.fetching import resolve  # the client of the Hub is loaded by those only who need it
+
+        return resolve(str(source)) / FILE_NAME
+    path, bundled = Path(source).expanduser(), bundled_recipes()
+    if (path / FILE_NAME).is_file():
+        return path / FILE_NAME
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise RecipeError(f"{path} is no recipe: its name must end in .yaml.")
+        return path
+    if str(source) in bundled:
+        return bundled[str(source)]
+    if path.is_dir():
+        raise RecipeError(f"The folder {path} holds no {FILE_NAME}.")
+    names = f"{nearest(str(source), bundled)} (bundled recipes: {', '.join(bundled) or 'none'})"
+    raise RecipeError(f"No recipe {quoted(str(source))}: it is no file, no folder and no bundled name{names}.")
 
 
-def _parse(text: str, folder: Path, file: str, overrides: Sequence[str]) -> tuple[Recipe, bool]:
-    """The recipe, and whether what it expects of itself was left out."""
-    document = read_document(text, folder=folder, file=file)
-    dropped = _changes_results(overrides) and document.data.pop("expected", None) is not None
-    for number, override in enumerate(overrides):
-        document.override(number, override)
-    document.stop_at_problems()
-    _find_what_was_typed(document)
+def read_text(path: Path) -> str:
+    """Read the text of a recipe.
+
+    Raises:
+        RecipeError: if the file cannot be read, is larger than `MAX_BYTES`, or is not UTF-8.
+    """
     try:
-        recipe = Recipe.model_validate(document.data, context={"folder": folder})
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            document.add(detail["loc"], explain(detail, document.data))
-    document.stop_at_problems()
-    return recipe, dropped
-
-
-def _changes_results(overrides: Sequence[str]) -> bool:
-    changed = {override.partition("=")[0].partition(".")[0].strip() for override in overrides}
-    return not changed <= set(_SAME_RESULTS)
-
-
-def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML, without parents and what is a default; reading it gives an equal recipe."""
-    data = recipe.model_dump(by_alias=True, exclude_defaults=True)
-    return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=119)
-
-
-def _find_what_was_typed(document: Document) -> None:
-    """Let paths in overrides lead where the user says, and those of the file nowhere but into its folder."""
-
-    def change(keys: Keys, reference: str) -> str:
-        if document.place(keys).number < OVERRIDES:
-            return reference
-        try:
-            return typed(reference)
-        except ValueError as error:
-            document.add(keys, str(error))
-            return reference
-
-    change_references(document.data, change)
-    document.stop_at_problems()
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"{path} is larger than {MAX_BYTES // 1024} KiB, which is no recipe.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from None

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 # In place of a source: data that everybody brings along, since they are nowhere to be had under a name.
 OWN_DATA = "yours"
 DATA_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
@@ -34,16 +36,17 @@ def quoted(text: str) -> str:
 
 
 class Located(str):
-    """The absolute path of something that need not lie in the recipe's folder.
-
-    Only textpl makes these: of what the user typed, and of what lies beside a parent from the Hub.
-    """
+    """The absolute path of something that need not lie in the recipe's folder: of what the user typed, no other."""
 
     __slots__ = ()
 
 
-def locate(reference: str, folder: Path) -> Path | str:
-    """The local file or folder that a recipe names, if it is there; else the name itself, which is a Hub id.
+def locate(reference: str, folder: Path | None) -> Path | str:
+    """Return the local file or folder that a recipe names, if it is there; else the name itself, which is a Hub id.
+
+    Args:
+        reference: the name in the recipe.
+        folder: of the recipe; None: nothing is looked for.
 
     Raises:
         ValueError: for a URL, an absolute path, or a path that leaves the folder, also through a symbolic link.
@@ -57,6 +60,11 @@ def locate(reference: str, folder: Path) -> Path | str:
             f"{quoted(reference)} is no path inside the recipe's folder: write it relative to that, with '/' (what "
             "lies elsewhere is for the command line: --set)"
         )
+    outside = f"{quoted(reference)} leads out of the recipe's folder: put the files beside the recipe"
+    if ".." in reference.split("/"):
+        raise ValueError(outside)
+    if folder is None:
+        return reference
     root, path = folder.resolve(), folder / reference
     try:
         reached = [path.resolve(), *(entry.resolve() for entry in (path.rglob("*") if path.is_dir() else ()))]
@@ -64,8 +72,8 @@ def locate(reference: str, folder: Path) -> Path | str:
         hidden = not exists and _MODEL_ID.fullmatch(reference) is not None and Path(reference).exists()
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
         raise ValueError(f"{quoted(reference)} cannot be opened: {error}") from None
-    if ".." in reference.split("/") or not all(end.is_relative_to(root) for end in reached):
-        raise ValueError(f"{quoted(reference)} leads out of the recipe's folder: put the files beside the recipe")
+    if not all(end.is_relative_to(root) for end in reached):
+        raise ValueError(outside)
     if hidden:
         raise ValueError(
             f"{quoted(reference)} is a Hub id here, but where you stand something has that name and would be read "
@@ -75,8 +83,24 @@ def locate(reference: str, folder: Path) -> Path | str:
     return path if exists else reference
 
 
-def check_reference(reference: str, folder: Path, *, data: bool) -> str:
-    """The reference, if it is there or can be a Hub id (of a dataset or of a model); else ValueError."""
+def local_references(recipe: BaseModel, folder: Path) -> dict[str, Path]:
+    """Return key -> path of what a recipe reads beside it."""
+    found: dict[str, Path] = {}
+
+    def note(keys: tuple[str | int, ...], reference: str) -> str:
+        path = locate(reference, folder)
+        if reference != "lsa" and isinstance(path, Path):
+            found[".".join(map(str, keys))] = path
+        return reference
+
+    change_references(recipe.model_dump(by_alias=True), note)
+    return found
+
+
+def check_reference(reference: str, folder: Path | None, *, data: bool) -> str:
+    """Return the reference, if it is there or can be a Hub id (of a dataset or of a model); else ValueError."""
+    if locate(reference, folder) == reference and folder is None:
+        return reference
     is_id = (_DATA_ID if data else _MODEL_ID).fullmatch(reference) and not reference.endswith(DATA_SUFFIXES)
     if locate(reference, folder) == reference and not is_id and not (data and reference == OWN_DATA):
         hint = ", 'bundled:NAME', or 'yours' for what comes with --data" if data else ""
@@ -86,7 +110,7 @@ def check_reference(reference: str, folder: Path, *, data: bool) -> str:
     return reference
 
 
-def check_hub_settings(reference: str, folder: Path, **settings: str | None) -> None:
+def check_hub_settings(reference: str, folder: Path | None, **settings: str | None) -> None:
     """ValueError for settings of the Hub beside a reference that does not lead there."""
     given = [name for name, value in settings.items() if value is not None]
     if given and (

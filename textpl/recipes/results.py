@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from textpl.recipes.parsing import RecipeError
+from textpl.recipes.yaml_text import RecipeError
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]*$")]

@@ -84,7 +84,6 @@ class Document:
 
     file: str
     data: Any = None
-    first: int = 0  # number of the first line, in the order of places
     places: dict[Keys, Place] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
@@ -145,7 +144,7 @@ class Document:
                 del parent[rival[1]], self.places[rival]
 
     def _line(self, number: int) -> Place:
-        return Place(self.first + number, f"{self.file}, line {number + 1}")
+        return Place(number, f"{self.file}, line {number + 1}")
 
     def _data(self, node: Node, at: Keys, place: Place | None) -> Any:
         self.places.setdefault(at, place or self._line(node.start_mark.line))

@@ -1,1 +1,1 @@
-"""Push what textpl made to the Hugging Face Hub: models and datasets, each with a card."""
+"""Sharing on the Hub: recipes, models, and labels that were cleaned or found, with cards."""

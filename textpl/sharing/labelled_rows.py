@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, List
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textpl.atomic_files import read_json
 from textpl.cleaning.apply import SOURCES
@@ -20,85 +19,13 @@ from textpl.reading.find_columns import replaced
 from textpl.reading.label_cells import LabelFormat, read_cells
 from textpl.reading.labels import arrow_column, is_string
 from textpl.reading.tables import READABLE, read_table
-from textpl.recipes.data_beside import regular_file
-from textpl.recipes.hub.files import published_json, secrets_pattern
-from textpl.recipes.parsing import RecipeError
-from textpl.recipes.results import Number, Word
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.secrets import published_json, regular_file
 
 CLEANING, REPORT = "cleaning.json", ".report.json"
 DATA_BYTES = 50 * 2**30
 _TOLD_BYTES = 2**24
 _SPLIT = re.compile(r"\w+(\.\w+)*")
-
-
-class _Told(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-T = TypeVar("T", bound=_Told)
-
-
-class Cleaning(_Told):
-    """What `cleaning.json` says of how a corpus was cleaned; nothing in it is needed."""
-
-    source: Word = ""
-    text: Word = ""
-    labels: Word = ""
-    method: Word = ""
-    probabilities: Word | None = None
-    encoder: Word | None = None
-    command: Annotated[str, Field(max_length=2000)] = ""
-    settings: dict[Word, Any] = {}
-    counts: dict[Word, Any] = {}
-    expected_right_flagged: Number | None = None
-    expected_right_changed: Number | None = None
-    versions: dict[Word, Any] = {}
-
-
-class Tried(_Told):
-    """One method on the labelled rows, their own labels hidden; scores in [0, 1] by name."""
-
-    method: Word
-    k: int | None = None
-    accuracy: Number | None = None
-    macro_f1: Number | None = None
-
-
-class Diagnosed(_Told):
-    """What was learnt from the labelled rows about their neighbourhoods."""
-
-    gold: int | None = None  # labelled rows
-
-
-class Curve(_Told):
-    """Precision of the most confident labelled rows, labels hidden, with its interval; by falling cut."""
-
-    cut: list[Number] = []
-    low: list[Number] = []
-    high: list[Number] = []
-
-    def interval(self, threshold: float) -> tuple[float, float] | None:
-        """Of the rows of at least this confidence; None where it is not known."""
-        kept = [place for place in zip(self.cut, self.low, self.high, strict=False) if place[0] >= threshold]
-        return kept[-1][1:] if kept else None
-
-
-class Labelling(_Told):
-    """What the report of `textpl label` says."""
-
-    method: Word
-    encoder: Word
-    rows: int
-    selected: int
-    threshold: Number = 0.0
-    labeled: str = ""
-    unlabeled: str = ""
-    expected_precision: Number | None = None
-    clusterability: Diagnosed = Diagnosed()
-    precision_coverage: Curve = Curve()
-    command: Annotated[str, Field(max_length=2000)] = ""
-    tried: list[Tried] = []
-    versions: dict[Word, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -110,8 +37,8 @@ class LabelledRows:
         split: their split.
         label_column: name of the column with the labels.
         label_names: name of every label, as far as the rows say.
-        told: how the labels were made.
-        sources: how many labels (multi-label cleaning: cells) come from where, by word of the column `label_source`.
+        cleaned: by `textpl clean`; else `textpl label` found them.
+        told: what these say of how the labels were made.
         multi: whether rows may have several labels.
         files: what goes up beside the rows, by path in the repository.
     """
@@ -120,42 +47,52 @@ class LabelledRows:
     split: str
     label_column: str
     label_names: tuple[str, ...]
-    told: Cleaning | Labelling
-    sources: Mapping[str, int]
+    cleaned: bool
+    told: Mapping[str, Any]
     multi: bool
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
-    def made_by(self) -> Literal["clean", "label"]:
-        """The command that made the labels."""
-        return "clean" if isinstance(self.told, Cleaning) else "label"
+    def shards(self) -> str:
+        """Pattern of the files with the rows, where they are shared."""
+        return f"data/{self.split}-*.parquet"
+
+    def sources(self) -> dict[str, int]:
+        """Count how many labels (multi-label cleaning: cells) come from where, by word of the column `label_source`."""
+        values = arrow_column(self.dataset, SOURCE)
+        if not is_string(values.type):
+            values = pc.list_flatten(values)
+        counts = {str(item["values"]): item["counts"] for item in pc.value_counts(values).to_pylist()}
+        order = {name: i for i, name in enumerate(SOURCES)}
+        return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def is_cleaned(path: Path) -> bool:
-    """Whether a folder looks like one that `textpl clean` wrote."""
+    """Tell whether a folder looks like one that `textpl clean` wrote."""
     return (path / CLEANING).is_file()
 
 
 def is_labelled(path: Path) -> bool:
-    """Whether a file looks like one that `textpl label` wrote."""
+    """Tell whether a file looks like one that `textpl label` wrote."""
     return path.is_file() and path.with_name(path.name + REPORT).is_file()
 
 
 def read_cleaned(folder: Path) -> LabelledRows:
-    """The corpus that `textpl clean` wrote.
+    """Read the corpus that `textpl clean` wrote.
 
     Raises:
         RecipeError: for a folder that holds no or several cleaned splits, or columns that are not from there.
     """
-    found = sorted(p for p in folder.iterdir() if p.suffix in READABLE and p.suffix != ".json" and not _is_beside(p))
+    tables = sorted(path for path in folder.iterdir() if path.suffix in READABLE and path.suffix != ".json")
+    found = [path for path in tables if not re.fullmatch(r"unlabeled|review(-[0-9]+)?", path.stem)]
     if len(found) != 1:
         others = ", ".join(path.name for path in found) or "no table"
         raise RecipeError(f"{folder} holds {others}: exactly one cleaned split can be shared.")
     if not _SPLIT.fullmatch(found[0].stem):
         raise RecipeError(f"{found[0]}: the Hub takes no split of that name: letters, digits, _ and . between them.")
     again = f"Run textpl clean with --out {folder} again."
-    told, content = _read_told(Cleaning, folder / CLEANING, again)
-    dataset = _rows(found[0])
+    told, content = _read_told(folder / CLEANING, again)
+    dataset = read_table(regular_file(found[0], DATA_BYTES)).dataset
     named = [name for name in dataset.column_names if f"given_{name}" in dataset.column_names]
     if len(named) != 1 or SOURCE not in dataset.column_names:
         raise RecipeError(f"{found[0]} has not the columns that textpl clean writes; columns: {dataset.column_names}.")
@@ -165,25 +102,16 @@ def read_cleaned(folder: Path) -> LabelledRows:
         raise RecipeError(f"{info} is not what textpl writes. {again}")
     names, multi = tuple(map(str, known.get("label_names") or ())), known.get("task") == "multi"
     if multi and is_string(arrow_column(dataset, named[0]).type):
-        delimiter = told.settings.get("delimiter")
-        cells = read_cells(
-            arrow_column(dataset, named[0]),
-            f"column {named[0]!r}",
-            LabelFormat(delimiter, unlabeled_values=(), empty="none"),
-            names,
-        )
-        dataset = replaced(dataset, named[0], cells.values)
-        dataset = from_text(dataset, named[0], cells.written, names)
-    return LabelledRows(dataset, found[0].stem, named[0], names, told, _sources(dataset), multi, {CLEANING: content})
-
-
-def _is_beside(path: Path) -> bool:
-    """Whether a table of a cleaned folder is not the corpus."""
-    return path.stem == "unlabeled" or re.fullmatch(r"review(-[0-9]+)?", path.stem) is not None
+        settings = told.get("settings")
+        delimiter = settings.get("delimiter") if isinstance(settings, dict) else None
+        written = LabelFormat(delimiter, unlabeled_values=(), empty="none")
+        cells = read_cells(arrow_column(dataset, named[0]), f"column {named[0]!r}", written, names)
+        dataset = from_text(replaced(dataset, named[0], cells.values), named[0], cells.written, names)
+    return LabelledRows(dataset, found[0].stem, named[0], names, True, told, multi, {CLEANING: content})
 
 
 def read_labelled(file: Path) -> LabelledRows:
-    """The rows that `textpl label` wrote.
+    """Read the rows that `textpl label` wrote.
 
     Raises:
         RecipeError: for csv, which cannot hold probabilities, and columns that are not from there.
@@ -192,58 +120,25 @@ def read_labelled(file: Path) -> LabelledRows:
         raise RecipeError(f"{file}: share labels as .parquet or .jsonl: textpl label ... --out labels.parquet.")
     report = file.with_name(file.name + REPORT)
     again = f"Run textpl label with --out {file} again."
-    told, content = _read_told(Labelling, report, again)
-    dataset = _rows(file)
+    told, content = _read_told(report, again)
+    dataset = read_table(regular_file(file, DATA_BYTES)).dataset
     if missing := {"label", SOURCE, "confidence"} - set(dataset.column_names):
         raise RecipeError(f"{file} has no column {', '.join(sorted(missing))}, which textpl label writes.")
     feature = dataset.features["label"]
-    names = (
-        tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(json.loads(content).get("label_names", ()))
-    )
+    names = feature.names if isinstance(feature, ClassLabel) else told.get("label_names")
     if not names:
         raise RecipeError(f"{report} is not what textpl writes: label_names is missing. {again}")
-    multi = isinstance(feature, List)
-    return LabelledRows(
-        dataset, "train", "label", names, told, _sources(dataset), multi, {"labels.report.json": content}
-    )
+    multi, beside = isinstance(feature, List), {"labels.report.json": content}
+    return LabelledRows(dataset, "train", "label", tuple(map(str, names)), False, told, multi, beside)
 
 
-def refuse_secret_texts(dataset: Dataset, token: str | None) -> None:
-    """RecipeError if a text column holds the token, or what looks like any."""
-    pattern = secrets_pattern(token)
-    for name in dataset.column_names:
-        values = arrow_column(dataset, name)
-        if not is_string(values.type):
-            continue
-        row = pc.index(pc.match_substring_regex(values, pattern), True).as_py()
-        if row >= 0:
-            raise RecipeError(
-                f"column {name!r}, row {row}: holds what looks like a secret (a token or key). Take it out."
-            )
-
-
-def _rows(path: Path) -> Dataset:
-    return read_table(regular_file(path, DATA_BYTES)).dataset
-
-
-def _sources(dataset: Dataset) -> dict[str, int]:
-    values = arrow_column(dataset, SOURCE)
-    if not is_string(values.type):
-        values = pc.list_flatten(values)
-    counts = {str(item["values"]): item["counts"] for item in pc.value_counts(values).to_pylist()}
-    order = {name: i for i, name in enumerate(SOURCES)}
-    return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
-
-
-def _read_told(kind: type[T], file: Path, remedy: str) -> tuple[T, bytes]:
+def _read_told(file: Path, remedy: str) -> tuple[dict[str, Any], bytes]:
     """What a file says about labels, and its content as it goes up."""
-    content = regular_file(file, _TOLD_BYTES).read_bytes()
     try:
-        shared = published_json(file.name, content)
-        return kind.model_validate_json(shared), shared
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{file} is not what textpl writes: {where}: {first['msg']}. {remedy}") from None
+        content = published_json(file.name, regular_file(file, _TOLD_BYTES).read_bytes())
     except RecipeError as error:
         raise RecipeError(f"{file} is half-written or broken ({error}) {remedy}") from None
+    told = json.loads(content)
+    if not isinstance(told, dict):
+        raise RecipeError(f"{file} is not what textpl writes. {remedy}")
+    return told, content

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from textpl.recipes.hub.repos import Pushed, Target, parsed_name
-from textpl.recipes.parsing import FILE_NAME, RecipeError
-from textpl.sharing.dataset_repo import push_dataset
-from textpl.sharing.labelled_rows import is_cleaned, is_labelled, read_cleaned, read_labelled
-from textpl.sharing.model_repo import push_model
-from textpl.sharing.run_folder import is_run
+from huggingface_hub import get_token
+
+from textpl.recipes.allowed_files import SIZES, is_model_file
+from textpl.recipes.describing import unpinned
+from textpl.recipes.measured import check_same
+from textpl.recipes.recipe_text import FILE_NAME
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.dataset_card import dataset_card
+from textpl.sharing.labelled_rows import LabelledRows, is_cleaned, is_labelled, read_cleaned, read_labelled
+from textpl.sharing.run_card import model_card
+from textpl.sharing.run_folder import is_run, read_run
+from textpl.sharing.secrets import refuse_secret_texts
+from textpl.sharing.upload import Content, Kind, Pushed, Target, upload
 
 
 def push(
@@ -37,20 +48,20 @@ def push(
         dry_run: change nothing, ask nobody.
 
     Raises:
-        RecipeError: for a source that is none of these or holds a secret, no or a refused token, a repository that
-            holds something else, or no network.
+        RecipeError: for a source that is none of these, is not finished or holds a secret, results of another recipe,
+            no or a refused token, a repository that holds something else, or no network.
     """
-    path, name = Path(source), parsed_name(repo_id)
+    path = Path(source)
+    kind: Kind = "model" if is_run(path) else "dataset"
+    target = Target(repo_id, kind, private, revision, license, overwrite_card, dry_run)
     if not path.exists():
         raise RecipeError(f"There is no {path}.")
-    if is_run(path):
-        target = Target(name, "model", private, revision, overwrite_card)
-        return push_model(path, target, license=license, dry_run=dry_run)
-    target = Target(name, "dataset", private, revision, overwrite_card)
+    if kind == "model":
+        return _push_model(path, target)
     if is_cleaned(path):
-        return push_dataset(read_cleaned(path), target, license=license, dry_run=dry_run)
+        return _push_rows(read_cleaned(path), target)
     if is_labelled(path):
-        return push_dataset(read_labelled(path), target, license=license, dry_run=dry_run)
+        return _push_rows(read_labelled(path), target)
     raise RecipeError(
         f"{path} is neither a folder of textpl run or textpl clean, nor a file of textpl label{_hint(path)}."
     )
@@ -64,3 +75,45 @@ def _hint(path: Path) -> str:
     if path.is_file():
         return f" (beside which {path.name}.report.json would lie)"
     return ""
+
+
+def _push_model(folder: Path, target: Target) -> Pushed:
+    """Push the files that `Trainer.push_to_hub` sends, the recipe, the results and a card."""
+    run = read_run(folder)
+    check_same(run.recipe, run.results)
+
+    def card(commit: str | None, terms: str | None, there: Mapping[str, Any]) -> str:
+        return model_card(run, repo_id=target.repo_id, revision=commit, license=terms, there=there)
+
+    notes = [f"model/{name} stays here: it is no safetensors, tokenizer or configuration" for name in run.left_out]
+    if run.results.doubted:
+        notes.append(run.results.model_note())
+    if run.beside:
+        notes.append(f"others cannot run the recipe: it reads {' and '.join(run.beside)}, which do not go up")
+    elif run.own_data:
+        notes.append(
+            f"{run.own_data} does not go up: others run the recipe on data of their own; textpl recipes push "
+            "--with-data shares recipe and data"
+        )
+    loose = unpinned(run.recipe, run.beside)
+    notes += [f"{key} is not set: the recipe reads whatever is newest" for key in loose]
+    owns = lambda name: is_model_file(name) or name in SIZES  # noqa: E731
+    return upload(target, Content(run.files, card, owns, tuple(notes)))
+
+
+def _push_rows(rows: LabelledRows, target: Target) -> Pushed:
+    """Push the rows as parquet, with what says how their labels were made, and a card."""
+    refuse_secret_texts(rows.dataset, get_token())
+
+    def card(commit: str | None, terms: str | None, there: Mapping[str, Any]) -> str:
+        return dataset_card(rows, repo_id=target.repo_id, revision=commit, license=terms, there=there)
+
+    warning = f"the {len(rows.dataset):,} texts themselves go up: make sure that they may be shared, or use --private"
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "rows.parquet"
+        rows.dataset.to_parquet(file)
+        owns = lambda name: fnmatch(name, rows.shards)  # noqa: E731
+        notes = () if target.private else (warning,)
+        return upload(
+            target, Content({rows.shards.replace("*", "00000-of-00001"): file, **rows.files}, card, owns, notes)
+        )

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from textpl.models import saved_problem
-from textpl.recipes.data_beside import local_references, regular_file
-from textpl.recipes.hub.files import (
-    PICTURE,
-    RESULTS,
-    SIZES,
-    is_model_file,
-    published,
-    refuse_secrets,
-)
-from textpl.recipes.parsing import FILE_NAME, RecipeError, parse_recipe, to_yaml
-from textpl.recipes.references import OWN_DATA, change_references, check_reference, locate
+from textpl.recipes.allowed_files import PICTURE, RESULTS, SIZES, is_model_file
+from textpl.recipes.recipe_text import FILE_NAME, to_yaml
+from textpl.recipes.references import OWN_DATA
 from textpl.recipes.results import Results, parse_results
+from textpl.recipes.run_header import Read, last_part, parse_run, reads_own_data, split_header
 from textpl.recipes.schema import Recipe
-from textpl.recipes.yaml_text import Document
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.secrets import published_json, regular_file
 
 MODEL = "model"
 MODEL_BYTES = 50 * 2**30  # of one file; the Hub takes no larger ones
@@ -60,7 +50,7 @@ class RunFolder:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder looks like one that `textpl run` wrote."""
+    """Tell whether a folder looks like one that `textpl run` wrote."""
     return (folder / FILE_NAME).is_file() and ((folder / MODEL).is_dir() or (folder / RESULTS).is_file())
 
 
@@ -77,41 +67,27 @@ def check_finished(folder: Path) -> None:
     _check_model(folder)
 
 
-@contextlib.contextmanager
-def _named(file: Path) -> Iterator[None]:
-    """Tell of which file, and of which folder, an error is."""
-    try:
-        yield
-    except (RecipeError, UnicodeDecodeError) as error:
-        told = str(error).removeprefix(f"{file.name}: ")
-        raise RecipeError(f"{file}: {told} It is half-written, or not from textpl run.") from None
-
-
-def _check_model(folder: Path) -> None:
-    if (problem := saved_problem(folder / MODEL)) is not None:
-        raise RecipeError(f"{problem}: the run is not complete. {_AGAIN}")
-
-
-def read_run(folder: Path, token: str | None = None) -> RunFolder:
+def read_run(folder: Path) -> RunFolder:
     """Read a run, and check that it may be shared.
 
     Args:
         folder: as `textpl run` wrote it.
-        token: must not be in any of the files.
 
     Raises:
-        RecipeError: for an unfinished run, broken files, a model without safetensors, files that are links or hold a
-            secret.
+        RecipeError: for an unfinished run, broken files, a model without safetensors, files that are links.
     """
     for name, what in ((RESULTS, "results"), (MODEL, "model")):
         if not (folder / name).exists():
             raise RecipeError(f"{folder} holds no {name}: the run is not finished, or its {what} went elsewhere.")
-    results_file = regular_file(folder / RESULTS, SIZES[RESULTS])
-    with _named(folder / RESULTS):
-        content = published(RESULTS, results_file.read_bytes())
+    with _named(folder / RESULTS) as file:
+        content = published_json(RESULTS, regular_file(file, SIZES[RESULTS]).read_bytes())
         results = parse_results(content)
-    with _named(folder / FILE_NAME):
-        recipe, own_data, beside = _read_recipe(folder)
+    with _named(folder / FILE_NAME) as file:
+        read, text = split_header(regular_file(file, SIZES[FILE_NAME]).read_bytes().decode("utf-8-sig"))
+        recipe, models = parse_run(text)
+    own_data = last_part(recipe.data.source) if reads_own_data(recipe, read or Read("", "")) else ""
+    if own_data:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": OWN_DATA})})
     files: dict[str, bytes | Path] = {FILE_NAME: to_yaml(recipe).encode(), RESULTS: content}
     if (folder / PICTURE).exists():
         files[PICTURE] = regular_file(folder / PICTURE, SIZES[PICTURE])
@@ -123,44 +99,23 @@ def read_run(folder: Path, token: str | None = None) -> RunFolder:
         )
     _check_model(folder)
     files[_CONFIG], label_names = _config(folder / MODEL / _CONFIG)
-    for name, file in files.items():
-        if not name.endswith(".safetensors"):
-            refuse_secrets(name, file, token)
     left_out = tuple(path.name for path in there if path.name not in files)
-    return RunFolder(recipe, results, own_data, beside, files, left_out, label_names)
+    return RunFolder(recipe, results, own_data, tuple(dict.fromkeys(models.values())), files, left_out, label_names)
 
 
-def _read_recipe(folder: Path) -> tuple[Recipe, str, tuple[str, ...]]:
-    """The recipe of a run, and the names of the data and of the models that it read from files."""
-    text = published(FILE_NAME, regular_file(folder / FILE_NAME, SIZES[FILE_NAME]).read_bytes()).decode()
-    document = Document(FILE_NAME)
-    data = document.read(text)
-    document.stop_at_problems()
-    own_data: list[str] = []
-    with tempfile.TemporaryDirectory() as place:
-        beside = Path(place)
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[Path]:
+    """Tell of which file, and of which folder, an error is."""
+    try:
+        yield file
+    except (RecipeError, UnicodeDecodeError) as error:
+        told = str(error).removeprefix(f"{file.name}: ")
+        raise RecipeError(f"{file}: {told} It is half-written, or not from textpl run.") from None
 
-        def named(keys: tuple[str | int, ...], reference: str) -> str:
-            is_data = keys[0] == "data"
-            if reference == "lsa" or reference.startswith("bundled:") or (is_data and reference == OWN_DATA):
-                return reference
-            try:
-                check_reference(reference, folder, data=is_data)
-                if not isinstance(locate(reference, folder), Path):
-                    return reference
-            except ValueError:
-                pass
-            name = re.split(r"[/\\]", reference.rstrip("/\\"))[-1]
-            if is_data:
-                own_data.append(name)
-                return OWN_DATA
-            (beside / name).touch()  # an empty file stands for it
-            return name
 
-        change_references(data, named)
-        recipe = parse_recipe(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), folder=beside)
-        found = local_references(recipe, beside).values()
-        return recipe, "".join(own_data), tuple(dict.fromkeys(path.name for path in found))
+def _check_model(folder: Path) -> None:
+    if (problem := saved_problem(folder / MODEL)) is not None:
+        raise RecipeError(f"{problem}: the run is not complete. {_AGAIN}")
 
 
 def _config(path: Path) -> tuple[bytes, tuple[str, ...]]:

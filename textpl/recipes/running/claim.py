@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from textpl.atomic_files import is_temporary, write_text
 from textpl.corpus import Corpus
 from textpl.recipes.measured import changed_settings, settings_in
-from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, RecipeError, to_yaml
+from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, to_yaml
+from textpl.recipes.recipe_text import read_document
 from textpl.recipes.references import Located
+from textpl.recipes.run_header import Read, split_header, with_header
 from textpl.recipes.running.pins import as_begun
 from textpl.recipes.schema import Recipe
-from textpl.recipes.yaml_text import Document
+from textpl.recipes.yaml_text import RecipeError
 
-_HEADER = re.compile(r"# data (?P<fingerprint>\S+): (?P<source>.*)\n")
 _SHOWN = 5  # settings that differ
 _REMEDY = "or choose another folder with --out."
 
@@ -48,11 +48,11 @@ def check_claim(out: Path, loaded: LoadedRecipe, data: Path | None, resume: bool
             f"The run in {out} was begun with other settings: {'; '.join(told[:_SHOWN])}{more}. "
             f"Repeat its --set options, {_REMEDY}"
         )
-    header, named = _HEADER.match(text), loaded.locate(loaded.recipe.data.source)
+    read, named = split_header(text)[0], loaded.locate(loaded.recipe.data.source)
     # What is not beside the recipe has one name only.
-    if data is None and header and isinstance(named, str) and header["source"] != named:
+    if data is None and read and isinstance(named, str) and read.source != named:
         raise RecipeError(
-            f"The run in {out} was begun on other data: repeat --data {header['source']} (now {named} would be read), "
+            f"The run in {out} was begun on other data: repeat --data {read.source} (now {named} would be read), "
             f"{_REMEDY}"
         )
     return loaded
@@ -65,9 +65,9 @@ def check_data(out: Path, corpus: Corpus) -> None:
         RecipeError: naming the data.
     """
     if (out / FILE_NAME).exists():
-        header = _HEADER.match(_stored(out))
-        if header is None or header["fingerprint"] != corpus.fingerprint:
-            was = f" ({header['source']})" if header else ""
+        read, _ = split_header(_stored(out))
+        if read is None or read.fingerprint != corpus.fingerprint:
+            was = f" ({read.source})" if read else ""
             raise RecipeError(
                 f"The run in {out} was begun on other data{was} than {corpus.source} holds now: repeat its --data, "
                 f"{_REMEDY}"
@@ -77,13 +77,12 @@ def check_data(out: Path, corpus: Corpus) -> None:
 def claim(out: Path, recipe: Recipe, corpus: Corpus) -> None:
     """Write `recipe.yaml`, by which a later --resume knows the run; where files that were read lie stands above it."""
     out.mkdir(parents=True, exist_ok=True)
-    read = Path(corpus.source)
-    source = " ".join((os.path.abspath(read) if read.exists() else corpus.source).splitlines())
+    source = os.path.abspath(corpus.source) if Path(corpus.source).exists() else corpus.source
     if isinstance(recipe.data.source, Located):
         recipe = recipe.model_copy(
             update={"data": recipe.data.model_copy(update={"source": Path(recipe.data.source).name})}
         )
-    write_text(out / FILE_NAME, f"# data {corpus.fingerprint}: {source}\n{to_yaml(recipe)}")
+    write_text(out / FILE_NAME, with_header(to_yaml(recipe), Read(corpus.fingerprint, source)))
 
 
 def _stored(out: Path) -> str:
@@ -97,15 +96,10 @@ def _stored(out: Path) -> str:
 
 
 def _plain(out: Path, text: str) -> dict[str, Any]:
-    document = Document(FILE_NAME)
     try:
-        data = document.read(text)
-        document.stop_at_problems()
+        return read_document(text).data
     except RecipeError as error:
         raise _broken(out, error) from error
-    if not isinstance(data, dict):
-        raise _broken(out, "it holds no settings")
-    return data
 
 
 def _broken(out: Path, why: object) -> RecipeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -10,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from textpl import looks
 from textpl.atomic_files import read_json
 from textpl.models import saved_problem
-from textpl.recipes.parsing import RecipeError
-from textpl.recipes.results import parse_results
+from textpl.recipes.yaml_text import RecipeError
 
 SEEDS = "seeds"  # folder of the finished trainings
 MODEL = "model"
-RESULTS = "results.json"
 _AGAIN = "Remove it and run again with --resume: what it held is made anew."
 
 
@@ -66,14 +62,6 @@ def train_lost_model_again(out: Path, seed: int, say: Callable[[str], None]) -> 
     if problem is not None and training.exists():
         say(f"{problem}: seed {seed} is trained again.")
         training.unlink()
-
-
-def record_older_look(out: Path) -> None:
-    """Note that the result in `out` was seen, where the textpl that wrote it did not."""
-    if (out / RESULTS).is_file() and not (out / SEEDS / looks.FILE).exists():
-        with contextlib.suppress(RecipeError):  # broken, so that nobody saw it
-            seen = parse_results((out / RESULTS).read_bytes())
-            looks.record_look(out / SEEDS, seen.method.seeds, seen.metric)
 
 
 def _check_arrays(file: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub.errors import RevisionResolutionError
 
 from textpl.models import OFFLINE_PACKAGES, resolve_model
-from textpl.recipes.hub.repos import client
+from textpl.recipes.fetching import client
 from textpl.recipes.parsing import LoadedRecipe
 
 

@@ -23,7 +23,7 @@ from textpl.recipes.parsing import LoadedRecipe, RecipeError
 from textpl.recipes.references import Located
 from textpl.recipes.results import Results
 from textpl.recipes.running.claim import check_claim, check_data, claim
-from textpl.recipes.running.kept import MODEL, SEEDS, check_kept, record_older_look, train_lost_model_again
+from textpl.recipes.running.kept import MODEL, SEEDS, check_kept, train_lost_model_again
 from textpl.recipes.running.noisy_corpus import with_truth
 from textpl.recipes.running.pins import pinned
 from textpl.recipes.running.reading import read_data
@@ -112,7 +112,6 @@ def _run(
     sides.split(chosen[0])  # fails for too few rows, before the folder is taken
     _take(out, recipe.model_copy(update={"seeds": tuple(chosen)}), corpus, tuning)
     baseline = sides if tuning is None else Sides(_with_train(loaded, tuning), corpus, out, say)
-    record_older_look(out)
     train_lost_model_again(out, chosen[0], say)
     say(
         f"{loaded.name}: {recipe.tried} on {data or _shown(recipe.data.source)}, {sides.task.num_labels} labels, model "
@@ -175,7 +174,7 @@ def _hold_against_expected(results: dict[str, Any], loaded: LoadedRecipe, say: C
     agreement = judge_expected(loaded.recipe, measured)
     if agreement is not None:
         results["expected"] = agreement.to_dict()
-        say(str(agreement))
+        say(agreement.sentence)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from textpl.atomic_files import write_json, write_text
 from textpl.comparison import Comparison
 from textpl.corpus import Corpus
 from textpl.recipes.describing import told_model
-from textpl.recipes.finding import address
+from textpl.recipes.fetching import address
 from textpl.recipes.measured import measured_settings
 from textpl.recipes.parsing import LoadedRecipe, to_yaml
 from textpl.recipes.running.kept import read_kept

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from textpl.recipes.parsing import RecipeError
+from textpl.recipes.yaml_text import RecipeError
 
+TEMPLATES = Path(__file__).parent / "templates"
 # What markdown acts on anywhere, in a bare address, and at the start of a line.
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$@]|(?<=www)\.|:(?=//)|^[#+=>-]")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\n?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -26,13 +28,15 @@ def escape(text: str) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """A jinja2 template with the filters of cards.
+    """Fill in a jinja2 template of the folder `templates`.
 
     Filters: `md` for text of strangers, `points` for numbers that may be missing, `words` for names of metrics.
     """
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"md": escape, "points": _points, "words": lambda name: name.replace("_", " ")}
-    return environment.from_string(template).render(**values).rstrip() + "\n"
+    return environment.get_template(template).render(**values).rstrip() + "\n"
 
 
 def code_fence(text: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 from huggingface_hub import ModelInfo
 from huggingface_hub.hf_api import ExpandModelProperty_T
 
-from textpl.recipes.hub.cards import LISTED, TAG
-from textpl.recipes.hub.errors import clear_errors, told_once
-from textpl.recipes.hub.repos import client
-from textpl.recipes.parsing import RecipeError
+from textpl.recipes.fetching import client
+from textpl.recipes.hub_errors import clear_errors
+from textpl.recipes.yaml_text import RecipeError
+from textpl.sharing.run_card import LISTED, TAG
 
 Sort = Literal["trending_score", "downloads", "likes", "last_modified", "created_at"]
 LOOKED_AT = 2_000  # recipes in which words are looked for
@@ -63,8 +64,7 @@ def search(
     if limit < 1:
         raise RecipeError(f"--limit {limit}: at least 1.")
     wanted = words.casefold().split()
-    # The client tries six times, with waits of 23 s in all; for lists it takes no other number.
-    with clear_errors("", None), told_once("The Hub does not answer; trying for about half a minute."):
+    with clear_errors("", None):
         infos = client().list_models(filter=TAG, author=author, sort=sort, expand=[*_FIELDS])
         fitting = (info for info in itertools.islice(infos, LOOKED_AT) if _fits(info, wanted))
         return [_listed(info) for info in itertools.islice(fitting, limit)]
@@ -72,8 +72,7 @@ def search(
 
 def _fits(info: ModelInfo, words: list[str]) -> bool:
     card = _card(info)
-    about = card.get(LISTED)
-    parts = [info.id, *(info.tags or ()), about, card.get("datasets"), card.get("base_model")]
+    parts = [info.id, *(info.tags or ()), card.get(LISTED), card.get("datasets"), card.get("base_model")]
     text = " ".join(map(str, parts)).casefold()
     return all(word in text for word in words)
 
@@ -81,22 +80,10 @@ def _fits(info: ModelInfo, words: list[str]) -> bool:
 def _listed(info: ModelInfo) -> Listed:
     about = _card(info).get(LISTED)
     told = about if isinstance(about, dict) else {}
-    return Listed(
-        info.id,
-        _line(told.get("description")),
-        _line(told.get("result")),
-        info.likes or 0,
-        info.downloads or 0,
-        info.last_modified.date().isoformat() if info.last_modified else "",
-        bool(info.private),
-    )
+    changed = info.last_modified.date().isoformat() if info.last_modified else ""
+    description, result = (shorten(str(told.get(key) or ""), _LONGEST) for key in ("description", "result"))
+    return Listed(info.id, description, result, info.likes or 0, info.downloads or 0, changed, bool(info.private))
 
 
 def _card(info: ModelInfo) -> Mapping[str, Any]:
     return {} if info.card_data is None else info.card_data.to_dict()
-
-
-def _line(value: Any) -> str:
-    """What a stranger says, as one short line."""
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 
 from huggingface_hub import constants, get_token
@@ -20,8 +19,6 @@ from huggingface_hub.errors import (
 )
 
 from textpl.recipes.yaml_text import RecipeError
-
-logger = logging.getLogger(__name__)
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
@@ -61,26 +58,6 @@ def clear_errors(repo_id: str, revision: str | None, *, pushing: str = "") -> It
         if repo_id and not pushing:
             missing = f"{repo_id}{'@' + revision if revision else ''} is not in the cache, and the"
         raise RecipeError(f"{missing} Hub cannot be reached ({why}).") from None
-
-
-@contextlib.contextmanager
-def told_once(line: str) -> Iterator[None]:
-    """One line of ours in place of those that the client logs for every attempt, which show addresses and numbers."""
-    told = False
-
-    def replace(record: logging.LogRecord) -> bool:
-        nonlocal told
-        if not told:
-            told = True
-            logger.warning(line)
-        return False
-
-    client_log = logging.getLogger("huggingface_hub.utils._http")
-    client_log.addFilter(replace)
-    try:
-        yield
-    finally:
-        client_log.removeFilter(replace)
 
 
 def _not_found(repo_id: str, status: int) -> str:
