@@ -199,9 +199,9 @@ for name, size in planned.files.items():
 print("notes:", *planned.notes, sep="\n  ")
 
 # %%
-from textpl.sharing.run_card import recipe_card  # noqa: E402
 from textpl.recipes.parsing import load_recipe  # noqa: E402
 from textpl.recipes.results import parse_results  # noqa: E402
+from textpl.sharing.run_card import recipe_card  # noqa: E402
 
 results = parse_results(Path("runs/small_reviews_run/results.json").read_bytes())
 card = recipe_card(load_recipe("runs/small_reviews_run").recipe, results, repo_id="your-name/small-reviews")

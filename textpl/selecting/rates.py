@@ -20,7 +20,7 @@ class ClassRates:
 
     Attributes:
         label_names: name of each label.
-        rates: float64 (labels,); single-label they sum to 1. `textpl.label(class_prior=...)` takes them.
+        rates: float64 (labels,); single-label they sum to 1.
         low: float64 (labels,), lower ends of the intervals.
         high: float64 (labels,), upper ends.
         level: of the intervals, nominal.
@@ -68,8 +68,9 @@ def class_rates(
     at random with these weights. That the central text of a cluster need not be like the rest of it is in no interval:
     docs/select.md says how often they held where it could be checked.
 
-    When to use: before `textpl.label(class_prior=rates.rates)`, or to know a corpus. For an estimate that rests on no
-    assumption choose rows by `strategy="random"`.
+    When to use: to know a corpus. As `textpl.label(class_prior=...)` rates that were estimated from a few rows lose about
+    a point (docs/select.md); shares that are known gain. For an estimate that rests on no assumption choose rows by
+    `strategy="random"`.
 
     Args:
         labeled: rows with labels and weights, as `textpl.select` wrote them; rows without a label or weight are left
