@@ -103,7 +103,7 @@ def main():
     plain, full = train(args), train(args, callback)
     median = {name: 1000 * float(np.median(times)) for name, times in parts.items()}
     bound = plain + median["teacher"] + median["student"]
-    real = sum(int(b.strong["attention_mask"].sum()) for b in padding)
+    real = sum(int(b.views[-1]["attention_mask"].sum()) for b in padding)
     padded = callback.monitor.tokens["student"]
     rest = median["unlabelled part"] - median["teacher"] - median["student"]
     print(f"ratio {args.ratio}, batch 8, {8 * args.ratio} pool rows, all accepted; medians in ms")

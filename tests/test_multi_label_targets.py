@@ -91,8 +91,8 @@ def column_run(folder, tokenizer, p, *, steps=21, prior=RATES, **slots):
     return trainer.state.log_history, callback
 
 
-def hard_cut(p, task):
-    return task.hard(p)
+def hard_cut(p, step):
+    return step.task.hard(p)
 
 
 def test_a_cut_of_one_s_own_is_told_once_with_the_labels(tmp_path, tokenizer, caplog):
@@ -127,7 +127,7 @@ def test_a_threshold_of_one_s_own_says_that_it_leaves_nothing_out(tmp_path, toke
 def test_a_label_without_labeled_rows_is_not_lifted_by_alignment(tmp_path, tokenizer):
     seen = []
 
-    def spy(p, task):
+    def spy(p, step):
         seen.append(p)
         return p
 

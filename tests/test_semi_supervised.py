@@ -89,7 +89,7 @@ def test_logged_values_are_those_of_the_step(tmp_path, tokenizer):
     model = make_model().eval()
     textpl.attach(trainer, callback).train()
     batch = next(callback.step.run.pool.batches(0, 1, 8))
-    p = model(**batch.weak).logits.detach().softmax(-1)
+    p = model(**batch.views[0]).logits.detach().softmax(-1)
     accepted = p.max(-1).values >= 0.6
     labels = p.argmax(-1)
     logs = trainer.state.log_history[0]
@@ -535,7 +535,7 @@ def test_ema_teacher_ends_in_the_model_and_the_student_beside_it(tmp_path, token
     callback = build("mean_teacher", decay=0.9)
     textpl.attach(trainer, callback).train()
     student = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student").state_dict()
-    average = callback.teacher._average
+    average = callback.teacher.average
     for p, mean in zip(trainer.model.parameters(), average, strict=True):
         assert torch.equal(p, mean)
     assert any(not torch.equal(student[name], p) for name, p in trainer.model.named_parameters())

@@ -19,7 +19,8 @@ from textpl.components.losses import kl_divergence
 from textpl.components.running import RunningMean
 from textpl.components.selection import GaussianWeight
 from textpl.components.sharpen import Temperature, keep
-from textpl.components.step import LabeledStatistics, Preparable, Run, Stateful, Step
+from textpl.components.slot import Preparable, Stateful
+from textpl.components.step import LabeledStatistics, Run, Step
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.pool import Pool
 from textpl.tasks import MultiLabel, SingleLabel
@@ -75,12 +76,12 @@ def make_run(task, *, model=None, pool=None, steps=1000, names=NAMES):
 
 
 def make_step(run, rows=(), inputs=None):
-    def predict(inputs):
-        assert not run.model.training
-        return run.model(**inputs).logits
+    def passes(inputs, grad, train):
+        assert not (run.model.training or grad or train)
+        return run.model(**inputs)
 
     statistics = LabeledStatistics(RunningMean(0.9), RunningMean(0.9))
-    return Step(run, 0, torch.tensor(rows, dtype=torch.int64), inputs or {}, predict, statistics)
+    return Step(run, 0, torch.tensor(rows, dtype=torch.int64), (inputs or {},), statistics, passes)
 
 
 def token_inputs(rows=4, seed=0):
@@ -194,11 +195,11 @@ def test_ema_gives_the_student_back_when_the_teacher_pass_fails():
     step = make_step(run)
     seen = []
 
-    def fail(inputs):
+    def fail(inputs, grad, train):
         seen.extend(weights_of(run.model))
         raise RuntimeError("out of memory")
 
-    step.predict = fail
+    step.passes = fail
     with pytest.raises(RuntimeError, match="out of memory"):
         ask(teacher, step)
     assert not torch.equal(seen[0], students[0])
