@@ -188,7 +188,7 @@ class SemiSupervised(Attachable):
         shares = {"labeled_prior": setup.labeled_prior(labels, task), "unseen": setup.unseen_labels(labels, task)}
         run = setup.make_run(args, state, model, dataset, task, pool=pool, **shares)
         run.labeled_rows_per_step = self._rows // self.ratio
-        self._labeled_targets = as_targets(torch.from_numpy(labels), task)
+        run.labeled_targets = as_targets(torch.from_numpy(labels), task)
         run.draw_labeled = self._draw_labeled
         return run
 
@@ -288,7 +288,7 @@ class SemiSupervised(Attachable):
             run = self._run
             tokens = run.pool.tokenize(run.labeled, self.text_column)
             seed = run.pool.seed + 1
-            self._labeled = LabeledDraw(tokens, self._labeled_targets, seed, run.rank, run.world, self._device)
+            self._labeled = LabeledDraw(tokens, run.labeled_targets, seed, run.rank, run.world, self._device)
         return self._labeled(count, index)
 
     def _draw(self, index: int) -> PoolBatch:

@@ -8,8 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textpl.components.outputs import output_layer
 from textpl.components.slot import Slot
 from textpl.components.step import Run
+
+
+def feature_size(run: Run) -> tuple[int, torch.dtype]:
+    """Return the width of the model's features, and the dtype for a module that reads them: float32 at least.
+
+    Raises:
+        ValueError: for a model without a linear output layer.
+    """
+    layer = output_layer(run.model, run.task.num_labels)
+    if layer is None:
+        raise ValueError(f"No linear output layer was found in {type(run.model).__name__}, whose input would be read.")
+    return layer.in_features, torch.promote_types(layer.weight.dtype, torch.float32)
 
 
 class Extras(Slot):

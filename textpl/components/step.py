@@ -54,6 +54,7 @@ class Run:
         labeled: the Trainer's labelled dataset.
         label_column: its label column.
         labeled_rows_per_step: labeled rows that this process reads per optimizer step.
+        labeled_targets: of all labeled rows, float32 (rows, labels).
         draw_labeled: `draw_labeled(count, index)` gives further labeled rows, see `Step.labeled_rows`.
     """
 
@@ -72,6 +73,7 @@ class Run:
     label_column: str = "label"
     unseen: Tensor | None = None
     labeled_rows_per_step: int = 1
+    labeled_targets: Tensor | None = None
     draw_labeled: Callable[[int, int], LabeledRows] | None = None
 
     def decay(self, horizon: float = HORIZON) -> float:
@@ -129,10 +131,9 @@ class Step:
         """Join a per-row tensor over all processes, so that tables of the pool's rows agree everywhere."""
         return self.run.gather(x)
 
-    def numbers(self, *key: int) -> torch.Generator:
-        """Random numbers on the rows' device, a function of seed, step and `key` alone."""
-        seed = np.random.SeedSequence([self.run.pool.seed, self.index, *key]).generate_state(1)[0]
-        return torch.Generator(self.rows.device).manual_seed(int(seed))
+    def seed(self, *key: int) -> int:
+        """Return a seed for random numbers, a function of the run's seed, the step and `key` alone."""
+        return int(np.random.SeedSequence([self.run.pool.seed, self.index, *key, len(key)]).generate_state(1)[0])
 
     def mean(self, x: Tensor) -> tuple[Tensor, float]:
         """Mean over the valid rows of all processes, and how many there are; running statistics are made of these.
