@@ -117,7 +117,7 @@ def test_teacher_and_student_read_pairs_as_the_tokenizer_makes_them(tmp_path, pa
     )
     textpl.attach(trainer, callback).train()
     rows = callback.step.rows
-    assert set(callback.step.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert set(callback.step.views[0]) == {"input_ids", "attention_mask", "token_type_ids"}
     torch.testing.assert_close(callback.teacher(callback.step)[0], expected[rows], rtol=1e-4, atol=1e-5)
     for logits, q in seen:
         torch.testing.assert_close(logits.softmax(-1), q, rtol=1e-4, atol=1e-5)

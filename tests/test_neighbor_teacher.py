@@ -46,7 +46,7 @@ class Spy(HDLTeacher):
 
     def _label(self, vectors, run):
         self.runs += 1
-        super()._label(vectors, run)
+        return super()._label(vectors, run)
 
 
 def train(folder, tokenizer, teacher, task="single", **settings):

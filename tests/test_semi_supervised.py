@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import make_data, make_model, make_pool, make_texts, make_trainer
+from conftest import make_data, make_model, make_pool, make_texts, make_trainer, method_tasks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import (
     AutoModelForSequenceClassification,
@@ -41,8 +41,7 @@ def build(name, task="single", **settings):
     return METHODS[name].make(make_pool(task=task), **teacher, **settings)
 
 
-@pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize(("name", "task"), method_tasks())
 def test_every_method_trains_and_leaves_a_plain_model(tmp_path, tokenizer, name, task):
     trainer = make_trainer(tmp_path, tokenizer, task=task, max_steps=6)
     before = [p.detach().clone() for p in trainer.model.parameters()]
@@ -542,9 +541,11 @@ def test_ema_teacher_ends_in_the_model_and_the_student_beside_it(tmp_path, token
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("name", ["fixmatch", "softmatch", "adamatch", "mean_teacher", "uda", "pseudo_label"])
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"hdl", "distillation"}))
 def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, name, task):
     """Its logits are NaN in every pass; the weights, the targets of others and all running statistics stay finite."""
+    if task not in METHODS[name].tasks:
+        pytest.skip("not for this task")
     trainer = make_trainer(tmp_path, tokenizer, task=task, max_steps=8, logging_steps=1)
     poison = tokenizer("terrible terrible terrible")["input_ids"]
     texts = [*make_texts(31, seed=7)[0], "terrible terrible terrible"]

@@ -119,7 +119,7 @@ class SemiSupervised(Attachable):
             raise ValueError("Give loss, or an objective that has its own: objective=PerRow(loss) is what loss means.")
         objective = objective or PerRow(loss or cross_entropy)
         views = getattr(objective, "views", 1)
-        if len(as_views(view)) not in ({1, 0} if views == 1 else {views}):
+        if views is not None and len(as_views(view)) not in (0, views):
             raise ValueError(
                 f"{type(objective).__name__} takes {views} view{'s' * (views > 1)} of a text, view= gives "
                 f"{len(as_views(view))}."
@@ -188,7 +188,7 @@ class SemiSupervised(Attachable):
         shares = {"labeled_prior": setup.labeled_prior(labels, task), "unseen": setup.unseen_labels(labels, task)}
         run = setup.make_run(args, state, model, dataset, task, pool=pool, **shares)
         run.labeled_rows_per_step = self._rows // self.ratio
-        run.labeled_targets = as_targets(torch.from_numpy(labels), task)
+        run.labeled_targets = as_targets(torch.tensor(labels), task)
         run.draw_labeled = self._draw_labeled
         return run
 
@@ -272,8 +272,7 @@ class SemiSupervised(Attachable):
 
     def _student_gradient(self, step: Step, q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
         self._run.model.train()
-        views = step.views[1:] or step.views
-        batches = student_batches(self.objective, views, q, w, step.valid, self._chunk)  # type: ignore[arg-type]
+        batches = student_batches(self.objective, step.views, q, w, step.valid, self._chunk)  # type: ignore[arg-type]
         loss = student_gradient(self.objective, step, batches, weight, scaler, self._passes, self.monitor)
         self._run.model.train()
         return loss

@@ -31,7 +31,7 @@ def student_batches(
     kept = valid if getattr(objective, "every_row", False) else (w > 0 if w.ndim == 1 else (w > 0).any(1))
     at = kept.nonzero().squeeze(1)
     # Chunks of similar length: a view changes lengths, and padding costs as much as words.
-    at = at[views[0]["attention_mask"][at].sum(1).argsort(stable=True)]
+    at = at[views[-1]["attention_mask"][at].sum(1).argsort(stable=True)]
     size = max(len(at), 1) if getattr(objective, "whole", False) else chunk
     for start in range(0, len(at), size):
         rows = at[start : start + size]

@@ -17,11 +17,11 @@ CHECKED = 8  # rows on which ids and their embeddings must give the same
 class VirtualAdversarial:
     """KL(q || p(e + r)): r is the step that changes the prediction most (Miyato et al. 2018, arXiv 1704.03976).
 
-    Equations 5 and 6, with the direction by power iteration (algorithm 1): d <- the gradient of KL(q || p(e + xi d))
-    at a random d; r = epsilon d / ||d||. On texts as in arXiv 1605.07725: e are *word* embeddings, d is 0 on padding and
-    on the marks at a text's ends, and the norm is over the whole text. Here epsilon and xi are shares of ||e|| (of the
-    same tokens), so that they mean the same for every model and a long text is moved no less than a short one. Dropout
-    is off in all passes: what is flattened is the function that predicts. Noise is a function of seed, step and row.
+    The direction comes from power iteration (their algorithm 1): d <- the gradient of KL(q || p(e + xi d)) at a random
+    d; r = epsilon d / ||d||. On texts as in arXiv 1605.07725: e are *word* embeddings, d is 0 on padding and on the
+    marks at a text's ends, and the norm is over the whole text. Here epsilon and xi are shares of ||e|| (of the same
+    tokens), so that they mean the same for every model and a long text is moved no less than a short one. Dropout is
+    off in all passes: what is flattened is the function that predicts. Noise is a function of seed, step and row.
 
     Costs two training passes of the pool's rows, and the teacher's.
 
@@ -35,7 +35,7 @@ class VirtualAdversarial:
     """
 
     def __init__(self, epsilon: float = 0.05, xi: float = 0.01, iterations: int = 1) -> None:
-        if not (0 < epsilon < float("inf") and 0 < xi < float("inf") and isinstance(iterations, int) and iterations > 0):
+        if not (0 < epsilon < float("inf") and 0 < xi < float("inf") and iterations >= 1):
             raise ValueError(f"epsilon={epsilon!r}, xi={xi!r}: must be > 0; iterations={iterations!r}: 1 or more.")
         self.epsilon, self.xi, self.iterations = epsilon, xi, iterations
         self._checked = False
@@ -48,7 +48,7 @@ class VirtualAdversarial:
     def prepare(self, run: Run) -> None:
         """Check that the model takes embeddings; find the marks at the ends of a text."""
         if "inputs_embeds" not in token_inputs(run.model):
-            raise ValueError(f"{type(run.model).__name__} takes no inputs_embeds, which virtual adversarial noise needs.")
+            raise ValueError(f"{type(run.model).__name__} takes no inputs_embeds, where adversarial noise goes.")
         names = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
         found = {getattr(run.pool.tokenizer, name, None) for name in names}
         self._ends = torch.tensor(sorted(found - {None}), dtype=torch.int64)
@@ -56,7 +56,7 @@ class VirtualAdversarial:
 
     def __call__(self, batch: StudentBatch, step: Step) -> Tensor:
         """sum(w KL) / count."""
-        view = batch.views[0]
+        view = batch.views[-1]
         table = step.run.model.get_input_embeddings()  # type: ignore[operator]
         others = {name: tensor for name, tensor in view.items() if name != "input_ids"}
         if not self._checked:
@@ -65,7 +65,7 @@ class VirtualAdversarial:
         def logits_at(embeddings: Tensor) -> Tensor:
             return step.forward(others | {"inputs_embeds": embeddings}, grad=True).logits
 
-        free = (view["attention_mask"].bool() & ~torch.isin(view["input_ids"], self._ends.to(view["input_ids"].device)))
+        free = view["attention_mask"].bool() & ~torch.isin(view["input_ids"], self._ends.to(view["input_ids"].device))
         free = free.unsqueeze(2)
         with torch.no_grad():
             still = table(view["input_ids"])

@@ -44,11 +44,11 @@ class _PoolMarginal(Slot):
         super().__init__()
         check_horizon(horizon)
         self.horizon = horizon
-        self._seen = RunningMean(0.0)
+        self.seen = RunningMean(0.0)
 
     def prepare(self, run: Run) -> None:
         """Forget the last run."""
-        self._seen = RunningMean(run.decay(self.horizon))
+        self.seen = RunningMean(run.decay(self.horizon))
 
     def wanted(self, step: Step) -> Tensor | None:
         """The marginal to align to, shape (labels,); None while there is none."""
@@ -58,8 +58,8 @@ class _PoolMarginal(Slot):
         """Aligned probabilities."""
         mean, count = step.mean(p)
         if count:
-            self._seen.update(mean)
-        wanted, seen = self.wanted(step), self._seen.value
+            self.seen.update(mean)
+        wanted, seen = self.wanted(step), self.seen.value
         if wanted is None or seen is None:
             return p
         wanted, unseen = wanted.to(p.device), step.run.unseen

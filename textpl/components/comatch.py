@@ -17,7 +17,7 @@ from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, all_valid
 from textpl.tasks import MultiLabel
 
-# Section 4 and the authors' code: width of an embedding, similarity of labels from which on two rows are neighbors.
+# The authors' code: width of an embedding, similarity of labels from which on two rows are neighbors.
 WIDTH, NEIGHBORS = 64, 0.8
 
 
@@ -26,9 +26,9 @@ class CoMatch(Slot):
 
     An embedding f is the model's features through a perceptron of one hidden layer, at length 1. Aligned probabilities
     p are smoothed by a memory of embeddings f_j and (unsmoothed) labels of earlier rows and of labeled ones,
-    q = alpha p + (1 - alpha) sum_j softmax_j(f f_j / T) q_j (equations 4 and 5). The loss is the cross-entropy of the
+    q = alpha p + (1 - alpha) sum_j softmax_j(f f_j / T) q_j. The loss is the cross-entropy of the
     first view against q, where q is selected, and over all rows the contrast H(W, softmax(f_1 f_2' / T)) between both
-    views, W the row-normalized q q' with ones in its diagonal and 0 where it is below 0.8 (equations 8 to 10).
+    views, W the row-normalized q q' with ones in its diagonal and 0 where it is below 0.8.
 
     The contrast takes all rows of a step at once, whatever the accumulation: memory for ratio x rows x 2 views. With
     several processes each contrasts its own rows; the memory is shared.
@@ -106,7 +106,7 @@ class CoMatch(Slot):
 
     def __call__(self, batch: StudentBatch, step: Step) -> Tensor:
         """Cross-entropy of the first view and contrast between both."""
-        first, second = (step.forward(view, grad=True, train=True) for view in batch.views)
+        first, second = (step.forward(view, grad=True, train=True) for view in batch.views[1:] or batch.views * 2)
         loss = weighted_sum(step.task.cross_entropy(first.logits, batch.q), batch.w)
         if self.contrast:
             a, b = self.projection.module(first.features), self.projection.module(second.features)

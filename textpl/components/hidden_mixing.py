@@ -16,18 +16,18 @@ from textpl.components.objectives import StudentBatch, weighted_sum
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, all_valid
 
-# Layers after which texts are mixed, of 12 (section 4.3: they hold syntax and meaning).
+# Layers after which the authors mix, of 12: those found to hold syntax and meaning.
 OF_TWELVE = (7, 9, 12)
 
 
 def mean_over_views(step: Step) -> Target:
-    """Mean probabilities of a text and its views (Chen, Yang & Yang 2020, arXiv 2004.12239, equation 4, equal weights)."""
+    """Mean probabilities of a text and its views (Chen, Yang & Yang 2020, arXiv 2004.12239), equal weights."""
     p = torch.stack([step.task.probabilities(step.forward(view).logits) for view in step.views])
     return all_valid(p.mean(0))
 
 
 class HiddenMixing:
-    """TMix on labeled rows and pool rows together (Chen, Yang & Yang 2020, arXiv 2004.12239, sections 3.2 and 4.3).
+    """TMix on labeled rows and pool rows together (MixText, Chen, Yang & Yang 2020, arXiv 2004.12239).
 
     Each chunk of pool rows, their views and as many labeled rows are paired at random; hidden states become
     lam h_a + (1 - lam) h_b after one layer, drawn anew for each chunk, and targets lam y_a + (1 - lam) y_b, with
@@ -54,6 +54,8 @@ class HiddenMixing:
         if layers is not None and (not layers or min(layers) < 1):
             raise ValueError(f"layers={layers!r}: numbers of layers, counted from 1.")
         self.alpha, self.layers = alpha, None if layers is None else tuple(layers)
+
+    views = None  # any number
 
     @property
     def identity(self) -> str:

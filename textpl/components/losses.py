@@ -34,7 +34,7 @@ def mean_squared_error(logits: Tensor, q: Tensor, task: Task) -> Tensor:
 
 @dataclass(frozen=True)
 class AsymmetricLoss:
-    """Binary cross-entropy in which easy negatives count little (Ridnik et al. 2021, arXiv 2009.14119, equation 7).
+    """Binary cross-entropy in which easy negatives count little (Ridnik et al. 2021, arXiv 2009.14119).
 
     Positives: -log p. Negatives: -p_m^focus log(1 - p_m) with p_m = max(p - margin, 0). The factor p_m^focus carries no
     gradient, as in the authors' code. For multi-label; it ranks well and overestimates probabilities.

@@ -27,8 +27,8 @@ class StudentBatch:
 
     Attributes:
         at: which of the step's rows they are, positions in `step.rows`, int64 (rows,).
-        views: what the student sees of them, model inputs of shape (rows, tokens); the texts themselves where the
-            callback has no view.
+        views: model inputs of shape (rows, tokens): of the texts themselves, then of what each view makes of them. The
+            last one is what the student sees where it sees one.
         q: targets, (rows, labels).
         w: weights, (rows,) or (rows, labels).
         count: all rows (single-label) or cells that the step drew.
@@ -49,8 +49,9 @@ class StudentBatch:
 class Objective(Protocol):
     """The loss of one step's pool rows, as a scalar.
 
-    `getattr` finds what it needs beyond the rows that count, a chunk at a time: `views`, of how many views; `whole`,
-    all rows at once; `every_row`, rows of weight 0 too (those on which the teacher abstains are left out all the same).
+    Attributes, where it has them, say what it needs beyond the rows that count, seen through one view, a chunk at a
+    time: `views`, how many, or None for any number (it must do without too, on the texts alone); `whole`, all rows at
+    once; `every_row`, rows of weight 0 too (those on which the teacher abstains are left out all the same).
     """
 
     def __call__(self, batch: StudentBatch, step: Step) -> Tensor:
@@ -60,7 +61,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class PerRow:
-    """The weighted sum of a loss of each row (cell), of the first view in training mode: the usual objective.
+    """The weighted sum of a loss of each row (cell), of the last view in training mode: the usual objective.
 
     Args:
         loss: student logits and target to loss per row or cell, see `textpl.components.losses`.
@@ -70,7 +71,7 @@ class PerRow:
 
     def __call__(self, batch: StudentBatch, step: Step) -> Tensor:
         """sum(w * loss) / count."""
-        logits = step.forward(batch.views[0], grad=True, train=True).logits
+        logits = step.forward(batch.views[-1], grad=True, train=True).logits
         return weighted_sum(self.loss(logits, batch.q, step.task), batch.w) / batch.count
 
 

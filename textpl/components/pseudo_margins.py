@@ -13,19 +13,19 @@ from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, all_valid
 from textpl.tasks import MultiLabel, SingleLabel, full_precision
 
-# MarginMatch, section 3.1: smoothing of the average, and the percentile of the wrong rows' margins that is the cut.
+# The paper's: smoothing of the average, and the percentile of the wrong rows' margins that is the cut.
 SMOOTHING, PERCENTILE = 0.997, 0.95
 
 
 class PseudoMargins(Slot):
     """MarginMatch (Sosea & Caragea 2023, arXiv 2308.09037): fills teacher, selection and objective.
 
-    The pseudo-margin of class c is z_c - max_{j != c} z_j on the text itself (equation 4). Its average over the visits
-    of a row, APM <- PM s / (1 + t) + APM (1 - s / (1 + t)) (equation 5; t earlier visits), must reach a cut, and the
-    confidence must reach FlexMatch's class threshold tau M(beta), M(x) = x / (2 - x) (arXiv 2110.08263, equations 6, 7).
+    The pseudo-margin of class c is z_c - max_{j != c} z_j on the text itself. Its average over the visits
+    of a row, APM <- PM s / (1 + t) + APM (1 - s / (1 + t)) (t earlier visits), must reach a cut, and the
+    confidence must reach FlexMatch's class threshold tau M(beta), M(x) = x / (2 - x) (arXiv 2110.08263).
 
     The cut is learned: a share `wrong` of the pool gets a label that is surely wrong, a class of its own beside the
-    model's, and the cut is the 95th percentile of these rows' average margins of that class (equation 6): rows that
+    model's, and the cut is the 95th percentile of these rows' average margins of that class: rows that
     the model must learn by heart look like this. (The authors' code divides the percentile by 100 twice and takes the
     99th.) The further class has an output of its own, which is no part of the model that is left.
 
@@ -89,7 +89,7 @@ class PseudoMargins(Slot):
 
     def __call__(self, batch: StudentBatch, step: Step) -> Tensor:
         """Cross-entropy over the classes and the wrong one."""
-        z = self._all_logits(step, batch.views[0], grad=True, train=True)
+        z = self._all_logits(step, batch.views[-1], grad=True, train=True)
         q = torch.cat([batch.q, torch.zeros_like(batch.q[:, :1])], 1)
         wrong = self.wrong_rows[step.rows[batch.at]]
         q[wrong] = 0

@@ -11,7 +11,7 @@ from textpl.tasks import SingleLabel
 
 
 class RateCuts:
-    """Class-distribution-aware pseudo-labels (Xie et al. 2023, arXiv 2305.02795, equations 4 to 6): selects and hardens.
+    """Class-distribution-aware pseudo-labels (CAP, Xie et al. 2023, arXiv 2305.02795): selects and hardens.
 
     Label k is positive in the gamma_k n pool rows where its probability is largest, gamma_k being its share among the
     labeled rows, and negative in the others; a share of either, the surest, counts. A label that less than half a row
@@ -42,7 +42,7 @@ class RateCuts:
 
     def prepare(self, run: Run) -> None:
         """Read the labels' rates off the labeled rows."""
-        if isinstance(run.task, SingleLabel) or run.labeled_targets is None:
+        if isinstance(run.task, SingleLabel):
             raise ValueError(
                 "Class-distribution-aware cuts (CAP) are for multi-label tasks, where each label has a cut of its own. "
                 "For single-label tasks align the marginal: softmatch, adamatch."

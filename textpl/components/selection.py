@@ -96,12 +96,12 @@ class GaussianWeight(Slot):
         check_horizon(horizon)
         super().__init__()
         self.n_sigma, self.horizon = n_sigma, horizon
-        self._mean, self._variance = RunningMean(0.0), RunningMean(0.0)
+        self.mean, self.variance = RunningMean(0.0), RunningMean(0.0)
 
     def prepare(self, run: Run) -> None:
         """Forget the last run; tell where every cell counts."""
         _tell_of_cells(self, run)
-        self._mean, self._variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
+        self.mean, self.variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Weights in [0, 1]."""
@@ -111,9 +111,9 @@ class GaussianWeight(Slot):
         mean, count = step.mean(confidence)
         deviation, _ = step.mean((confidence - mean) ** 2)
         if count:
-            self._mean.update(mean)
-            self._variance.update(deviation * count / max(count - 1, 1))  # unbiased, over the rows of all processes
-        mu, variance = self._mean.value, self._variance.value
+            self.mean.update(mean)
+            self.variance.update(deviation * count / max(count - 1, 1))  # unbiased, over the rows of all processes
+        mu, variance = self.mean.value, self.variance.value
         if mu is None or variance is None:
             return torch.zeros_like(confidence)
         below = (confidence - mu).clamp_max(0)

@@ -73,7 +73,7 @@ class Run:
     label_column: str = "label"
     unseen: Tensor | None = None
     labeled_rows_per_step: int = 1
-    labeled_targets: Tensor | None = None
+    labeled_targets: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     draw_labeled: Callable[[int, int], LabeledRows] | None = None
 
     def decay(self, horizon: float = HORIZON) -> float:

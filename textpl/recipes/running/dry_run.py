@@ -241,5 +241,5 @@ def _units(recipe: Recipe, placebo: bool) -> tuple[float, float]:
 def _forms(recipe: Recipe) -> tuple[int, int]:
     """How many labels-only trainings of a seed cost as much as the method's, and how many take as many steps only."""
     method = recipe.method
-    free = method.value("view") is not None or method.value("ema") or method.name == "mean_teacher"
+    free = method.value("view") is not None or method.value("ema") or method.name in ("mean_teacher", "cap")
     return (2 if free else 1, 1) if recipe.compare.match == "compute" else (0, 2 if free else 1)
