@@ -159,6 +159,25 @@ def test_a_signal_ends_with_a_line_and_no_temporary_file(tmp_path, number, code,
     assert told.strip().count("\n") == 0 and out == "" and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_during_a_destructor_is_not_lost(number, code, capsys):
+    class Slow:
+        def __del__(self):
+            signal.raise_signal(number)
+            time.sleep(1)
+
+    usual, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+    try:
+        with pytest.raises(typer.Exit) as ended, interruption_told(lambda: "Go on."):
+            Slow()
+            time.sleep(60)
+        assert ended.value.exit_code == code
+        assert capsys.readouterr().err.strip().endswith("Go on.")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and sys.unraisablehook is hook
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def test_the_handler_goes_when_the_block_ends():
     before = signal.getsignal(signal.SIGTERM)
     with interruption_told(lambda: ""):

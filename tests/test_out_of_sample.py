@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from textpl.cleaning import out_of_sample as module
 from textpl.cleaning.out_of_sample import STRENGTH, calibrated, out_of_sample, stratified_folds
 
 
@@ -125,9 +124,3 @@ def test_two_rows_and_inputs_stay_as_they_are():
     assert p.shape == (2, 2) and np.isfinite(p).all()
     np.testing.assert_array_equal(x, before)
     np.testing.assert_array_equal(p, out_of_sample(x, y, progress=False))
-
-
-def test_strength_is_that_of_the_relabelling_head():
-    from textpl.relabeling import linear
-
-    assert any(getattr(linear, name) == module.STRENGTH for name in dir(linear) if name.isupper())

@@ -490,3 +490,31 @@ def test_reviews_add_up_and_the_detector_is_asked_only_once():
     assert first.p_error is found.p_error
     cleaned = at_once.apply(relabel=0.99)
     assert "reviewed" in cleaned["label_source"][int(queue.rows[0])]
+
+
+def test_each_given_label_has_an_offset_of_its_own():
+    """Errors are as probable for both labels by the score, and in truth always of one of them."""
+    rng = np.random.default_rng(0)
+    score, label = rng.normal(size=4000), rng.integers(2, size=4000)
+    wrong = rng.random(4000) < expit(score + np.where(label == 1, 1.5, -1.5))
+    reviewed = rng.choice(4000, 300, replace=False)
+    kind, unseen = np.zeros(4000, np.int8), np.setdiff1d(np.arange(4000), reviewed)
+    new, told = learn(score, kind, [], reviewed, wrong[reviewed], 0.0, label)
+    assert told["learnt"] and told["order_changed"] > 0.9
+    shift = [float((new - score)[unseen[label[unseen] == value]].mean()) for value in (0, 1)]
+    assert shift[1] - shift[0] > 1.5
+    old = learn(score, kind, [], reviewed, wrong[reviewed], 0.0)[0]
+    precision = [average_precision_score(wrong[unseen], found[unseen]) for found in (old, new)]
+    assert precision[1] > precision[0] + 0.05
+
+
+def test_a_label_that_is_a_little_rarer_does_not_fill_the_queue():
+    rng = np.random.default_rng(1)
+    given = np.repeat([0, 1], [1200, 800])
+    p = rng.uniform(0.5, 1, size=2000).astype(np.float32)
+    p_true = np.zeros((2000, 2), np.float32)
+    p_true[np.arange(2000), given], p_true[np.arange(2000), 1 - given] = 1 - p, p
+    found = Detection(p, p_true, p > 0.9, np.where(p > 0.9, 1 - given, given))
+    cells, lesson = review_order(found, given, 100)
+    rest = cells[~lesson]
+    assert set(rest) <= set(np.argsort(-found.p_error, kind="stable")[: len(cells)])

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 DEBUG = "TEXTPL_DEBUG"  # environment variable
 EXPECTED = (ValueError, OSError, ImportError)  # what textpl raises itself, with the remedy
+AGAIN_AFTER = 0.05  # seconds
 MOST = 500  # characters of the message of another error
 WHERE = "This may be a bug in textpl or a broken file: run again as `textpl --debug ...` to see where."
 
@@ -90,7 +91,7 @@ def interruption_told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
     What is inside is left by an exception, so that it removes its temporary files; a second SIGTERM kills.
     """
     try:
-        with _sigterm_raised():
+        with _sigterm_raised(), _raised_again():
             yield
     except KeyboardInterrupt as error:
         _close_bars()
@@ -125,6 +126,34 @@ def _sigterm_raised() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: not from Python
+
+
+@contextlib.contextmanager
+def _raised_again() -> Iterator[None]:
+    """Raise an interruption again that came while Python ran a `__del__`, where it prints and drops any exception."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+            return
+        usual = signal.getsignal(signal.SIGINT)
+
+        def again(number: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, usual)
+            raise dropped.exc_type
+
+        signal.signal(signal.SIGINT, again)
+        # Raised in here, it would be dropped too.
+        timer = threading.Timer(AGAIN_AFTER, os.kill, [os.getpid(), signal.SIGINT])
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def say(text: str, *, bold: bool = False) -> None:

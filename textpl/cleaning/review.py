@@ -36,8 +36,10 @@ def review_order(
     - "per_label": the most probable errors of every label in turn.
     - "gain": what helps the labels most, now and by what is learnt. Every fourth cell is a lesson, spread over the head
       of the ranking, half of them labels that are not given and half that are, so that the first n are spread as well.
-      The rest are the highest p_error / sqrt(given positives of the label), halfway between counting every cell alike
-      and counting every label alike, so that rare labels do not drown; the most probable errors come first.
+      The rest are the most probable errors; in multi-label data those of the highest p_error / sqrt(given positives of
+      the label), halfway between counting every cell alike and counting every label alike, so that rare labels do not
+      drown. (Where a row has one label, that would fill a queue with the label that is a little rarer than others, and
+      what is learnt from it would be its own.)
 
     Args:
         detection: from any detector.
@@ -60,8 +62,7 @@ def review_order(
     open_cells = np.ones(p.size, bool) if decided is None else decided.ravel() < 0
     labels = np.arange(given.shape[1])[None].repeat(len(given), 0).ravel() if detection.multi else given
     if strategy == "gain":
-        counts = given.sum(0) if detection.multi else np.bincount(given, minlength=detection.p_true.shape[1])
-        gain = p / np.sqrt(np.maximum(counts, 1))[labels]
+        gain = p / np.sqrt(np.maximum(given.sum(0), 1))[labels] if detection.multi else p
         due = min(budget // EVERY, max(LESSONS - int((~open_cells).sum()) // EVERY, 0))
         lessons = _lessons(detection, given, due, open_cells)
         rest = _best(np.where(open_cells, gain, -1), budget)
@@ -132,6 +133,7 @@ def settle(
             seen,
             wrong.ravel()[seen],
             cut=_cut(detection),
+            label=None if detection.multi else given,
         )
         if info["review"]["learnt"]:
             p = expit(score).reshape(p.shape)

@@ -24,7 +24,9 @@ ORDERING = 150
 # What was learnt must be better in this share of the resamples, on answers that it was not learnt from.
 CERTAIN = 0.9
 FOLDS, RESAMPLES = 10, 400
-CHUNK = 1 << 20
+# A label has an offset of its own if so many answers are of cells with it.
+OWN = 5
+CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,13 @@ class _Design:
     cut: float
     scales: tuple[tuple[float, float, int], ...]
     contrast: bool
+    label: Array | None
+    offsets: Array
+
+    @property
+    def others(self) -> int:
+        """Columns after those of all cells and of their kinds."""
+        return len(self.scales) + len(self.offsets)
 
     def __call__(self, cells: Array | slice) -> Array:
         s = np.clip(self.score[cells], -LIMIT, LIMIT) - self.cut
@@ -51,6 +60,9 @@ class _Design:
             columns += [sign, sign * s / 2]
         for (center, scale, value), feature in zip(self.scales, self._per_kind(), strict=True):
             columns.append((np.clip(feature[cells], -LIMIT, LIMIT) - center) / scale * (kind == value))
+        if self.label is not None:
+            own = self.label[cells]
+            columns += [(own == value).astype(np.float64) for value in self.offsets]
         return np.stack(columns, axis=1)
 
     def _per_kind(self) -> Iterator[Array]:
@@ -61,16 +73,23 @@ class _Design:
 
 
 def learn(
-    score: Array, kind: Array, features: Sequence[Array], reviewed: Array, wrong: Array, cut: float
+    score: Array,
+    kind: Array,
+    features: Sequence[Array],
+    reviewed: Array,
+    wrong: Array,
+    cut: float,
+    label: Array | None = None,
 ) -> tuple[Array, dict[str, Any]]:
     """Re-score all cells by what reviewed ones turned out to be.
 
     Logistic regression on the present log-odds as offset, so that zero coefficients leave everything as it is. Level
     and slopes (a hinge at the cut, as scores saturate above it) calibrate and keep the order.
-    What changes the order, offset and slope by kind of cell (given or not) and further evidence, has a Gaussian prior
-    around zero of unknown strength: the answer is the average over `STRENGTHS` weighted by their marginal likelihood
-    (Laplace; MacKay 1992, "Bayesian interpolation"), where "leave the order alone" has half of the prior weight. So a
-    few reviews, or reviews that agree with the order, change next to nothing.
+    What changes the order, offset and slope by kind of cell (given or not), an offset of each given label (how often
+    one is given for others differs more than the model knows) and further evidence, has a Gaussian prior around zero of
+    unknown strength: the answer is the average over `STRENGTHS` weighted by their marginal likelihood (Laplace; MacKay
+    1992, "Bayesian interpolation"), where "leave the order alone" has half of the prior weight. So a few reviews, or
+    reviews that agree with the order, change next to nothing.
 
     Likelihood is not order: an offset that fits the answers may put many right cells before the wrong ones. So the new
     order is taken only from `ORDERING` answers on, and if it is better on answers that it was not learnt from: average
@@ -90,6 +109,7 @@ def learn(
         reviewed: positions of reviewed cells, (n,).
         wrong: whether they are wrong, bool (n,).
         cut: log-odds of the automatic cut.
+        label: the given label of each cell, int (cells,), where a row has one.
 
     Returns:
         New log-odds (cells,), and what to report: "answers", how many of them are "wrong", "below" the cut, whether
@@ -101,10 +121,10 @@ def learn(
     report |= {"learnt": False, "order_changed": 0.0}
     if len(y) < FEWEST or below < BELOW:
         return score, report
-    design = _design(score, kind, features, reviewed, cut)
+    design = _design(score, kind, features, reviewed, cut, label)
     x, offset = design(reviewed), np.clip(score[reviewed], -LIMIT, LIMIT)
     # Slopes by kind are a finer point than its offset.
-    relative = np.array([0.0, 0, 0] + ([1.0, 4.0] if design.contrast else []) + [1.0] * len(design.scales))
+    relative = np.array([0.0, 0, 0] + ([1.0, 4.0] if design.contrast else []) + [1.0] * design.others)
     fixed = np.array([*SHARED] + [0.0] * (len(relative) - 3))
     strengths = STRENGTHS if len(relative) > 3 else STRENGTHS[-1:]
     penalties = [fixed + relative * strength for strength in strengths]
@@ -136,14 +156,17 @@ def _rescored(score: Array, kind: Array, reviewed: Array, design: _Design, w: Ar
     return new
 
 
-def _design(score: Array, kind: Array, features: Sequence[Array], reviewed: Array, cut: float) -> _Design:
-    """The columns, scaled by the reviewed cells."""
+def _design(
+    score: Array, kind: Array, features: Sequence[Array], reviewed: Array, cut: float, label: Array | None
+) -> _Design:
+    """The columns, scaled by the reviewed cells; an offset for each label that `OWN` of them or more were given."""
     contrast, scales = len(np.unique(kind[reviewed])) == 2, []
     for feature in features:
         for value in (0, 1) if contrast else (int(kind[reviewed[0]]),):
             seen = np.clip(feature[reviewed[kind[reviewed] == value]], -LIMIT, LIMIT)
             scales.append((float(seen.mean()), max(float(seen.std()), 0.5), value))
-    return _Design(score, kind, features, cut, tuple(scales), contrast)
+    values, counts = np.unique(np.empty(0, int) if label is None else label[reviewed], return_counts=True)
+    return _Design(score, kind, features, cut, tuple(scales), contrast, label, values[counts >= OWN])
 
 
 def _fade(new: Array, old: Array, end: float) -> None:
