@@ -102,8 +102,18 @@ def test_gradient_of_every_method_with_two_processes(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for rank in range(2):
         found = dict(line.split() for line in (tmp_path / f"{rank}.txt").read_text().splitlines())
-        assert set(found) == {f"{name}-{task}" for name, task in method_tasks()}
+        assert set(found) == {f"{name}-{task}{part}" for name, task in method_tasks() for part in ("", "-state")}
         assert {pair: error for pair, error in found.items() if not float(error) <= 1e-9} == {}
+
+
+def disagreement(callback):
+    """Largest difference between what the parts of both processes remember."""
+    parts = [part for part in callback._parts().values() if isinstance(part, torch.nn.Module)]
+    mine = {f"{i}.{name}": x.clone() for i, part in enumerate(parts) for name, x in part.state_dict().items()}
+    both = [None, None]
+    torch.distributed.all_gather_object(both, mine)
+    assert both[0].keys() == both[1].keys()
+    return max([0.0, *(float((both[0][k].double() - both[1][k].double()).abs().max()) for k in mine)])
 
 
 def main(folder):
@@ -117,6 +127,7 @@ def main(folder):
         for part in expected:
             torch.distributed.all_reduce(part)
         lines.append(f"{name}-{task} {distance(gradient, [part / 2 for part in expected])}")
+        lines.append(f"{name}-{task}-state {disagreement(callback)}")
     (folder / f"{trainer.args.process_index}.txt").write_text("\n".join(lines))
     torch.distributed.destroy_process_group()
 

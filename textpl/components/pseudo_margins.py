@@ -33,7 +33,8 @@ class PseudoMargins(Slot):
     of rows without a confident label, in beta, is that of rows seen so far, not of the whole pool, as in a run of less
     than one epoch the threshold would never rise; labeled rows are not told of the further class.
 
-    Memory, and every checkpoint: pool rows x (labels + 1) numbers.
+    Memory, and every checkpoint: pool rows x (labels + 1) numbers. In the logs the wrong rows are counted with the
+    model's own label of them.
 
     Args:
         threshold: FlexMatch's tau.

@@ -61,7 +61,8 @@ class RateCuts:
     def _cuts(self, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self._made_at != int(self.table.made_at):
             self._made_at = int(self.table.made_at)
-            self._found = rate_cuts(self.table.p[self.table.known], self._rates, self.positive, self.negative)
+            rows = self.table.known & self.table.p.isfinite().all(1)  # the callback tells of the others
+            self._found = rate_cuts(self.table.p[rows], self._rates, self.positive, self.negative)
         positive, surely, never = (cut.to(p) for cut in self._found)
         return positive, surely, never
 

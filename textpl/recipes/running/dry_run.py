@@ -21,6 +21,9 @@ from textpl.recipes.running.step_time import seconds_per_batch
 from textpl.recipes.schema import Recipe
 from textpl.splits import Split
 
+# Training passes of one pool row by methods that learn from every row; a pass of the teacher is a third of one.
+WHOLE_POOL = {"vat": 2 + 1 / 3, "comatch": 2 + 2 / 3, "mixtext": 3 + 2 / 3}
+
 
 @dataclass(frozen=True)
 class DryRun:
@@ -231,6 +234,8 @@ def _units(recipe: Recipe, placebo: bool) -> tuple[float, float]:
     if method.name == "distillation":
         teachers = 1 if isinstance(given := method.settings.get("teacher"), str) else len(given or ())
         low = high = 1 + ratio * (1 + teachers / 3)
+    elif method.name in WHOLE_POOL:
+        low = high = 1 + ratio * WHOLE_POOL[method.name]
     else:
         low, high = 1 + ratio / 3, 1 + ratio * (1 + 1 / 3)
     as_long, short = _forms(recipe)
