@@ -42,7 +42,8 @@ def cap(
     are what the trained model ends with. Multi-label only.
     When to use: labels that are frequent (a tenth of the rows or more) and labeled rows drawn at random. Of a rare
     label half of the positives so made, or more, are wrong: see the page on several labels per row. The asymmetric loss
-    ranks, its probabilities are too high: cut them where the labels' rates are met, not at one half.
+    ranks, its probabilities are too high: cut them where the labels' rates are met, not at one half. `textpl.compare`
+    trains labels-only with the cross-entropy: what the loss alone does, `asymmetric=False` shows.
     """
     table, loss = CachedTeacher(EMATeacher(decay), refresh), AsymmetricLoss()
     cuts = RateCuts(table, positive, negative)
