@@ -107,6 +107,24 @@ def test_asymmetric_loss_by_its_formula():
         AsymmetricLoss(margin=1)
 
 
+def test_a_cached_teacher_gets_the_other_one_ready_and_refuses_what_it_cannot_save(tokenizer):
+    class Counting:
+        prepared = 0
+
+        def prepare(self, run):
+            self.prepared += 1
+
+        def __call__(self, step):
+            return SelfTeacher()(step)
+
+    table = CachedTeacher(Counting())
+    table.prepare(make_run(tokenizer))
+    assert table.teacher.prepared == 1
+    Counting.state_dict = dict
+    with pytest.raises(TypeError, match="CachedTeacher cannot save the state of Counting"):
+        CachedTeacher(Counting())
+
+
 def test_rows_of_a_cached_teacher_that_abstains_stay_unknown(tokenizer):
     run = make_run(tokenizer, rows=12, model=make_model())
     table = CachedTeacher(lambda step: (torch.full((len(step.rows), 3), 1 / 3), step.rows % 2 == 0), refresh=None)

@@ -553,6 +553,8 @@ def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, nam
 
     def poisoned(self, input_ids=None, **inputs):
         output = forward(self, input_ids=input_ids, **inputs)
+        if input_ids is None:
+            return output
         hit = torch.tensor([row[: len(poison)].tolist() == poison for row in input_ids])
         factor = torch.where(hit, torch.tensor(float("nan")), torch.tensor(1.0))
         output.logits = output.logits * factor[:, None]
@@ -563,9 +565,9 @@ def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, nam
     with caplog.at_level(logging.WARNING):
         textpl.attach(trainer, callback).train()
     assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
-    state = callback.align.state_dict() if callback.align is not None else {}
-    state |= callback.select.state_dict() if hasattr(callback.select, "state_dict") else {}
-    assert all(tensor.isfinite().all() for tensor in state.values())
+    for part in callback._parts().values():
+        if isinstance(part, torch.nn.Module) and name != "cap":  # whose table holds what was said of every row
+            assert all(tensor.isfinite().all() for tensor in part.state_dict().values())
     assert "gives NaN or infinite numbers for unlabeled row 31" in caplog.text
     assert sum(callback.monitor.dropped.values()) > 0
     assert trainer.state.log_history[-2].get("textpl/not_finite", 0) > 0

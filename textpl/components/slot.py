@@ -90,6 +90,20 @@ def call_each(parts: Iterable[Any], name: str, *arguments: Any) -> None:
             getattr(part, name)(*arguments)
 
 
+def check_saved(owner: Slot, *parts: Any) -> None:
+    """Refuse to hold parts whose state would not be saved.
+
+    Raises:
+        TypeError: for one that has a `state_dict` and is no module.
+    """
+    for part in parts:
+        if hasattr(part, "state_dict") and not isinstance(part, nn.Module):
+            raise TypeError(
+                f"{type(owner).__name__} cannot save the state of {type(part).__name__}: make it a "
+                "textpl.components.slot.Slot."
+            )
+
+
 def identity_of(part: Any) -> str:
     """What a checkpoint of any part belongs to: its `identity`, or the name of its class."""
     return str(getattr(part, "identity", type(part).__name__))

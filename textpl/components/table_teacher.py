@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from textpl.components.slot import Slot, identity_of
+from textpl.components.slot import Slot, check_saved, identity_of
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, Teacher
 
@@ -91,7 +92,12 @@ class CachedTeacher(TableTeacher):
 
     def __init__(self, teacher: Teacher, refresh: Refresh = "epoch") -> None:
         super().__init__(refresh, torch.float32)
+        check_saved(self, teacher)
         self.teacher = teacher
+
+    def inner(self) -> Iterable[Any]:
+        """Return the teacher, which need not be a slot."""
+        return (self.teacher,)
 
     @property
     def averages(self) -> bool:  # type: ignore[override]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from textpl.components.slot import Slot, identity_of
+from textpl.components.slot import Slot, check_saved, identity_of
 from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, Teacher
 from textpl.tasks import TINY, MultiLabel
@@ -19,12 +19,7 @@ class _Pair(Slot):
 
     def __init__(self, first: Teacher, second: Teacher) -> None:
         super().__init__()
-        for teacher in (first, second):
-            if hasattr(teacher, "state_dict") and not isinstance(teacher, nn.Module):
-                raise TypeError(
-                    f"{type(self).__name__} cannot save the state of {type(teacher).__name__}: make it a "
-                    "textpl.components.slot.Slot."
-                )
+        check_saved(self, first, second)
         self.first, self.second = first, second
 
     def inner(self) -> Iterable[Any]:
