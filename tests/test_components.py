@@ -690,7 +690,7 @@ def test_targets_carry_no_gradient(task):
     with torch.no_grad():
         p = task.probabilities(z)
     for sharpen in (argmax, keep, Temperature(2.0)):
-        assert sharpen(p, task).requires_grad is False
+        assert sharpen(p, make_step(make_run(task))).requires_grad is False
 
 
 # ---- schedules ----
