@@ -226,6 +226,17 @@ def test_a_text_that_is_refused_is_left_out(tmp_path):
     assert (found.answered, found.refused) == (5, 1) and "content filter" in str(found) and KEY not in str(found)
 
 
+@pytest.mark.parametrize(("status", "told"), [(413, ""), (400, "This model's maximum context length is 8192 tokens")])
+def test_texts_that_are_too_long_do_not_end_it_even_where_they_come_first(tmp_path, status, told):
+    with serving(lambda text, number: honest(text) if number >= 6 else (status, {}, told)) as server:
+        found = ask(server, pool(10), tmp_path, concurrency=1)
+        assert (found.answered, found.refused) == (4, 6)
+    with serving(lambda text, number: (status, {}, told)) as server:
+        with pytest.raises(ConnectionError, match="refuses"):
+            ask(server, pool(50), tmp_path / "all", concurrency=1)
+        assert len(server.seen) == 30
+
+
 @pytest.mark.parametrize(("status", "message"), [(401, "refuses: HTTP 401: no such key"), (400, "refuses: HTTP 400")])
 def test_an_endpoint_that_refuses_everything_is_left_at_once(tmp_path, status, message):
     with serving(lambda text, number: (status, {}, f"no such key {KEY}")) as server:

@@ -124,6 +124,14 @@ def test_several_labels_are_cut_at_their_rates():
     assert one.score == score(decide(p, "multi_label_classification", cuts), truth.astype(int), "macro_f1")
 
 
+@pytest.mark.parametrize("multi", [False, True])
+@pytest.mark.parametrize("groups", [None, np.arange(12) // 2])
+def test_all_right_is_no_proof_of_it(multi, groups):
+    truth = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    found = judged(truth, truth, truth.mean(0), multi, groups, 0)
+    assert found.score == 1 and found.error > 0.05
+
+
 def test_groups_are_hidden_whole_and_errors_are_of_groups():
     data = rows(60).add_column("by", [i // 6 for i in range(60)])
     alone, grouped = compare(data, None, [Points("a", 0.8)]), compare(data, None, [Points("a", 0.8)], groups="by")

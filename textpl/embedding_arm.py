@@ -22,9 +22,13 @@ MOST_POOL = 10_000  # pool rows that are embedded with the test rows: neighbors 
 
 
 def told_settings(settings: Mapping[str, Any]) -> str:
-    """The labeler with its settings, in words; groups, which differ by the rows of a seed, are left out."""
+    """Tell the labeler with its settings, in words; groups, which differ by the rows of a seed, are left out.
+
+    Settings of several parts, such as descriptions of labels, are named alone.
+    """
     said = {name: value for name, value in settings.items() if name != "groups" and value is not None}
-    words = ", ".join(f"{name} {value}" for name, value in said.items())
+    several = (Mapping, list, tuple, np.ndarray)
+    words = ", ".join(name if isinstance(value, several) else f"{name} {value}" for name, value in said.items())
     return f"textpl.label with {words}" if words else AT_DEFAULTS
 
 

@@ -124,9 +124,20 @@ class EmbeddingClassifier:
         """Whether rows may carry several labels."""
         return self.cuts is not None
 
-    def predict_proba(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        """Soft labels of new texts, float32 (texts, labels); zeros where nothing is near (an empty text)."""
-        units = unit_rows(encode_cached(self._coder, list(texts), progress=progress))
+    def predict_proba(
+        self, texts: Sequence[str], *, cache_dir: str | Path | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """Return the soft labels of new texts, float32 (texts, labels); zeros where nothing is near (an empty text).
+
+        Args:
+            texts: (texts,).
+            cache_dir: folder of cached embeddings, as in `textpl.label`.
+            progress: show progress bars.
+
+        Raises:
+            ValueError: if the encoder gives vectors of another length than those of the classifier.
+        """
+        units = unit_rows(encode_cached(self._coder, list(texts), cache_dir=cache_dir, progress=progress))
         if not len(units):
             return np.zeros((0, len(self.label_names)), np.float32)
         if units.shape[1] != len(self.mean):
@@ -136,9 +147,11 @@ class EmbeddingClassifier:
             )
         return votes(centered_rows(units, self.mean), self.vectors, self.soft_labels, progress=progress)
 
-    def predict(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        """Labels of new texts: ids int64 (texts,), -1 where nothing is near; multi-label int8 (texts, labels)."""
-        return self.decide(self.predict_proba(texts, progress=progress))
+    def predict(
+        self, texts: Sequence[str], *, cache_dir: str | Path | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """Return labels of new texts: ids int64 (texts,), -1 where nothing is near; multi: int8 (texts, labels)."""
+        return self.decide(self.predict_proba(texts, cache_dir=cache_dir, progress=progress))
 
     def decide(self, p: np.ndarray) -> np.ndarray:
         """Labels from soft labels (texts, labels), as `predict` gives them."""

@@ -99,11 +99,13 @@ def judged(
         decided, gold = np.where(p.any(1), p.argmax(1), truth.shape[1]), truth.argmax(1)
     metric = "macro_f1" if multi else "accuracy"
     value = score(decided, gold, metric)
-    if not multi and groups is None:  # two rows of each outcome added: 10 of 10 are no proof of 100 %
-        n = len(gold) + 4
-        smoothed = (value * len(gold) + 2) / n
-        return Judged(value, float(np.sqrt(smoothed * (1 - smoothed) / n)), decided)
-    return Judged(value, _resampled_error(decided, gold, metric, groups, seed), decided)
+    units = len(gold) if groups is None else len(np.unique(groups))
+    plain = not multi and groups is None
+    error = 0.0 if plain else _resampled_error(decided, gold, metric, groups, seed)
+    if plain or value in (0, 1):  # two units of each outcome added: 10 of 10 are no proof of 100 %
+        smoothed = (value * units + 2) / (units + 4)
+        error = float(np.sqrt(smoothed * (1 - smoothed) / (units + 4)))
+    return Judged(value, error, decided)
 
 
 def compared(

@@ -7,6 +7,7 @@ import email.utils
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from textpl.annotating.answer_cache import Answer
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # another try may succeed
 REFUSED = {400, 413, 422}  # this text, or a setting that the server does not know
 REFUSALS = 3  # so many before any answer: it is not the texts
+# What is said to be too long may be the first texts of a corpus, by chance; so many of these are a setting too.
+TOO_LONG, LONG_REFUSALS = (
+    re.compile(r"too long|too large|too many tokens|context.{0,20}length|maximum.{0,20}tokens"),
+    30,
+)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 SHOWN = 300  # characters of what a server says
 
@@ -80,7 +86,8 @@ class Chat:
         ]
         self.length, self.temperature = "max_tokens", True
         self.tries = 0
-        self._answers = self._refusals = 0
+        self._answers = 0
+        self._refusals = {True: 0, False: 0}  # by whether the text was said to be too long
         self._next = self._quiet_until = 0.0
         self._jitter = random.Random(random_seed)
         self._stop: Exception | None = None
@@ -199,8 +206,9 @@ class Chat:
         return False
 
     def _refused(self, status: int, told: str) -> tuple[None, str]:
-        self._refusals += 1
-        if not self._answers and self._refusals >= REFUSALS:
+        long = status == 413 or TOO_LONG.search(told.lower()) is not None
+        self._refusals[long] += 1
+        if not self._answers and (self._refusals[False] >= REFUSALS or self._refusals[True] >= LONG_REFUSALS):
             raise EndpointError(f"{self.endpoint.address} refuses: HTTP {status}: {told}")
         return None, f"HTTP {status}: {told}"
 
