@@ -134,3 +134,20 @@ def test_units_stay_in_one_fold():
     units = np.repeat(np.arange(20), 3)
     folds = folds_of(units, 0)
     assert all(len(set(folds[units == unit])) == 1 for unit in range(20)) and set(folds) == set(range(5))
+
+
+@pytest.mark.parametrize(("accuracy", "rest"), [(0.6, 2), (0.9, 40)])
+def test_a_label_without_labeled_rows_has_no_even_chance(accuracy, rest):
+    """Of three labels one is in no labeled row: annotators do not fill the pool with it."""
+    labeled = Dataset.from_dict(
+        {"text": [f"0 {i}" for i in range(12)] + [f"1 {i}" for i in range(4)], "label": ["zero"] * 12 + ["one"] * 4}
+    )
+    counts, rng = (170, 28, rest), np.random.default_rng(3)
+    true = np.repeat(np.arange(3), counts)
+    texts = [f"{g} {1000 + i}" for g, count in enumerate(counts) for i in range(count)]
+    said = np.where(rng.random(len(true)) < accuracy, true, (true + rng.integers(1, 3, len(true))) % 3)
+    pool = Dataset.from_dict({"text": texts, "llm": [NAMES[i] for i in said]})
+    settings = SETTINGS | {"method": "linear_smoothed", "label_names": list(NAMES)}
+    before, after = label(labeled, pool, **settings), label(labeled, pool, annotations="llm", **settings)
+    assert list(after.label_names) == list(NAMES)
+    assert (after.labels == true).mean() > (before.labels == true).mean() - 0.01

@@ -209,16 +209,20 @@ def _spread(p: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _humble(p: np.ndarray, rows: int, seen: np.ndarray, multi: bool) -> np.ndarray:
-    """Chances as sure as so many labeled rows allow, and even ones for labels that no row and no name tells of.
+    """Chances as sure as so many labeled rows allow, and some for labels that no row and no name tells of.
 
     Of m rows that never showed it, nothing can be called rarer than about 1 in m: p <- (m p + 1 / labels) / (m + 1). A
-    label that is not among the labeled rows has no chance by a classifier, which is no evidence against it.
+    label that is not among the labeled rows has no chance by a classifier, which is little evidence against it: it gets
+    the chance of a label that m rows did not show, 1 / (m + labels) (the rule of succession), and not an even one, by
+    which rows that all have one label would be no evidence for it.
     """
-    even, rows = 1 / p.shape[1], max(rows, TRUSTED_ROWS)
-    p = (rows * p + even) / (rows + 1)
+    labels, rows = p.shape[1], max(rows, TRUSTED_ROWS)
+    p = (rows * p + 1 / labels) / (rows + 1)
+    unseen = 1 / (rows + labels)
     if not multi and not seen.all():
-        p = p * (even * seen.sum() / np.maximum(p[:, seen].sum(axis=1, keepdims=True), SMALLEST))
-    return np.where(seen, p, even)
+        left = 1 - unseen * (~seen).sum()
+        p = p * (left / np.maximum(p[:, seen].sum(axis=1, keepdims=True), SMALLEST))
+    return np.where(seen, p, unseen)
 
 
 def _by_name(annotations: Any) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def estimate_confusion(
     *,
     multi: bool,
     given: Array | None = None,
+    gold_weights: Array | None = None,
     unknown_rows: float = UNKNOWN_ROWS,
 ) -> Estimated:
     """Estimate the reliability of each annotator from gold rows and, by EM, from all others.
@@ -112,6 +113,8 @@ def estimate_confusion(
         given: int (rows,) or (rows, sources), several labels per row: 0/1 (rows, labels). Labels that annotators may
             have copied, such as those of a noisy corpus which the same tool made, or a classifier's. Then
             P(s | y, given z) = sum_j c_j [s = z_j] + (1 - sum_j c_j) P(s | y), c by EM as well.
+        gold_weights: float, shape of `gold`: how much each gold row or cell counts, where they are no random sample of
+            the rows. Default 1 each.
         unknown_rows: number of gold rows, per label, that all others together count for at most.
 
     Returns:
@@ -123,7 +126,7 @@ def estimate_confusion(
     prior, gold = _checked(annotations, prior, truth, gold)
     coded = [_coded(a, multi, float(prior.mean()), given) for a in annotations]
     cells = gold if gold.ndim == 2 else gold[:, None]
-    weights = np.ones(cells.shape)
+    weights = np.ones(cells.shape) if gold_weights is None else np.reshape(gold_weights, cells.shape).astype(np.float64)
     if gold.any():
         weights[~cells] = min(1.0, unknown_rows * prior.shape[1] * cells.shape[1] / max(int((~cells).sum()), 1))
     known = np.where(cells, truth, 0.0)

@@ -12,6 +12,7 @@ from textpl.annotations.annotation import Annotation
 from textpl.annotations.confusion import Confusion, estimate_confusion
 from textpl.cleaning.multi_label import largest
 from textpl.cleaning.result import Detection
+from textpl.cleaning.review_learning import stand_for
 
 Array = np.ndarray
 ANNOTATORS = "annotators"  # in `Detection.info`: what each is worth
@@ -32,7 +33,11 @@ class Opinions:
 
 
 def with_opinions(
-    base: Detection, given: Array, annotations: Sequence[Annotation], known: Array | None = None
+    base: Detection,
+    given: Array,
+    annotations: Sequence[Annotation],
+    known: Array | None = None,
+    known_weights: Array | None = None,
 ) -> Detection:
     """Weigh annotators together with what was found without them.
 
@@ -50,6 +55,7 @@ def with_opinions(
         given: int8 (rows, labels) or int64 (rows,).
         annotations: at least one.
         known: shape of `given`, right labels, -1 where nobody decided.
+        known_weights: shape of `given`, how much each of these counts for what the annotators are worth; default 1.
 
     Returns:
         Detection with `opinions`, and in `info` what each annotator is worth. Where all annotators are constant, `base`
@@ -66,7 +72,9 @@ def with_opinions(
     sources = given
     if not multi and "model" in base.evidence:
         sources = np.stack([given, base.evidence["model"].argmax(1)], 1)
-    found = estimate_confusion(annotations, prior, truth, known >= 0, multi=multi, given=sources)
+    found = estimate_confusion(
+        annotations, prior, truth, known >= 0, multi=multi, given=sources, gold_weights=known_weights
+    )
     info = base.info | {ANNOTATORS: [_told(one) for one in found.confusions]}
     kept = Opinions(base, tuple(annotations))
     if all(one.constant for one in found.confusions):
@@ -99,11 +107,21 @@ def with_opinions(
 
 
 def weighed_again(detection: Detection, given: Array, known: Array | None) -> Detection:
-    """The detection with annotators weighed anew, now that a person decided some cells (-1: nobody)."""
+    """Return the detection with annotators weighed anew, now that a person decided some cells (-1: nobody).
+
+    A queue shows what looks wrong, to which annotators contribute: among its cells they are wrong more often where the
+    given label is right, and less often where it is not. Each cell therefore counts for those that it stands for.
+    """
     opinions = detection.opinions
     if opinions is None or known is None or not (known >= 0).any():
         return detection
-    return with_opinions(opinions.base, given, opinions.annotations, known)
+    p = np.clip(detection.p_error.astype(np.float64), 1e-9, 1 - 1e-9).ravel()
+    reviewed = np.flatnonzero(known.ravel() >= 0)
+    kind = given.ravel() if detection.multi else np.zeros(given.size, np.int8)
+    number = stand_for(np.log(p) - np.log1p(-p), kind, reviewed) ** 0.25
+    weights = np.ones(given.size)
+    weights[reviewed] = number * len(number) / number.sum()
+    return with_opinions(opinions.base, given, opinions.annotations, known, weights.reshape(given.shape))
 
 
 def annotator_lines(info: dict[str, Any]) -> list[str]:

@@ -130,7 +130,7 @@ def learn(
     penalties = [fixed + relative * strength for strength in strengths]
     w, kept, changed = _coefficients(x, y, offset, penalties)
     if len(y) < ORDERING or not (
-        changed and _better_unseen(x, y, offset, penalties, w, kept, _stand_for(score, kind, reviewed))
+        changed and _better_unseen(x, y, offset, penalties, w, kept, stand_for(score, kind, reviewed))
     ):
         changed = 0.0
     if not changed:
@@ -221,8 +221,8 @@ def _coefficients(x: Array, y: Array, offset: Array, penalties: Sequence[Array])
     return averaged, kept, float(1 - weights[-1]) if len(fits) > 1 else 0.0
 
 
-def _stand_for(score: Array, kind: Array, reviewed: Array) -> Array:
-    """How many cells of its kind are nearer to each lesson, by score, than to the others: float64 (n,), >= 1."""
+def stand_for(score: Array, kind: Array, reviewed: Array) -> Array:
+    """Count the cells of its kind nearer to each reviewed one, by score, than to others: float64 (n,), at least 1."""
     number = np.ones(len(reviewed))
     for value in np.unique(kind[reviewed]):
         lessons = np.flatnonzero(kind[reviewed] == value)
