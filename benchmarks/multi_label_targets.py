@@ -269,7 +269,11 @@ def fine_tune(arm: str, folder: Path, labeled: int, seed: int, steps: int, layer
         textpl.attach(
             trainer,
             textpl.SemiSupervised(
-                pool, select=lambda p, step: sure(p, 0.95), sharpen=lambda p, task: task.hard(p), view=view, ratio=2
+                pool,
+                select=lambda p, step: sure(p, 0.95),
+                sharpen=lambda p, step: step.task.hard(p),
+                view=view,
+                ratio=2,
             ),
         )
     elif arm != "labels_only":

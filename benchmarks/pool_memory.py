@@ -64,7 +64,7 @@ def main():
         )
         built = time.perf_counter() - start
         start = time.perf_counter()
-        tokens = sum(batch.strong["input_ids"].numel() for batch in pool.batches(0, args.steps, 56))
+        tokens = sum(batch.views[-1]["input_ids"].numel() for batch in pool.batches(0, args.steps, 56))
         drawn = time.perf_counter() - start
         after = resident_mb()
     print(f"{args.rows} texts tokenised and checked in {built:.0f} s")

@@ -133,6 +133,13 @@ def make_trainer(
     )
 
 
+def method_tasks():
+    """Every method with each kind of task that it is for."""
+    from textpl import METHODS
+
+    return [(name, task) for name in sorted(METHODS) for task in METHODS[name].tasks]
+
+
 def brute_graph(vectors, k):
     """The k most similar other rows by brute force."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -31,7 +31,7 @@ def test_softmatch_aligns_weights_and_adamatch_targets_too(tmp_path, tokenizer):
             teacher=ColumnTeacher("p", label_names=["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]),
             align=AlignToPrior("uniform"),
             align_target=method(pool).align_target,
-            sharpen=lambda p, task, targets=targets: targets.append(task.hard(p)) or targets[-1],
+            sharpen=lambda p, step, targets=targets: targets.append(step.task.hard(p)) or targets[-1],
             select=lambda p, step, selected=selected: selected.append(p) or torch.zeros(len(p)),
             ratio=1000,
         )

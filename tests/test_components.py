@@ -21,7 +21,8 @@ from textpl.components.losses import DistillationLoss, cross_entropy, kl_diverge
 from textpl.components.running import RunningMean
 from textpl.components.selection import FixedThreshold, GaussianWeight, LabelThresholds, RelativeThreshold, Until
 from textpl.components.sharpen import Temperature, argmax, keep
-from textpl.components.step import LabeledStatistics, Preparable, Run, Stateful, Step
+from textpl.components.slot import Preparable, Stateful
+from textpl.components.step import LabeledStatistics, Run, Step
 from textpl.tasks import MultiLabel, SingleLabel
 
 LABELS = 3
@@ -54,7 +55,7 @@ def make_step(run, index=0, marginal=None, confidence=None):
         labeled.marginal.update(torch.as_tensor(marginal))
     if confidence is not None:
         labeled.confidence.update(torch.as_tensor(confidence))
-    return Step(run, index, torch.zeros(0, dtype=torch.int64), {}, lambda inputs: None, labeled)
+    return Step(run, index, torch.zeros(0, dtype=torch.int64), (), labeled, lambda *pass_: None)
 
 
 def random_batches(task, count, rows=6, seed=0, scale=2.0):
@@ -547,18 +548,18 @@ def test_label_thresholds_are_shares(positive, negative):
 
 @both
 def test_sharpening(task):
-    p = torch.tensor([[0.6, 0.3, 0.1]])
+    p, step = torch.tensor([[0.6, 0.3, 0.1]]), make_step(make_run(task))
     if isinstance(task, MultiLabel):
-        assert argmax(p, task) is p and Temperature(0.5, cells=False)(p, task) is p
+        assert argmax(p, step) is p and Temperature(0.5, cells=False)(p, step) is p
     else:
-        close(argmax(p, task), [[1, 0, 0]])
-        assert Temperature(0.5, cells=False)(p, task).equal(Temperature(0.5)(p, task))
-    assert keep(p, task) is p
-    close(Temperature(1.0)(p, task), p.numpy(), atol=1e-5)
+        close(argmax(p, step), [[1, 0, 0]])
+        assert Temperature(0.5, cells=False)(p, step).equal(Temperature(0.5)(p, step))
+    assert keep(p, step) is p
+    close(Temperature(1.0)(p, step), p.numpy(), atol=1e-5)
     powers = np.array([[0.36, 0.09, 0.01]])
     rest = np.array([[0.16, 0.49, 0.81]])
     expected = powers / (powers + rest) if isinstance(task, MultiLabel) else powers / powers.sum()
-    close(Temperature(0.5)(p, task), expected, atol=1e-5)
+    close(Temperature(0.5)(p, step), expected, atol=1e-5)
     for t in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match=r"temperature=.*must be > 0"):
             Temperature(t)
@@ -569,11 +570,12 @@ def test_sharpening(task):
 @given(z=logit_rows, t=st.floats(0.25, 0.9))
 def test_sharpening_lowers_entropy_and_softening_raises_it(task, z, t):
     p = task.probabilities(torch.tensor(z).clamp(-8, 8))
-    sharp, soft = Temperature(t)(p, task), Temperature(1 / t)(p, task)
+    step = make_step(make_run(task))
+    sharp, soft = Temperature(t)(p, step), Temperature(1 / t)(p, step)
     assert bool((task.entropy(sharp) <= task.entropy(p) + 1e-4).all())
     assert bool((task.entropy(soft) >= task.entropy(p) - 1e-4).all())
     # Composition: T then 1/T gives p back.
-    torch.testing.assert_close(Temperature(t)(soft, task), p, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(Temperature(t)(soft, step), p, rtol=1e-2, atol=1e-3)
 
 
 # ---- losses ----
@@ -650,7 +652,7 @@ def test_kl_has_the_gradient_of_cross_entropy(task):
 def distillation_gradient(task, z, v, t):
     """Gradient per row of the loss, with the target at the same temperature, as the method composes it."""
     z = z.clone().requires_grad_()
-    q = Temperature(t)(task.probabilities(v), task)
+    q = Temperature(t)(task.probabilities(v), make_step(make_run(task)))
     return torch.autograd.grad(DistillationLoss(t)(z, q, task).sum(), z)[0]
 
 
@@ -688,7 +690,7 @@ def test_targets_carry_no_gradient(task):
     with torch.no_grad():
         p = task.probabilities(z)
     for sharpen in (argmax, keep, Temperature(2.0)):
-        assert sharpen(p, task).requires_grad is False
+        assert sharpen(p, make_step(make_run(task))).requires_grad is False
 
 
 # ---- schedules ----

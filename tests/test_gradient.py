@@ -88,7 +88,7 @@ def test_gradient_is_that_of_the_summed_loss(tmp_path, tokenizer, task, ratio, a
     )
     batch = next(callback.step.run.pool.batches(0, 1, 4 * ratio * accumulation))
     model = trainer.model.eval()
-    loss = summed_loss(model, labeled, batch.weak, task)
+    loss = summed_loss(model, labeled, batch.views[0], task)
     assert distance(gradient, reference_gradient(model, loss)) <= bound
 
 
@@ -96,7 +96,7 @@ def test_plain_callback_is_exact_in_one_piece_and_refuses_otherwise(tmp_path, to
     trainer, callback, gradient, labeled = train_one_step(tmp_path, tokenizer, "single", attach=False)
     model = trainer.model.eval()
     batch = next(callback.step.run.pool.batches(0, 1, 4))
-    assert distance(gradient, reference_gradient(model, summed_loss(model, labeled, batch.weak, "single"))) <= 1e-9
+    assert distance(gradient, reference_gradient(model, summed_loss(model, labeled, batch.views[0], "single"))) <= 1e-9
     with pytest.raises(ValueError, match=r"2 times too large.*attach.*accepts_loss_kwargs"):
         train_one_step(tmp_path, tokenizer, "single", attach=False, accumulation=2)
 
@@ -114,7 +114,7 @@ def test_plain_callback_is_exact_when_the_model_says_so(tmp_path, tokenizer):
     trainer.data_collator = lambda rows: seen.append(collate(rows)) or seen[-1]
     trainer.train()
     batch = next(callback.step.run.pool.batches(0, 1, 8))
-    expected = reference_gradient(model.eval(), summed_loss(model, seen[:2], batch.weak, "single"))
+    expected = reference_gradient(model.eval(), summed_loss(model, seen[:2], batch.views[0], "single"))
     assert distance(recorder.gradient, expected) <= 1e-9
 
 
@@ -138,7 +138,7 @@ def main(folder, accumulation):
     rank = trainer.args.process_index
     batch = next(callback.step.run.pool.batches(0, 1, 4 * accumulation, rank, 2))
     both = [None, None]
-    torch.distributed.all_gather_object(both, (labeled, batch.weak))
+    torch.distributed.all_gather_object(both, (labeled, batch.views[0]))
     model = make_model(dtype=torch.float64).eval()
     loss = sum(summed_loss(model, theirs, inputs, "single") for theirs, inputs in both) / 2
     expected = reference_gradient(model, loss)

@@ -117,7 +117,7 @@ def test_teacher_and_student_read_pairs_as_the_tokenizer_makes_them(tmp_path, pa
     )
     textpl.attach(trainer, callback).train()
     rows = callback.step.rows
-    assert set(callback.step.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert set(callback.step.views[0]) == {"input_ids", "attention_mask", "token_type_ids"}
     torch.testing.assert_close(callback.teacher(callback.step)[0], expected[rows], rtol=1e-4, atol=1e-5)
     for logits, q in seen:
         torch.testing.assert_close(logits.softmax(-1), q, rtol=1e-4, atol=1e-5)
@@ -130,7 +130,7 @@ def test_segments_that_are_all_0_are_left_out():
     assert "token_type_ids" in encoded.column_names
     for data in (texts, encoded):
         pool = make_pool(data, tokenizer)
-        assert list(next(pool.batches(0, 1, 4)).weak) == ["input_ids", "attention_mask"]
+        assert list(next(pool.batches(0, 1, 4)).views[0]) == ["input_ids", "attention_mask"]
         assert pool.tokens.fingerprint == make_pool(data, tokenizer, model=torch.nn.Linear(1, 1)).tokens.fingerprint
 
 
@@ -144,7 +144,12 @@ def test_a_view_changes_both_texts_each_in_its_own_way(pair_tokenizer):
         pair_tokenizer(*[view(same[row], row_rng(0, row, 0, part)) for part in (0, 1)]) for row in batch.rows.tolist()
     ]
     for row, (ids, types, mask) in enumerate(
-        zip(batch.strong["input_ids"], batch.strong["token_type_ids"], batch.strong["attention_mask"], strict=True)
+        zip(
+            batch.views[-1]["input_ids"],
+            batch.views[-1]["token_type_ids"],
+            batch.views[-1]["attention_mask"],
+            strict=True,
+        )
     ):
         assert ids[mask.bool()].tolist() == expected[row]["input_ids"]
         assert types[mask.bool()].tolist() == expected[row]["token_type_ids"]
@@ -215,7 +220,7 @@ def test_neighbors_of_pairs(tmp_path, pair_tokenizer, encoder):
     teacher = HDLTeacher(labeled, encoder=encoder, method="knn", text_column=PAIR)
     trainer = make_trainer(tmp_path, pair_tokenizer, model=segment_bert(), data=labeled, max_steps=2)
     textpl.attach(trainer, SemiSupervised(pairs(), teacher=teacher, sharpen=keep, text_column=PAIR)).train()
-    assert bool(teacher._known.any())
+    assert bool(teacher.known.any())
 
 
 class Placed(BertForSequenceClassification):
@@ -243,13 +248,13 @@ def test_positions_and_boxes_of_a_tokenized_pool_reach_the_model():
     }
     pool = make_pool(datasets.Dataset.from_dict(data), None, model)
     batch = next(pool.batches(0, 1, 3))
-    assert list(batch.weak) == ["input_ids", "attention_mask", "position_ids", "bbox"]
+    assert list(batch.views[0]) == ["input_ids", "attention_mask", "position_ids", "bbox"]
     for i, row in enumerate(batch.rows.tolist()):
         real = sum(data["attention_mask"][row])
-        assert batch.weak["position_ids"][i, :real].tolist() == data["position_ids"][row][:real]
-        assert batch.weak["bbox"][i, :real].tolist() == data["bbox"][row][:real]
-        assert batch.weak["bbox"][i, real:].sum() == 0
-    model(**batch.weak)
+        assert batch.views[0]["position_ids"][i, :real].tolist() == data["position_ids"][row][:real]
+        assert batch.views[0]["bbox"][i, :real].tolist() == data["bbox"][row][:real]
+        assert batch.views[0]["bbox"][i, real:].sum() == 0
+    model(**batch.views[0])
     assert model.seen.shape == (3, 4, 4)
     cut = make_pool(datasets.Dataset.from_dict(data), None, model, max_length=3)
     assert cut.tokens.read_inputs([0])["position_ids"][0].tolist() == [0, 1, 3]
@@ -282,7 +287,7 @@ def test_padding_of_segments_is_what_the_tokenizer_says():
     )
     tokenizer._pad_token_type_id = 3
     pool = make_pool(datasets.Dataset.from_dict({"text": ["good", "the film was dull"]}), tokenizer)
-    batch = next(pool.batches(0, 1, 2)).weak
+    batch = next(pool.batches(0, 1, 2)).views[0]
     assert sorted(batch["token_type_ids"].tolist()) == [[2, 1, 1, 1, 1, 1], [2, 1, 1, 3, 3, 3]]
     inputs = pad({"input_ids": [[1, 2], [3]], "bbox": [[[1, 2], [3, 4]], [[5, 6]]]}, 9, {"bbox": 7})
     assert inputs["bbox"].tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 7]]]

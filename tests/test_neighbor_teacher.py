@@ -46,7 +46,7 @@ class Spy(HDLTeacher):
 
     def _label(self, vectors, run):
         self.runs += 1
-        super()._label(vectors, run)
+        return super()._label(vectors, run)
 
 
 def train(folder, tokenizer, teacher, task="single", **settings):
@@ -64,7 +64,7 @@ def test_a_fixed_encoder_gives_the_labels_of_textpl_label(tmp_path, tokenizer, t
     train(tmp_path, tokenizer, teacher, task=task)
     found = textpl.label(labeled, pool, encoder=Words(), method="linear", progress=False)
     same = found.hops > 0  # a pool text that is also a labelled one is its own node here
-    np.testing.assert_allclose(teacher._p.float().numpy()[same], found.probabilities[same], atol=0.03)
+    np.testing.assert_allclose(teacher.p.float().numpy()[same], found.probabilities[same], atol=0.03)
 
 
 @pytest.mark.parametrize(("refresh", "runs"), [(2, 3), (100, 1), (None, 1), ("epoch", 2)])
@@ -115,7 +115,7 @@ def test_labelled_rows_may_carry_the_models_label_names(tmp_path, tokenizer):
     by_id, by_name = (HDLTeacher(d, encoder=Words(), method="linear") for d in (data, named))
     train(tmp_path, tokenizer, by_id)
     train(tmp_path, tokenizer, by_name)
-    torch.testing.assert_close(by_id._p, by_name._p)
+    torch.testing.assert_close(by_id.p, by_name.p)
 
 
 class Fixed:
@@ -129,7 +129,7 @@ class Fixed:
 
 def step_of(task, index=0, total=10):
     run = type("Run", (), {"task": task, "total_steps": total})()
-    return Step(run, index, torch.arange(2), {}, lambda inputs: None, None)
+    return Step(run, index, torch.arange(2), (), None, lambda *pass_: None)
 
 
 def test_blend_product_and_linear():
@@ -206,9 +206,9 @@ def test_everything_a_teacher_knows_is_in_its_state(tmp_path, tokenizer):
     one, other = HDLTeacher(method="linear"), HDLTeacher(method="knn_dv", refresh=2)
     train(tmp_path, tokenizer, one)
     train(tmp_path, tokenizer, other)
-    other._known[:7] = False
+    other.known[:7] = False
     one.load_state_dict(other.state_dict())
-    for name in ("_p", "_known", "_labeled_at"):
+    for name in ("p", "known", "made_at"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
 
 
@@ -220,7 +220,7 @@ def test_two_processes_encode_a_share_each_and_agree(tmp_path):
     torch.testing.assert_close(parts[0]["p"], parts[1]["p"], rtol=0, atol=0)
     teacher = HDLTeacher(refresh=None, method="linear")
     train(tmp_path / "one", make_tokenizer(), teacher, max_steps=1)
-    torch.testing.assert_close(parts[0]["p"], teacher._p, rtol=0, atol=0.02)
+    torch.testing.assert_close(parts[0]["p"], teacher.p, rtol=0, atol=0.02)
     assert sum(part["tokens"] for part in parts) == teacher.prepared_tokens
 
 
@@ -229,4 +229,4 @@ if __name__ == "__main__":
     ours = HDLTeacher(refresh=None, method="linear")
     train(folder / "two", make_tokenizer(), ours, max_steps=1, per_device_train_batch_size=2, ddp_backend="gloo")
     rank = int(os.environ["RANK"])
-    torch.save({"p": ours._p, "tokens": ours.prepared_tokens}, folder / f"{rank}.pt")
+    torch.save({"p": ours.p, "tokens": ours.prepared_tokens}, folder / f"{rank}.pt")

@@ -445,9 +445,9 @@ def test_co_teaching_gradients_are_those_of_what_the_other_keeps(tmp_path, token
     loss = CoTeaching(0.4, missing_rate=0.2, warm_up=0.0)
     before = {}
     original = loss.before_optimizer_step
-    loss.before_optimizer_step = lambda args, lr: (
+    loss.before_optimizer_step = lambda args, lr, scale: (
         before.update(gradient=[p.grad.clone() for p in loss.peer.parameters() if p.grad is not None]),
-        original(args, lr),
+        original(args, lr, scale),
     )
     callback = NoisyLabels(loss)
     trainer, gradient, rows = one_step(tmp_path, tokenizer, task, [callback], data, accumulation=2)

@@ -27,7 +27,7 @@ FLOORS = [
     {"embeddings"},
     {"relabeling", "annotations"},
     {"cleaning"},
-    {"components", "pool"},
+    {"components", "pool", "pool_order"},
     {"label_issues", "shared_passages"},
     {"callbacks", "annotating", "labeling", "pseudo_labels", "out_of_fold", "noisy_scores", "selecting"}
     | {"label_origin", "label_files", "label_inputs", "label_summary", "label_descriptions", "label_annotations"}

@@ -108,8 +108,8 @@ def test_tokenised_pool_gives_the_same_batches_as_text(tokenizer):
     encoded = texts().map(lambda b: tokenizer(b["text"], padding="max_length", max_length=16), batched=True)
     ready = make_pool(encoded.remove_columns("text"), tokenizer)
     for a, b in zip(make_pool(texts(), tokenizer).batches(0, 9, 6), ready.batches(0, 9, 6), strict=True):
-        assert (a.rows == b.rows).all() and (a.weak["input_ids"] == b.weak["input_ids"]).all()
-        assert (a.weak["attention_mask"] == b.weak["attention_mask"]).all()
+        assert (a.rows == b.rows).all() and (a.views[0]["input_ids"] == b.views[0]["input_ids"]).all()
+        assert (a.views[0]["attention_mask"] == b.views[0]["attention_mask"]).all()
 
 
 @pytest.mark.parametrize("view", [WordNoise(), TfidfReplacement(0.5)])
@@ -119,13 +119,13 @@ def test_views_depend_on_seed_row_and_epoch_alone(tokenizer, view):
     for world in (1, 2):
         for rank in range(world):
             for batch in pool.batches(0, 10, 4 // world, rank, world):
-                for row, ids, mask in zip(batch.rows, *batch.strong.values(), strict=True):
+                for row, ids, mask in zip(batch.rows, *batch.views[-1].values(), strict=True):
                     seen.setdefault((int(row), world), []).append(ids[mask.bool()].tolist())
     for row in range(20):
         assert sorted(seen[row, 1]) == sorted(seen[row, 2])
     assert any(first != second for first, second in (seen[row, 1] for row in range(20))), "each epoch has its own view"
     late = list(pool.batches(7, 10, 4))
-    assert (late[-1].strong["input_ids"] == list(pool.batches(0, 10, 4))[-1].strong["input_ids"]).all()
+    assert (late[-1].views[-1]["input_ids"] == list(pool.batches(0, 10, 4))[-1].views[-1]["input_ids"]).all()
 
 
 def test_a_mask_belongs_to_the_tokens(tokenizer):
@@ -175,7 +175,7 @@ def test_a_column_of_uneven_lists_names_the_row_of_the_users_dataset(tokenizer, 
 
 def test_without_a_view_nothing_is_made_twice(tokenizer):
     batch = next(make_pool(texts(), tokenizer).batches(0, 1, 4))
-    assert batch.strong is batch.weak
+    assert batch.views[-1] is batch.views[0]
 
 
 def test_pad_puts_real_tokens_first():

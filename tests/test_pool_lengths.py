@@ -91,4 +91,4 @@ def test_a_view_is_as_long_as_the_pool(tmp_path, tokenizer):
     data = of_lengths([28] * 50)
     callback = SemiSupervised(data, view=WordNoise(drop=0.0, swap=0.0))
     textpl.attach(make_trainer(tmp_path, tokenizer, data=make_data(tokenizer), max_steps=1), callback).train()
-    assert next(callback.run.pool.batches(0, 1, 4)).strong["input_ids"].shape == (4, 28)
+    assert next(callback.run.pool.batches(0, 1, 4)).views[-1]["input_ids"].shape == (4, 28)

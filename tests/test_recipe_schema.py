@@ -419,6 +419,9 @@ def test_a_recipe_without_a_method_tries_a_loss():
     assert recipe.method == MethodSettings(name="none") and parse(to_yaml(recipe)) == recipe
     assert "method: none leaves nothing to compare" in refusal(BASE + "method: none")
     assert "write tsa: null" in refusal(BASE + "method: uda\ntrain: {labeled_loss: gce}")
+    with_loss = "train: {labeled_loss: gce}"
+    assert "write asymmetric: false" in refusal(BASE + f"method: cap\n{with_loss}")
+    assert parse(BASE + f"method: {{name: cap, asymmetric: false}}\n{with_loss}").method.name == "cap"
     assert parse(BASE + "method: {name: uda, tsa: null}\ntrain: {labeled_loss: gce}").method.settings == {"tsa": None}
     assert "none would not learn the labels" in refusal(BASE + "stages: [label, train]\nmethod: none")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import make_model, make_pool, make_tokenizer, make_trainer
+from conftest import make_model, make_pool, make_tokenizer, make_trainer, method_tasks
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
@@ -48,8 +48,7 @@ def weights(trainer):
     return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("name", sorted(textpl.METHODS))
+@pytest.mark.parametrize(("name", "task"), method_tasks())
 def test_resumed_run_equals_a_straight_one(tmp_path, tokenizer, name, task):
     straight = build(tmp_path / "straight", tokenizer, name, task)
     straight.train()

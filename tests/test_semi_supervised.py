@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import make_data, make_model, make_pool, make_texts, make_trainer
+from conftest import make_data, make_model, make_pool, make_texts, make_trainer, method_tasks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import (
     AutoModelForSequenceClassification,
@@ -41,8 +41,7 @@ def build(name, task="single", **settings):
     return METHODS[name].make(make_pool(task=task), **teacher, **settings)
 
 
-@pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize(("name", "task"), method_tasks())
 def test_every_method_trains_and_leaves_a_plain_model(tmp_path, tokenizer, name, task):
     trainer = make_trainer(tmp_path, tokenizer, task=task, max_steps=6)
     before = [p.detach().clone() for p in trainer.model.parameters()]
@@ -89,7 +88,7 @@ def test_logged_values_are_those_of_the_step(tmp_path, tokenizer):
     model = make_model().eval()
     textpl.attach(trainer, callback).train()
     batch = next(callback.step.run.pool.batches(0, 1, 8))
-    p = model(**batch.weak).logits.detach().softmax(-1)
+    p = model(**batch.views[0]).logits.detach().softmax(-1)
     accepted = p.max(-1).values >= 0.6
     labels = p.argmax(-1)
     logs = trainer.state.log_history[0]
@@ -535,16 +534,18 @@ def test_ema_teacher_ends_in_the_model_and_the_student_beside_it(tmp_path, token
     callback = build("mean_teacher", decay=0.9)
     textpl.attach(trainer, callback).train()
     student = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student").state_dict()
-    average = callback.teacher._average
+    average = callback.teacher.average
     for p, mean in zip(trainer.model.parameters(), average, strict=True):
         assert torch.equal(p, mean)
     assert any(not torch.equal(student[name], p) for name, p in trainer.model.named_parameters())
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("name", ["fixmatch", "softmatch", "adamatch", "mean_teacher", "uda", "pseudo_label"])
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"hdl", "distillation"}))
 def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, name, task):
     """Its logits are NaN in every pass; the weights, the targets of others and all running statistics stay finite."""
+    if task not in METHODS[name].tasks:
+        pytest.skip("not for this task")
     trainer = make_trainer(tmp_path, tokenizer, task=task, max_steps=8, logging_steps=1)
     poison = tokenizer("terrible terrible terrible")["input_ids"]
     texts = [*make_texts(31, seed=7)[0], "terrible terrible terrible"]
@@ -552,6 +553,8 @@ def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, nam
 
     def poisoned(self, input_ids=None, **inputs):
         output = forward(self, input_ids=input_ids, **inputs)
+        if input_ids is None:
+            return output
         hit = torch.tensor([row[: len(poison)].tolist() == poison for row in input_ids])
         factor = torch.where(hit, torch.tensor(float("nan")), torch.tensor(1.0))
         output.logits = output.logits * factor[:, None]
@@ -562,9 +565,9 @@ def test_a_pool_row_of_nan_is_left_out_and_told(tmp_path, tokenizer, caplog, nam
     with caplog.at_level(logging.WARNING):
         textpl.attach(trainer, callback).train()
     assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
-    state = callback.align.state_dict() if callback.align is not None else {}
-    state |= callback.select.state_dict() if hasattr(callback.select, "state_dict") else {}
-    assert all(tensor.isfinite().all() for tensor in state.values())
+    for part in callback._parts().values():
+        if isinstance(part, torch.nn.Module) and name != "cap":  # whose table holds what was said of every row
+            assert all(tensor.isfinite().all() for tensor in part.state_dict().values())
     assert "gives NaN or infinite numbers for unlabeled row 31" in caplog.text
     assert sum(callback.monitor.dropped.values()) > 0
     assert trainer.state.log_history[-2].get("textpl/not_finite", 0) > 0

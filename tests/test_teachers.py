@@ -19,7 +19,8 @@ from textpl.components.losses import kl_divergence
 from textpl.components.running import RunningMean
 from textpl.components.selection import GaussianWeight
 from textpl.components.sharpen import Temperature, keep
-from textpl.components.step import LabeledStatistics, Preparable, Run, Stateful, Step
+from textpl.components.slot import Preparable, Stateful
+from textpl.components.step import LabeledStatistics, Run, Step
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.pool import Pool
 from textpl.tasks import MultiLabel, SingleLabel
@@ -75,12 +76,12 @@ def make_run(task, *, model=None, pool=None, steps=1000, names=NAMES):
 
 
 def make_step(run, rows=(), inputs=None):
-    def predict(inputs):
-        assert not run.model.training
-        return run.model(**inputs).logits
+    def passes(inputs, grad, train):
+        assert not (run.model.training or grad or train)
+        return run.model(**inputs)
 
     statistics = LabeledStatistics(RunningMean(0.9), RunningMean(0.9))
-    return Step(run, 0, torch.tensor(rows, dtype=torch.int64), inputs or {}, predict, statistics)
+    return Step(run, 0, torch.tensor(rows, dtype=torch.int64), (inputs or {},), statistics, passes)
 
 
 def token_inputs(rows=4, seed=0):
@@ -194,11 +195,11 @@ def test_ema_gives_the_student_back_when_the_teacher_pass_fails():
     step = make_step(run)
     seen = []
 
-    def fail(inputs):
+    def fail(inputs, grad, train):
         seen.extend(weights_of(run.model))
         raise RuntimeError("out of memory")
 
-    step.predict = fail
+    step.passes = fail
     with pytest.raises(RuntimeError, match="out of memory"):
         ask(teacher, step)
     assert not torch.equal(seen[0], students[0])
@@ -414,7 +415,7 @@ def test_rows_that_a_teacher_abstains_on_leave_no_trace_in_running_statistics(ta
     if share == 1.0:
         assert all(bool(t.isfinite().all()) for t in [*marginal.values(), *confidence.values()])
         return
-    torch.testing.assert_close(marginal["mean"] / marginal["weight"].float(), torch.tensor(row))
+    torch.testing.assert_close(marginal["seen.mean"] / marginal["seen.weight"].float(), torch.tensor(row))
     if kind == "multi":
         assert confidence == {}  # every cell counts
         return
@@ -465,7 +466,7 @@ def test_frozen_teacher_temperature_is_that_of_its_logits(task, tmp_path):
     teacher.prepare(run)
     p, _ = ask(teacher, make_step(run, rows=range(11)))
     expected = task.probabilities(one_by_one(model, texts) / 2)
-    torch.testing.assert_close(Temperature(2.0)(p, task), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(Temperature(2.0)(p, make_step(make_run(task))), expected, rtol=0, atol=1e-3)
 
 
 def test_frozen_teacher_reads_its_cache(tmp_path, monkeypatch):

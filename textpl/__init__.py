@@ -42,7 +42,12 @@ _PUBLIC = {
     "fixmatch": "textpl.methods",
     "adamatch": "textpl.methods",
     "softmatch": "textpl.methods",
+    "marginmatch": "textpl.methods",
     "mean_teacher": "textpl.methods",
+    "vat": "textpl.methods",
+    "mixtext": "textpl.methods",
+    "comatch": "textpl.methods",
+    "cap": "textpl.methods",
     "distillation": "textpl.methods",
     "hdl": "textpl.methods",
 }
@@ -68,7 +73,9 @@ __all__ = [
     "adamatch",
     "annotate",
     "attach",
+    "cap",
     "class_rates",
+    "comatch",
     "compare",
     "compare_encoders",
     "distillation",
@@ -76,7 +83,9 @@ __all__ = [
     "fixmatch",
     "hdl",
     "label",
+    "marginmatch",
     "mean_teacher",
+    "mixtext",
     "noise_corrected_scores",
     "out_of_fold_probabilities",
     "pseudo_label",
@@ -85,6 +94,7 @@ __all__ = [
     "softmatch",
     "uda",
     "undo",
+    "vat",
 ]
 
 if TYPE_CHECKING:
@@ -107,13 +117,18 @@ if TYPE_CHECKING:
         METHODS,
         Method,
         adamatch,
+        cap,
+        comatch,
         distillation,
         fixmatch,
         hdl,
+        marginmatch,
         mean_teacher,
+        mixtext,
         pseudo_label,
         softmatch,
         uda,
+        vat,
     )
     from textpl.noisy_scores.judge import noise_corrected_scores, random_review
     from textpl.out_of_fold import out_of_fold_probabilities

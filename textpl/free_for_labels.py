@@ -14,14 +14,15 @@ from textpl.callbacks.semi_supervised import SemiSupervised
 from textpl.components.labeled_rows import is_transformed, read_rows
 from textpl.components.teachers import EMATeacher
 from textpl.components.views import View
+from textpl.pool import as_views
 
 HALF = 0.5  # of the draws of a labeled row are of its view: the method sees labeled rows as they are, and views besides
 
 
 def what_is_free(callback: Any) -> str:
     """Name what a method has; empty where that is nothing, as for losses."""
-    view = "the method's view" if getattr(callback, "view", None) is not None else ""
-    averaged = "averaged weights" if isinstance(getattr(callback, "teacher", None), EMATeacher) else ""
+    view = "the method's view" if as_views(getattr(callback, "view", None)) else ""
+    averaged = "averaged weights" if _averaging(getattr(callback, "teacher", None)) else ""
     return " and ".join(part for part in (view, averaged) if part)
 
 
@@ -35,24 +36,31 @@ def equip(trainer: Trainer, callback: SemiSupervised) -> bool:
     Returns:
         bool: False where the view cannot be had: labeled rows without their texts, or with a loss of their own.
     """
-    if callback.view is not None:
+    views, averaging = as_views(callback.view), _averaging(callback.teacher)
+    if views:
         rows, columns = trainer.train_dataset, callback.text_column
         if is_transformed(rows) or not set(columns) <= set(rows.column_names) or trainer.compute_loss_func is not None:
             return False
         texts = [text for name in columns for text in rows.with_format(None)[name][:]]
-        view = callback.view.fit(texts)
+        view = views[0].fit(texts)
         trainer.train_dataset = HalfViewed(rows, columns, view, trainer.processing_class)
-    if isinstance(callback.teacher, EMATeacher):
+    if averaging is not None:
         # With a weight of 0 the pool is not touched; what is left of the callback is the average.
         averaged = SemiSupervised(
             callback.unlabeled.select(range(1)),
-            teacher=EMATeacher(callback.teacher.decay),
+            teacher=EMATeacher(averaging.decay),
             weight=0.0,
             text_column=callback.text_column,
             max_length=callback.max_length,
         )
         attach(trainer, averaged)
     return True
+
+
+def _averaging(teacher: Any) -> EMATeacher | None:
+    """The moving average of the weights among a teacher and those inside it."""
+    inside = teacher.modules() if isinstance(teacher, torch.nn.Module) else ()
+    return next((part for part in inside if isinstance(part, EMATeacher)), None)
 
 
 class HalfViewed(torch.utils.data.Dataset):

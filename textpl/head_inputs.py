@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
-import torch
+from torch import Tensor
 from transformers import Trainer
 
+from textpl.components.outputs import inputs_of, output_layer
 from textpl.embeddings.mapped import mapped_rows, principal_components
 
 
-class HeadInputs:
-    """Collects what enters the last linear layer with one output per label while a Trainer predicts.
+@contextmanager
+def head_inputs(trainer: Trainer) -> Iterator[list[Tensor]]:
+    """Collect what enters the output layer of a Trainer's model while it predicts.
 
     When to use: for a picture. Nothing is collected where a prediction is spread over several processes or GPUs, as the
-    rows would not be in order, nor from heads that score every token.
+    rows would not be in order.
+    """
+    spread = trainer.args.world_size > 1 or trainer.args.n_gpu > 1
+    layer = None if spread else output_layer(trainer.model, trainer.model.config.num_labels)
+    with inputs_of(layer, keep=lambda tensor: tensor.detach().float().cpu()) as seen:
+        yield seen
+
+
+def head_components(seen: Sequence[Tensor], rows: int) -> np.ndarray | None:
+    """Return the principal components of the points of `mapped_rows(rows)`: float16 (mapped rows, at most 50).
 
     Args:
-        trainer: of a sequence-classification model.
+        seen: what `head_inputs` collected, (batch, features) each.
+        rows: that were predicted. None is returned if not exactly these were seen, one point each (heads that score
+            every token see more).
     """
-
-    def __init__(self, trainer: Trainer) -> None:
-        labels = trainer.model.config.num_labels
-        linear = (m for m in trainer.model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == labels)
-        spread = trainer.args.world_size > 1 or trainer.args.n_gpu > 1
-        self._layer = None if spread else next(reversed(list(linear)), None)
-        self._parts: list[np.ndarray] = []
-
-    def __enter__(self) -> Self:
-        self._hook = None if self._layer is None else self._layer.register_forward_pre_hook(self._collect)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-
-    def _collect(self, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._parts.append(inputs[0].detach().float().cpu().numpy())
-
-    def components(self, rows: int) -> np.ndarray | None:
-        """The principal components of the points of `mapped_rows(rows)`: float16 (mapped rows, at most 50).
-
-        Args:
-            rows: that were predicted. None is returned if not exactly these were seen, one point each.
-        """
-        if not self._parts or any(part.ndim != 2 for part in self._parts) or sum(map(len, self._parts)) != rows:
-            return None
-        points = np.concatenate(self._parts)[mapped_rows(rows)]
-        return principal_components(points).astype(np.float16)
+    if not seen or any(part.ndim != 2 for part in seen) or sum(map(len, seen)) != rows:
+        return None
+    points = np.concatenate([part.numpy() for part in seen])[mapped_rows(rows)]
+    return principal_components(points).astype(np.float16)

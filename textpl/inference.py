@@ -63,7 +63,7 @@ def trim(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def chunked(inputs: dict[str, Tensor], size: int) -> list[dict[str, Tensor]]:
     """Cut a batch into trimmed batches of at most `size` rows."""
-    rows = len(inputs["input_ids"])
+    rows = len(inputs["attention_mask"])
     return [trim({k: v[i : i + size] for k, v in inputs.items()}) for i in range(0, rows, size)]
 
 

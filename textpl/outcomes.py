@@ -19,7 +19,7 @@ from textpl.callbacks.semi_supervised import TRAINING_PASSES, SemiSupervised
 from textpl.callbacks.setup import label_array
 from textpl.components.labeled_rows import seen_rows
 from textpl.evaluation import decide, expected_calibration_error, prior_thresholds, scores
-from textpl.head_inputs import HeadInputs
+from textpl.head_inputs import head_components, head_inputs
 from textpl.tasks import Task, make_task
 
 
@@ -101,7 +101,7 @@ def train_and_test(
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    with HeadInputs(trainer) as seen:
+    with head_inputs(trainer) as seen:
         predicted = trainer.predict(trainer.eval_dataset)
     config = trainer.model.config
     task = make_task(config.problem_type, config.num_labels)
@@ -117,7 +117,7 @@ def train_and_test(
         token_passes=int(counter.token_passes),
         labeled_passes=int(counter.labeled_passes),
         history=list(trainer.state.log_history),
-        features=seen.components(len(predicted.label_ids)),
+        features=head_components(seen, len(predicted.label_ids)),
     )
 
 

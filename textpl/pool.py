@@ -1,4 +1,4 @@
-"""The unlabelled pool: tokenised once, drawn in an order that is a pure function of (seed, step)."""
+"""The unlabelled pool: tokenised once, drawn in the order of `pool_order`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from textpl.components.views import View, row_rng
 from textpl.inference import longest_input, token_inputs
+from textpl.pool_order import PoolOrder
 from textpl.reading.probabilities import read_probabilities_column
 from textpl.tokens import (
     TextColumn,
@@ -31,9 +32,6 @@ from textpl.unknown_tokens import SAMPLE, warn_of_unknown
 
 logger = logging.getLogger(__name__)
 
-# Steps whose rows are sorted by length together: near enough in length to need hardly any padding, and still
-# close to a random order.
-WINDOW_STEPS = 100
 # The share of a pool that is read whole where nobody says how long its rows are.
 USUAL = 0.99
 
@@ -44,14 +42,12 @@ class PoolBatch:
 
     Attributes:
         rows: pool rows, int64 (rows,).
-        weak: model inputs of the unchanged texts, (rows, tokens) each.
-        strong: model inputs of the student's view; the same object as `weak` where the view is the text itself.
+        views: model inputs, (rows, tokens) each: of the unchanged texts, then of what each view makes of them.
         gold: hidden labels, (rows,) or (rows, labels); None where the pool has none.
     """
 
     rows: Tensor
-    weak: dict[str, Tensor]
-    strong: dict[str, Tensor]
+    views: tuple[dict[str, Tensor], ...]
     gold: Tensor | None
 
 
@@ -64,7 +60,7 @@ class Pool:
         tokenizer: the Trainer's tokenizer; only a tokenised dataset can do without.
         text_column: name of the text column, or of two whose texts are read as a pair.
         max_length: longest row in tokens; longer ones are cut.
-        view: what the student sees; None for the same text. It changes both texts of a pair.
+        view: what the student sees; None for the same text, or several views. It changes both texts of a pair.
         pad_token_id: id that fills shorter rows.
         seed: seed of order and views.
         model: whose inputs are kept; None for token ids and mask alone.
@@ -86,13 +82,14 @@ class Pool:
         tokenizer: Any,
         text_column: TextColumn,
         max_length: int,
-        view: View | None,
+        view: View | Sequence[View] | None,
         pad_token_id: int,
         seed: int,
         model: torch.nn.Module | None = None,
         usual_length: int | None = None,
     ) -> None:
-        self.text_columns = _text_columns(dataset, text_columns(text_column), view)
+        views = as_views(view)
+        self.text_columns = _text_columns(dataset, text_columns(text_column), views)
         dataset = dataset.with_format(None)  # whatever form the user reads it in
         self.seed, self.max_length, self._pad_token_id = seed, max_length, pad_token_id
         self._accepted = () if model is None else token_inputs(model)
@@ -122,7 +119,10 @@ class Pool:
                 np.linspace(0, len(dataset) - 1, SAMPLE, dtype=int)
             ]
             warn_of_unknown(self.tokenizer, [t for texts in sample.values() for t in texts], "The model's tokenizer")
-        self.view = view.fit(_texts(dataset, self.text_columns)) if view is not None and self.text_columns else None
+        # A view that stands here twice is fitted once.
+        given = {id(one): one for one in views}
+        fitted = {key: one.fit(_texts(dataset, self.text_columns)) for key, one in given.items()}
+        self.views = tuple(fitted[id(one)] for one in views)
         self._gold = self.column("gold") if "gold" in dataset.column_names else None
         if self._gold is not None and self._gold.dtype.kind not in "iufb":
             raise ValueError(
@@ -272,65 +272,27 @@ class Pool:
 
     def _batch(self, order: PoolOrder, step: int, rank: int, world: int) -> PoolBatch:
         rows, epochs = (part[rank::world] for part in order.draw(step))
-        weak = self.tokens.batch(rows)
-        strong = weak if self.view is None else self._seen(rows, epochs)
+        seen = [self._seen(rows, epochs, view) for view in range(len(self.views))]
         gold = None if self._gold is None else torch.from_numpy(self._gold[rows])
-        return PoolBatch(torch.from_numpy(rows), weak, strong, gold)
+        return PoolBatch(torch.from_numpy(rows), (self.tokens.batch(rows), *seen), gold)
 
-    def _seen(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, Tensor]:
-        """Model inputs of the view of some rows, each in its epoch."""
+    def _seen(self, rows: np.ndarray, epochs: np.ndarray, view: int) -> dict[str, Tensor]:
+        """Model inputs of a view of some rows, each in its epoch."""
         batch = self.dataset.select_columns(list(self.text_columns))[rows]
         seen = []
         for part, column in enumerate(self.text_columns):
-            stream = (part,) if len(self.text_columns) > 1 else ()
+            # The first view of a single text is numbered by row and epoch alone.
+            stream = (part, view) if view else (part,) if len(self.text_columns) > 1 else ()
             draws = [row_rng(self.seed, int(row), int(epoch), *stream) for row, epoch in zip(rows, epochs, strict=True)]
-            seen.append([self.view(text, rng) for text, rng in zip(batch[column], draws, strict=True)])  # type: ignore[misc]
+            seen.append([self.views[view](text, rng) for text, rng in zip(batch[column], draws, strict=True)])
         return self.tokens.pad(self.tokenizer(*seen, truncation=True, max_length=self.max_length, padding=False))
 
 
-class PoolOrder:
-    """Which rows a step draws: shuffled epochs, in blocks of similar length.
-
-    An epoch is a permutation cut into windows of `WINDOW_STEPS` steps; each window is sorted by length and its
-    blocks are shuffled. The rest that fills no step is left out (another one each epoch). A pool smaller than a step
-    is repeated.
-
-    Args:
-        lengths: tokens of each row, (rows,).
-        rows_per_step: rows drawn per step, over all processes.
-        seed: seed of the order.
-    """
-
-    def __init__(self, lengths: np.ndarray, rows_per_step: int, seed: int) -> None:
-        self.lengths, self.rows_per_step, self.seed = lengths, rows_per_step, seed
-        self._cached: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
-
-    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a step and the epoch (how often a row has been through) of each, int64 (rows_per_step,)."""
-        size, pool = self.rows_per_step, len(self.lengths)
-        if pool < size:
-            per_step = -(-size // pool)
-            epochs = np.repeat(np.arange(step * per_step, (step + 1) * per_step), pool)[:size]
-            orders = [self._permutation(step * per_step + i) for i in range(per_step)]
-            return np.concatenate(orders)[:size], epochs
-        steps = pool // size
-        epoch, block = divmod(step, steps)
-        if self._cached[0] != epoch:
-            self._cached = (epoch, self._epoch(epoch, steps))
-        return self._cached[1][block * size : (block + 1) * size], np.full(size, epoch)
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
-
-    def _epoch(self, epoch: int, steps: int) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, epoch, 1])
-        size = self.rows_per_step
-        rows = self._permutation(epoch)[: steps * size]
-        for start in range(0, len(rows), WINDOW_STEPS * size):
-            window = rows[start : start + WINDOW_STEPS * size]
-            by_length = window[np.argsort(self.lengths[window], kind="stable")].reshape(-1, size)
-            rows[start : start + WINDOW_STEPS * size] = rng.permutation(by_length).reshape(-1)
-        return rows
+def as_views(view: View | Sequence[View] | None) -> tuple[View, ...]:
+    """One view, several or none as a tuple."""
+    if view is None:
+        return ()
+    return tuple(view) if isinstance(view, Sequence) else (view,)
 
 
 def _texts(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[str]:
@@ -339,7 +301,7 @@ def _texts(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[str]:
             yield from texts
 
 
-def _text_columns(dataset: Any, wanted: tuple[str, ...], view: View | None) -> tuple[str, ...]:
+def _text_columns(dataset: Any, wanted: tuple[str, ...], views: tuple[View, ...]) -> tuple[str, ...]:
     """The wanted columns; () where the dataset is tokenised instead."""
     if not isinstance(dataset, datasets.Dataset):
         remedy = (
@@ -353,9 +315,9 @@ def _text_columns(dataset: Any, wanted: tuple[str, ...], view: View | None) -> t
     if not missing:
         return wanted
     if "input_ids" in dataset.column_names:
-        if view is not None:
+        if views:
             raise ValueError(
-                f"The pool is already tokenised, so the view {view} cannot change its texts: give the text column, "
+                f"The pool is already tokenised, so the view {views[0]} cannot change its texts: give the text column, "
                 "or pass view=None (the same text, with dropout)."
             )
         return ()

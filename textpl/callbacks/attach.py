@@ -77,7 +77,7 @@ def _install_loss(trainer: Trainer, callback: Attachable) -> None:
             if feed.callback.labeled_loss is not None:
                 raise ValueError(
                     "Both callbacks bring a loss for the labelled rows: only one loss can replace the supervised one "
-                    "(textpl.uda has one unless tsa=None)."
+                    "(textpl.uda has one unless tsa=None, textpl.cap unless asymmetric=False)."
                 )
             feed.callback = callback
     elif callback.labeled_loss is not None or weighted:

@@ -11,7 +11,8 @@ from transformers.trainer_callback import ExportableState
 
 from textpl.callbacks import checkpoint
 from textpl.components.labeled import LabeledLoss
-from textpl.components.step import Preparable, Run, Stateful
+from textpl.components.slot import Stateful, call_each, identity_of
+from textpl.components.step import Run
 
 
 class Attachable(TrainerCallback, ExportableState):
@@ -59,14 +60,15 @@ class Attachable(TrainerCallback, ExportableState):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Let a loss with a network of its own step it as the Trainer is about to step the model."""
-        if self.labeled_loss is not None and hasattr(self.labeled_loss, "before_optimizer_step"):
-            self.labeled_loss.before_optimizer_step(args, kwargs["optimizer"].param_groups[0]["lr"])
+        """Let parts with modules of their own step them as the Trainer is about to step the model."""
+        optimizer = kwargs["optimizer"]
+        scaler = getattr(optimizer, "scaler", None)
+        scale = 1.0 if scaler is None else float(scaler.get_scale())
+        call_each(self._parts().values(), "before_optimizer_step", args, optimizer.param_groups[0]["lr"], scale)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Let the labelled loss share with the other processes what it learnt of its rows."""
-        if self.labeled_loss is not None and hasattr(self.labeled_loss, "after_step"):
-            self.labeled_loss.after_step(self._run)
+        """Let the parts follow the new weights, and share with the other processes what they learned."""
+        call_each(self._parts().values(), "after_step", self._run)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save the parts' tensors in the checkpoint folder, unless `state` has."""
@@ -76,9 +78,7 @@ class Attachable(TrainerCallback, ExportableState):
     def _start(self, args: TrainingArguments, state: TrainerState) -> None:
         """Let the parts get ready for `self._run`, and take back what they saved where a run is resumed."""
         self.labeled_tokens = self.looked_ahead_tokens = 0
-        for part in self._parts().values():
-            if isinstance(part, Preparable):
-                part.prepare(self._run)
+        call_each(self._parts().values(), "prepare", self._run)
         if state.global_step == 0:
             self._run_id = uuid.uuid4().hex
         else:
@@ -90,7 +90,7 @@ class Attachable(TrainerCallback, ExportableState):
         self._training, self._saved_step = (args, state), -1
 
     def _parts(self) -> dict[str, Any]:
-        """Name -> what may want to be prepared and saved."""
+        """Name -> what may want to be called and saved, each part once."""
         raise NotImplementedError
 
     def _data_identity(self) -> dict[str, str]:
@@ -98,9 +98,7 @@ class Attachable(TrainerCallback, ExportableState):
         raise NotImplementedError
 
     def _identity(self) -> dict[str, str]:
-        slots = ", ".join(
-            f"{name}={getattr(part, 'identity', type(part).__name__)}" for name, part in self._parts().items()
-        )
+        slots = ", ".join(f"{name}={identity_of(part)}" for name, part in self._parts().items())
         return {"run": self._run_id, **self._data_identity(), "slots": slots}
 
     def _stateful(self) -> dict[str, Stateful]:
@@ -121,3 +119,9 @@ class Attachable(TrainerCallback, ExportableState):
         for name, part in self._stateful().items():
             prefix = f"{name}."
             part.load_state_dict({k[len(prefix) :]: v.to(device) for k, v in state.items() if k.startswith(prefix)})
+
+
+def unique(parts: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what stands there already under another name: one object may fill several slots."""
+    first = {id(part): name for name, part in reversed(parts.items())}
+    return {name: part for name, part in parts.items() if first[id(part)] == name}

@@ -105,14 +105,11 @@ class LabeledHook:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Both running statistics."""
-        parts = {"marginal": self.statistics.marginal, "confidence": self.statistics.confidence}
-        return {f"{name}.{k}": v for name, mean in parts.items() for k, v in mean.state_dict().items()}
+        return self.statistics.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take both back."""
-        for name, mean in (("marginal", self.statistics.marginal), ("confidence", self.statistics.confidence)):
-            prefix = f"{name}."
-            mean.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        self.statistics.load_state_dict(state)
 
 
 def _recorder(hook: LabeledHook) -> Callable[..., None]:

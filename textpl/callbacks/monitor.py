@@ -47,8 +47,8 @@ class Monitor:
 
     def count(self, who: str, inputs: dict[str, Tensor]) -> None:
         """Add a pass of the teacher or the student to the cost."""
-        self.tokens[who] += inputs["input_ids"].numel()
-        self.rows[who] += len(inputs["input_ids"])
+        self.tokens[who] += inputs["attention_mask"].numel()
+        self.rows[who] += len(inputs["attention_mask"])
 
     def not_finite(self, who: str, rows: Tensor) -> None:
         """Count pool rows whose numbers are NaN or infinite, and tell of the first ones.
@@ -82,7 +82,7 @@ class Monitor:
         """
         task = self._run.task
         single = isinstance(task, SingleLabel)
-        accepted = w.unsqueeze(1) * task.hard(q) if single else w * q
+        accepted = w.unsqueeze(1) * task.hard(q) if w.ndim == 1 else w * q
         sums = {
             "steps": torch.ones((), device=w.device),
             "mask": w.mean(),

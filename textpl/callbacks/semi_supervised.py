@@ -7,13 +7,13 @@ them there is summed with the supervised gradient, clipped and stepped once. One
     p = align(p)                  running marginals
     q = sharpen(p)                of the unaligned p with align_target=False
     w = select(p) * valid         rows (cells) that the teacher abstains on weigh 0
-    student on view(batch)[w > 0]; weight(t) * sum(w * loss(logits, q)) / (all drawn rows or cells)
+    weight(t) * objective(view(batch)[w > 0], q, w); by default sum(w * loss(logits, q)) / (all drawn rows or cells)
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,26 @@ from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from textpl.callbacks import checkpoint, setup
-from textpl.callbacks.attachable import Attachable
+from textpl.callbacks.attachable import Attachable, unique
 from textpl.callbacks.label_checks import make_labels_ready, refuse_other_order
 from textpl.callbacks.labeled_hook import LabeledHook
 from textpl.callbacks.monitor import Monitor
-from textpl.components.labeled import LabeledLoss
+from textpl.callbacks.passes import Passes
+from textpl.callbacks.student import student_batches, student_gradient
+from textpl.components.labeled import LabeledLoss, as_targets
+from textpl.components.labeled_draw import LabeledDraw, LabeledRows
 from textpl.components.labeled_rows import seen_rows
 from textpl.components.losses import cross_entropy
+from textpl.components.objectives import Loss, Objective, PerRow
 from textpl.components.schedules import Schedule, as_schedule
 from textpl.components.sharpen import argmax
+from textpl.components.slot import call_each
 from textpl.components.step import Run, Step
 from textpl.components.teachers import SelfTeacher, Teacher
 from textpl.components.views import View
-from textpl.inference import chunked, longest_input, trim
-from textpl.pool import Pool, PoolBatch
-from textpl.tasks import MultiLabel, Task
+from textpl.inference import longest_input
+from textpl.pool import Pool, PoolBatch, as_views
+from textpl.tasks import MultiLabel
 from textpl.tokens import TextColumn, text_columns
 
 logger = logging.getLogger(__name__)
@@ -47,8 +52,7 @@ TRAINING_PASSES = 3
 
 Align = Callable[[Tensor, Step], Tensor]
 Select = Callable[[Tensor, Step], Tensor]
-Sharpen = Callable[[Tensor, Task], Tensor]
-Loss = Callable[[Tensor, Tensor, Task], Tensor]
+Sharpen = Callable[[Tensor, Step], Tensor]
 
 
 class SemiSupervised(Attachable):
@@ -67,8 +71,10 @@ class SemiSupervised(Attachable):
             are for the selection alone. Multi-label targets, which are soft, are always made of the corrected ones.
         select: weighs rows or cells; None counts all.
         sharpen: probabilities to target.
-        view: what the student sees; None for the same text (with dropout).
-        loss: student logits and target to loss per row or cell.
+        view: what the student sees; None for the same text (with dropout). Several views where the objective takes
+            them; one that stands twice is drawn twice.
+        loss: student logits and target to loss per row or cell; default `cross_entropy`.
+        objective: what the student learns from the rows of a step, in place of the plain pass with `loss`.
         weight: weight of the unlabelled loss, a number or a schedule of the share of training done. While it is 0
             the pool is not touched: `linear(1.0, start=0.2, end=0.4)` warms up on the labels at no cost.
         labeled_loss: replaces the supervised loss in training (needs `attach`). Labelled rows with a column
@@ -95,8 +101,9 @@ class SemiSupervised(Attachable):
         align_target: bool = True,
         select: Select | None = None,
         sharpen: Sharpen = argmax,
-        view: View | None = None,
-        loss: Loss = cross_entropy,
+        view: View | Sequence[View] | None = None,
+        loss: Loss | None = None,
+        objective: Objective | None = None,
         weight: float | Schedule = 1.0,
         labeled_loss: LabeledLoss | None = None,
         ratio: int = 1,
@@ -108,10 +115,19 @@ class SemiSupervised(Attachable):
             raise ValueError(f"ratio={ratio!r}: pool rows per labelled row, a whole number >= 1.")
         if max_length is not None and max_length < 2:
             raise ValueError(f"max_length={max_length!r}: at least 2 tokens, or None for a length that fits the rows.")
+        if loss is not None and objective is not None:
+            raise ValueError("Give loss, or an objective that has its own: objective=PerRow(loss) is what loss means.")
+        objective = objective or PerRow(loss or cross_entropy)
+        views = getattr(objective, "views", 1)
+        if views is not None and len(as_views(view)) not in (0, views):
+            raise ValueError(
+                f"{type(objective).__name__} takes {views} view{'s' * (views > 1)} of a text, view= gives "
+                f"{len(as_views(view))}."
+            )
         super().__init__(labeled_loss)
         self.unlabeled = unlabeled
         self.teacher = teacher or SelfTeacher()
-        self.align, self.select, self.sharpen, self.loss = align, select, sharpen, loss
+        self.align, self.select, self.sharpen, self.objective = align, select, sharpen, objective
         self.align_target = align_target
         self.view, self.weight = view, as_schedule(weight)
         self.ratio, self.text_column, self.max_length, self.seed = ratio, text_columns(text_column), max_length, seed
@@ -119,6 +135,7 @@ class SemiSupervised(Attachable):
         self._hook: LabeledHook | None = None
         self._batches: Iterator[PoolBatch] | None = None
         self._next = -1
+        self._labeled: LabeledDraw | None = None
 
     # ---- events, in the order in which the Trainer fires them ----
 
@@ -139,8 +156,10 @@ class SemiSupervised(Attachable):
         self._rank, self._world = args.process_index, args.world_size
         self._device = next(model.parameters()).device
         self._close_batches()
+        self._labeled = None
         self._hook = LabeledHook.install(self._run, owner=state)
         self.monitor = Monitor(self._run, selects=self.select is not None)
+        self._passes = Passes(self._run, self._chunk, self.monitor)
         if args.load_best_model_at_end and getattr(self.teacher, "averages", hasattr(self.teacher, "finish")):
             logger.warning("At the end of training the averaged weights replace the best checkpoint's in the model.")
         self._start(args, state)
@@ -167,7 +186,11 @@ class SemiSupervised(Attachable):
                 usual_length=setup.longest_row(dataset) if self.max_length is None else None,
             )
         shares = {"labeled_prior": setup.labeled_prior(labels, task), "unseen": setup.unseen_labels(labels, task)}
-        return setup.make_run(args, state, model, dataset, task, pool=pool, **shares)
+        run = setup.make_run(args, state, model, dataset, task, pool=pool, **shares)
+        run.labeled_rows_per_step = self._rows // self.ratio
+        run.labeled_targets = as_targets(torch.tensor(labels), task)
+        run.draw_labeled = self._draw_labeled
+        return run
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -179,25 +202,17 @@ class SemiSupervised(Attachable):
             self.step = self._step(index)
             return
         batch = self._draw(index)
-        weak = {name: tensor.to(self._device) for name, tensor in batch.weak.items()}
-        strong = (
-            weak
-            if batch.strong is batch.weak
-            else {name: tensor.to(self._device) for name, tensor in batch.strong.items()}
-        )
-        self.step = step = self._step(index, batch.rows.to(self._device), weak)
+        views = tuple({name: tensor.to(self._device) for name, tensor in view.items()} for view in batch.views)
+        self.step = step = self._step(index, batch.rows.to(self._device), views)
         with self._hook.paused():  # type: ignore[union-attr]
             p, q, w = self._targets(step)
-            scaler = getattr(kwargs.get("optimizer"), "scaler", None)
-            loss = self._student_gradient(step.rows, strong, q, w, weight, scaler)
+            loss = self._student_gradient(step, q, w, weight, getattr(kwargs.get("optimizer"), "scaler", None))
         self.monitor.record(p, step.valid, q, w, loss, weight, batch.gold)  # type: ignore[arg-type]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Move what follows the weights: EMA teacher, statistics of the labelled batches."""
-        super().on_step_end(args, state, control, **kwargs)
+        """Move what follows the weights: statistics of the labeled batches, averaged weights."""
         self._hook.flush()  # type: ignore[union-attr]
-        if hasattr(self.teacher, "after_step"):
-            self.teacher.after_step(self._run)
+        super().on_step_end(args, state, control, **kwargs)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put the step's values into the Trainer's logs and `state.log_history`."""
@@ -213,8 +228,7 @@ class SemiSupervised(Attachable):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put an averaged teacher into the model; let go of hook and thread."""
-        if hasattr(self.teacher, "finish"):
-            self.teacher.finish(self._run, Path(args.output_dir) if args.should_save else None)
+        call_each(self._parts().values(), "finish", self._run, Path(args.output_dir) if args.should_save else None)
         self._hook.remove()  # type: ignore[union-attr]
         self._close_batches()
         self._training = None
@@ -252,51 +266,29 @@ class SemiSupervised(Attachable):
         if self.align is not None:
             p = self.align(p, step)
         aligned = self.align_target or isinstance(step.task, MultiLabel)
-        q = self.sharpen(p if aligned else unaligned, step.task)
+        q = self.sharpen(p if aligned else unaligned, step)
         w = torch.ones_like(step.task.confidence(p)) if self.select is None else self.select(p, step)
         return p, q, w * step.valid.to(w.dtype).reshape(-1, *[1] * (w.ndim - 1))
 
-    def _student_gradient(
-        self, drawn: Tensor, strong: dict[str, Tensor], q: Tensor, w: Tensor, weight: float, scaler: Any
-    ) -> Tensor:
-        run = self._run
-        kept = (w > 0 if w.ndim == 1 else (w > 0).any(1)).nonzero().squeeze(1)
-        # Chunks of similar length: a view changes lengths, and padding costs as much as words.
-        kept = kept[strong["attention_mask"][kept].sum(1).argsort(stable=True)]
-        total = torch.zeros((), device=w.device)
-        run.model.train()
-        for start in range(0, len(kept), self._chunk):
-            rows = kept[start : start + self._chunk]
-            inputs = trim({name: tensor[rows] for name, tensor in strong.items()})
-            logits = run.model(**inputs).logits
-            self.monitor.count("student", inputs)
-            finite = logits.detach().isfinite().all(1)
-            if not finite.all():
-                # Masking the loss would not do: NaN times 0 is NaN on the way back. The others go through once more.
-                self.monitor.not_finite("student", drawn[rows[~finite]])
-                rows, inputs = rows[finite], {name: tensor[finite] for name, tensor in inputs.items()}
-                if not len(rows):
-                    continue
-                logits = run.model(**inputs).logits
-                self.monitor.count("student", inputs)
-            # Divided by all drawn rows, not the kept ones: otherwise the weight would change its meaning as
-            # more rows pass.
-            loss = (w[rows] * self.loss(logits, q[rows], run.task)).sum() / w.numel()
-            scaled = weight * loss
-            (scaler.scale(scaled) if scaler is not None else scaled).backward()
-            total += loss.detach()
-        return total
+    def _student_gradient(self, step: Step, q: Tensor, w: Tensor, weight: float, scaler: Any) -> Tensor:
+        self._run.model.train()
+        batches = student_batches(self.objective, step.views, q, w, step.valid, self._chunk)  # type: ignore[arg-type]
+        loss = student_gradient(self.objective, step, batches, weight, scaler, self._passes, self.monitor)
+        self._run.model.train()
+        return loss
 
-    def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
-        logits = []
-        for chunk in chunked(inputs, self._chunk):
-            logits.append(self._run.model(**chunk).logits)
-            self.monitor.count("teacher", chunk)
-        return torch.cat(logits)
-
-    def _step(self, index: int, rows: Tensor | None = None, inputs: dict[str, Tensor] | None = None) -> Step:
+    def _step(self, index: int, rows: Tensor | None = None, views: tuple[dict[str, Tensor], ...] = ()) -> Step:
         rows = torch.zeros(0, dtype=torch.int64) if rows is None else rows
-        return Step(self._run, index, rows, inputs or {}, self._predict, self._hook.statistics)  # type: ignore[union-attr]
+        return Step(self._run, index, rows, views, self._hook.statistics, self._passes)  # type: ignore[union-attr]
+
+    def _draw_labeled(self, count: int, index: int) -> LabeledRows:
+        """Labeled rows for a step; their tokens are read when a method first asks."""
+        if self._labeled is None:
+            run = self._run
+            tokens = run.pool.tokenize(run.labeled, self.text_column)
+            seed = run.pool.seed + 1
+            self._labeled = LabeledDraw(tokens, run.labeled_targets, seed, run.rank, run.world, self._device)
+        return self._labeled(count, index)
 
     def _draw(self, index: int) -> PoolBatch:
         if self._batches is None or index != self._next:
@@ -313,8 +305,8 @@ class SemiSupervised(Attachable):
     # ---- state ----
 
     def _parts(self) -> dict[str, Any]:
-        slots = {"teacher": self.teacher, "align": self.align, "select": self.select}
-        return {"labeled": self._hook, **slots, "labeled_loss": self.labeled_loss}
+        slots = {"teacher": self.teacher, "align": self.align, "select": self.select, "objective": self.objective}
+        return unique({"labeled": self._hook, **slots, "labeled_loss": self.labeled_loss})
 
     def _data_identity(self) -> dict[str, str]:
         pool = self._run.pool

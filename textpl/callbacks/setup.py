@@ -135,6 +135,7 @@ def make_run(args: TrainingArguments, state: TrainerState, model: Any, dataset: 
         total_steps=state.max_steps,
         label_names=label_names(model),
         reduce=process_mean(args.world_size),
+        gather=process_rows(args.world_size),
         precision=precision_of(args),
         world=args.world_size,
         rank=args.process_index,
@@ -167,6 +168,23 @@ def process_mean(world: int) -> Callable[[Tensor], Tensor]:
         return tensor / world
 
     return reduce if world > 1 else lambda tensor: tensor
+
+
+def process_rows(world: int) -> Callable[[Tensor], Tensor]:
+    """Rows of a tensor from all processes, in the order of the processes; they may have different numbers of rows."""
+
+    def gather(tensor: Tensor) -> Tensor:
+        counts = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(world)]
+        torch.distributed.all_gather(counts, torch.tensor([len(tensor)], device=tensor.device))
+        longest = max(map(int, counts))
+        if tensor.dtype == torch.bool:
+            return gather(tensor.to(torch.uint8)).bool()
+        padded = torch.cat([tensor, tensor.new_zeros(longest - len(tensor), *tensor.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        torch.distributed.all_gather(parts, padded.contiguous())
+        return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+    return gather if world > 1 else lambda tensor: tensor
 
 
 def read_column(dataset: Any, name: str) -> Any:

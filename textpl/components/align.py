@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from textpl.components.running import RunningMean, check_horizon
+from textpl.components.slot import Slot
 from textpl.components.step import HORIZON, Run, Step
 from textpl.tasks import MultiLabel
 
@@ -32,7 +33,7 @@ def align_marginal(p: Tensor, wanted: Tensor, seen: Tensor, step: Step) -> Tenso
     return step.task.reweight(p, ratio, complement)
 
 
-class _PoolMarginal:
+class _PoolMarginal(Slot):
     """Keeps the running marginal of the pool; what it is aligned to is the subclasses' business.
 
     Multi-label: a label that no labeled row carries stays as it is. Its smoothed share is not 0, and the model, which
@@ -40,13 +41,14 @@ class _PoolMarginal:
     """
 
     def __init__(self, horizon: float) -> None:
+        super().__init__()
         check_horizon(horizon)
         self.horizon = horizon
-        self._seen = RunningMean(0.0)
+        self.seen = RunningMean(0.0)
 
     def prepare(self, run: Run) -> None:
         """Forget the last run."""
-        self._seen = RunningMean(run.decay(self.horizon))
+        self.seen = RunningMean(run.decay(self.horizon))
 
     def wanted(self, step: Step) -> Tensor | None:
         """The marginal to align to, shape (labels,); None while there is none."""
@@ -56,22 +58,14 @@ class _PoolMarginal:
         """Aligned probabilities."""
         mean, count = step.mean(p)
         if count:
-            self._seen.update(mean)
-        wanted, seen = self.wanted(step), self._seen.value
+            self.seen.update(mean)
+        wanted, seen = self.wanted(step), self.seen.value
         if wanted is None or seen is None:
             return p
         wanted, unseen = wanted.to(p.device), step.run.unseen
         if unseen is not None and isinstance(step.task, MultiLabel):
             wanted = torch.where(unseen.to(p.device), seen, wanted)
         return align_marginal(p, wanted, seen, step)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The running marginal of the pool."""
-        return self._seen.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the running marginal back."""
-        self._seen.load_state_dict(state)
 
 
 class AlignToPrior(_PoolMarginal):

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from textpl.components.labeled import LabeledBatch, as_targets
 from textpl.tasks import SingleLabel, Task, full_precision
 
 
@@ -27,6 +30,41 @@ def mean_squared_error(logits: Tensor, q: Tensor, task: Task) -> Tensor:
     """Squared difference of probabilities; single-label: mean over the classes (Laine & Aila, arXiv 1610.02242)."""
     squared = (task.probabilities(logits) - q) ** 2
     return squared.mean(-1) if isinstance(task, SingleLabel) else squared
+
+
+@dataclass(frozen=True)
+class AsymmetricLoss:
+    """Binary cross-entropy in which easy negatives count little (Ridnik et al. 2021, arXiv 2009.14119).
+
+    Positives: -log p. Negatives: -p_m^focus log(1 - p_m) with p_m = max(p - margin, 0). The factor p_m^focus carries no
+    gradient, as in the authors' code. For multi-label; it ranks well and overestimates probabilities.
+
+    Args:
+        focus: exponent; 0 and `margin=0` make it the cross-entropy.
+        margin: probability below which a negative costs nothing.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    focus: float = 4.0
+    margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.focus < float("inf") and 0 <= self.margin < 1):
+            raise ValueError(f"focus={self.focus!r}, margin={self.margin!r}: a number from 0 on, and one in [0, 1).")
+
+    def __call__(self, logits: Tensor, q: Tensor, task: Task) -> Tensor:
+        """Loss of each cell."""
+        logits, q = full_precision(logits), q.to(full_precision(logits).dtype)
+        easy = (logits.sigmoid() - self.margin).clamp_min(0)
+        # Without a margin 1 - p would round to 0 for sure positives.
+        log_negative = torch.log1p(-easy) if self.margin else F.logsigmoid(-logits)
+        return -(q * F.logsigmoid(logits) + (1 - q) * easy.detach() ** self.focus * log_negative)
+
+    def labeled(self, logits: Tensor, labels: Tensor, batch: LabeledBatch) -> Tensor:
+        """Compute the same of labeled rows, as a `labeled_loss`."""
+        return self(logits, as_targets(labels, batch.task), batch.task)
 
 
 @dataclass(frozen=True)

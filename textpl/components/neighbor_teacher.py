@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 
 from textpl.components.labeled_rows import is_transformed, label_keys, read_rows, seen_rows
 from textpl.components.step import Run, Step
+from textpl.components.table_teacher import Refresh, TableTeacher
 from textpl.components.teachers import Target
 from textpl.embeddings.cache import encode_cached
 from textpl.embeddings.encoders import ClassifierEncoder, Encoder, get_encoder
@@ -33,7 +33,7 @@ from textpl.tasks import MultiLabel
 from textpl.tokens import TextColumn, Tokens, text_columns
 
 
-class HDLTeacher:
+class HDLTeacher(TableTeacher):
     """Labels from neighbours (HDL, kNN, propagation or any other method of `textpl.label`) as targets.
 
     With `encoder="model"` the labelled rows and the pool are encoded by the model being trained when the teacher is
@@ -65,31 +65,28 @@ class HDLTeacher:
         encoder: str | Encoder | Any = "model",
         method: str = "hdl",
         k: int | None = None,
-        refresh: Literal["epoch"] | int | None = "epoch",
+        refresh: Refresh = "epoch",
         class_prior: Any = "none",
         text_column: TextColumn = "text",
         label_column: str = "label",
         cache_dir: str | Path | None = None,
     ) -> None:
-        if not (refresh in ("epoch", None) or (isinstance(refresh, int) and refresh > 0)):
-            raise ValueError(f"refresh={refresh!r}: use 'epoch', a number of optimizer steps, or None.")
+        super().__init__(refresh, torch.float16)
         if method not in ("auto", *METHODS) or not (k is None or (isinstance(k, int) and k > 0)):
             raise ValueError(
                 f"method={method!r}, k={k!r}: use 'auto' or one of {', '.join(METHODS)}, and a k from 1 on."
             )
-        self.labeled, self.encoder, self.method, self.k = labeled, encoder, method, k
-        self.refresh, self.class_prior, self.cache_dir = refresh, class_prior, cache_dir
+        self.labeled, self.method, self.k = labeled, method, k
+        self.__dict__["encoder"] = encoder  # an encoder that is a module is no part of this one's state
+        self.class_prior, self.cache_dir = class_prior, cache_dir
         self.text_column, self.label_column = text_column, label_column
 
     def prepare(self, run: Run) -> None:
         """Read the labelled rows; label the pool if the encoder is fixed."""
-        self.prepared_tokens = 0
-        self._p = torch.zeros(len(run.pool), run.task.num_labels, dtype=torch.float16)
-        self._known = torch.zeros(len(run.pool), dtype=torch.bool)
-        self._labeled_at = torch.tensor(-1)
+        super().prepare(run)
         self._targets, self._rows = self._read_labeled(run)
         self._prior = resolve_prior(self.class_prior, self._targets, multi=isinstance(run.task, MultiLabel))
-        if isinstance(self.encoder, str) and self.encoder == "model":
+        if self._is_the_model:
             self._tokens = run.pool.tokenize(self._rows, self.text_column)
             return
         columns = text_columns(self.text_column)
@@ -99,8 +96,8 @@ class HDLTeacher:
                 f"{self.text_column!r} in both (Trainer drops it by itself), or use encoder='model'."
             )
         texts = [*_texts(self._rows, columns), *_texts(run.pool.dataset, run.pool.text_columns)]
-        self._label(encode_cached(get_encoder(self.encoder), texts, cache_dir=self.cache_dir), run)
-        self._labeled_at.fill_(0)
+        vectors = encode_cached(get_encoder(self.encoder), texts, cache_dir=self.cache_dir)
+        self.fill(self._label(vectors, run), 0)
 
     def _read_labeled(self, run: Run) -> tuple[np.ndarray, Dataset]:
         rows = run.labeled if self.labeled is None else self.labeled
@@ -130,27 +127,17 @@ class HDLTeacher:
         labels = hashlib.sha256(self._targets.tobytes()).hexdigest()[:16]
         return f"HDLTeacher({self.method}, k={self.k}, {encoder}, prior {self._prior}, labels {labels})"
 
-    def __call__(self, step: Step) -> Target:
-        """Calibrated probabilities of the drawn rows; abstains where no labelled row was within reach."""
-        if self._due(step):
-            vectors = np.concatenate(
-                [self._encode(self._tokens, step.run), self._encode(step.run.pool.tokens, step.run)]
-            )
-            self._label(vectors, step.run)
-            self._labeled_at.fill_(step.index)
-        p = self._p[step.rows.cpu()].to(step.rows.device).float()
-        return p, self._known[step.rows.cpu()].to(step.rows.device)
+    def make(self, step: Step) -> Target:
+        """Calibrated probabilities of all pool rows, and where a labeled row was within reach."""
+        vectors = np.concatenate([self._encode(self._tokens, step.run), self._encode(step.run.pool.tokens, step.run)])
+        return self._label(vectors, step.run)
 
     def _due(self, step: Step) -> bool:
-        last = int(self._labeled_at)
-        if last < 0:
-            return True
-        if self.refresh is None or self.encoder != "model":
-            return False
-        every = (
-            len(step.run.pool) / max(len(step.rows) * step.run.world, 1) if self.refresh == "epoch" else self.refresh
-        )
-        return step.index - last >= every
+        return super()._due(step) and (self._is_the_model or int(self.made_at) < 0)
+
+    @property
+    def _is_the_model(self) -> bool:
+        return isinstance(self.encoder, str) and self.encoder == "model"
 
     def _encode(self, tokens: Tokens, run: Run) -> np.ndarray:
         """Vectors of all rows in the model's space; every process encodes its share."""
@@ -168,25 +155,14 @@ class HDLTeacher:
         everything[own] = torch.from_numpy(vectors)
         return (run.reduce(everything.to(next(run.model.parameters()).device)) * run.world).cpu().numpy()
 
-    def _label(self, vectors: np.ndarray, run: Run) -> None:
+    def _label(self, vectors: np.ndarray, run: Run) -> Target:
         multi = isinstance(run.task, MultiLabel)
         nodes = Nodes.build(unit_rows(vectors), self._targets)
         graph = neighbor_graph(nodes.vectors, max(self.k or 0, GRAPH_K), progress=False)
         problem = Problem(nodes.vectors, graph, nodes.targets, nodes.gold, multi, None if multi else self._prior)
         soft = soft_labels(problem, self.method, self.k, progress=False)
         own = nodes.of[len(self._targets) :]
-        self._p.copy_(torch.from_numpy(soft.p[own]))
-        self._known.copy_(torch.from_numpy(soft.result.labeled[own]))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The pool's labels and the step at which they were made."""
-        return {"p": self._p, "known": self._known, "labeled_at": self._labeled_at}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take them back."""
-        self._p.copy_(state["p"])
-        self._known.copy_(state["known"])
-        self._labeled_at.copy_(state["labeled_at"])
+        return torch.from_numpy(soft.p[own]), torch.from_numpy(soft.result.labeled[own])
 
 
 def _texts(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:

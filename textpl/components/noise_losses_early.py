@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from textpl.components.labeled import LabeledBatch, as_targets
+from textpl.components.slot import Slot
 from textpl.components.step import Run
 from textpl.tasks import SingleLabel
 
@@ -15,7 +16,7 @@ from textpl.tasks import SingleLabel
 CLAMP = 1e-4
 
 
-class EarlyLearning:
+class EarlyLearning(Slot):
     """Cross-entropy + lam log(1 - <t_i, p_i>), t_i a running average of the model's own predictions of row i.
 
     ELR (Liu et al. 2020, arXiv 2007.00151, equation 6): t_i <- beta t_i + (1 - beta) p_i, moved before the loss, from
@@ -31,12 +32,16 @@ class EarlyLearning:
         start: share of the run during which the average is made but the loss is the plain one.
     """
 
+    average: Tensor
+    mass: Tensor
+
     def __init__(self, lam: float = 3.0, beta: float = 0.7, start: float = 0.0) -> None:
         if not (0 <= lam < float("inf") and 0 <= beta < 1 and 0 <= start < 1):
             raise ValueError(f"lam={lam!r} must be 0 or more; beta={beta!r} and start={start!r} must lie in [0, 1).")
+        super().__init__()
         self.lam, self.beta, self.start = lam, beta, start
-        self.average = torch.zeros(0)  # (rows, labels)
-        self.mass = torch.zeros(0)  # (rows,): sum of an average's weights, 1 - beta^n after n predictions
+        self.register_buffer("average", torch.zeros(0))  # (rows, labels)
+        self.register_buffer("mass", torch.zeros(0))  # (rows,): sum of an average's weights, 1 - beta^n after n
         self._moved: list[Tensor] = []
 
     def prepare(self, run: Run) -> None:
@@ -80,11 +85,3 @@ class EarlyLearning:
     def identity(self) -> str:
         """Its settings; a run is not resumed with others."""
         return f"EarlyLearning(lam={self.lam}, beta={self.beta}, start={self.start})"
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averages of all rows."""
-        return {"average": self.average, "mass": self.mass}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take them back."""
-        self.average, self.mass = state["average"].clone(), state["mass"].clone()

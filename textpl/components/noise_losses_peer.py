@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from textpl.components.extras import Extras
 from textpl.components.labeled import LabeledBatch, as_targets
+from textpl.components.outputs import output_layer
+from textpl.components.slot import Slot
 from textpl.components.step import Run
 from textpl.tasks import SingleLabel, full_precision
 
@@ -17,7 +20,7 @@ from textpl.tasks import SingleLabel, full_precision
 MEMORY = 64
 
 
-class CoTeaching:
+class CoTeaching(Slot):
     """Train a peer beside the model; each leaves out the share of rows on which the *other's* loss is largest.
 
     Han et al. 2018 (arXiv 1804.06872, algorithm 1). The share left out rises linearly from 0 to `noise_rate` over
@@ -46,11 +49,12 @@ class CoTeaching:
     networks = 2  # trained at a time
 
     def __init__(self, noise_rate: Any, *, missing_rate: Any = 0.0, warm_up: float = 0.3, seed: int = 0) -> None:
+        super().__init__()
         self.noise_rate, self.missing_rate = _rates("noise_rate", noise_rate), _rates("missing_rate", missing_rate)
         if not 0 <= warm_up <= 1:
             raise ValueError(f"warm_up={warm_up!r}: a share of the run, in [0, 1].")
         self.warm_up, self.seed = warm_up, seed
-        self.peer: nn.Module | None = None
+        self.extras = Extras(lambda run: _peer_of(run, seed))
 
     def prepare(self, run: Run) -> None:
         """Copy the model, give the copy a fresh output layer and an optimizer, forget all losses."""
@@ -59,14 +63,10 @@ class CoTeaching:
         for name, rates in (("noise_rate", self.noise_rate), ("missing_rate", self.missing_rate)):
             if len(rates) not in (1, run.task.num_labels):
                 raise ValueError(f"{name} has {len(rates)} values; the model knows {run.task.num_labels} labels.")
-        self.peer = _peer_of(run, self.seed)
-        trained = [p for p in self.peer.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(
-            [{"params": [p for p in trained if p.ndim > 1]}, {"params": [p for p in trained if p.ndim <= 1]}]
-        )
+        super().prepare(run)
         # Kinds of label values: each label given, and each not given (only used in multi-label).
         kinds, device = 2 * run.task.num_labels, next(self.peer.parameters()).device
-        self._losses = {name: RecentLosses(kinds, device) for name in ("model", "peer")}
+        self.losses = nn.ModuleDict({name: RecentLosses(kinds, device) for name in ("model", "peer")})
         labels = run.task.num_labels
         self._rate = torch.from_numpy(
             np.concatenate([np.broadcast_to(r, labels) for r in (self.missing_rate, self.noise_rate)])
@@ -76,7 +76,7 @@ class CoTeaching:
         """The model's loss on what the peer keeps; the peer's gradient on what the model keeps is added to the peer."""
         y = as_targets(labels, batch.task)
         with torch.autocast(logits.device.type, batch.run.precision, enabled=batch.run.precision == torch.bfloat16):
-            peer_logits = self.peer(**batch.inputs).logits  # type: ignore[misc]
+            peer_logits = self.peer(**batch.inputs).logits
         ours = batch.task.cross_entropy(full_precision(logits), y)
         theirs = batch.task.cross_entropy(full_precision(peer_logits), y)
         if isinstance(batch.task, SingleLabel):
@@ -86,31 +86,23 @@ class CoTeaching:
         rate = self._rate * (min(batch.progress / self.warm_up, 1.0) if self.warm_up else 1.0)
         counted = torch.ones_like(ours, dtype=torch.bool) if batch.weight is None else batch.weight > 0
         keep = [
-            self._losses[name].keep(losses.detach(), kind, counted, rate) / (1 - rate)[kind]
+            self.losses[name].keep(  # type: ignore[operator]
+                losses.detach(), kind, counted, rate
+            )
+            / (1 - rate)[kind]
             for name, losses in (("model", ours), ("peer", theirs))
         ]
         batch.mean(keep[0] * theirs).backward()
         return keep[1] * ours
 
-    def before_optimizer_step(self, args: Any, learning_rate: float) -> None:
-        """Step the peer.
+    def before_optimizer_step(self, args: Any, learning_rate: float, scale: float) -> None:
+        """Step the peer, whose loss is never scaled."""
+        super().before_optimizer_step(args, learning_rate, 1.0)
 
-        Args:
-            args: the Trainer's arguments: settings of AdamW, and the largest norm of the gradient.
-            learning_rate: of this step.
-        """
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        if args.max_grad_norm > 0:
-            nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
-        for group, decay in zip(self._optimizer.param_groups, (args.weight_decay, 0.0), strict=True):
-            group |= {
-                "lr": learning_rate,
-                "betas": (args.adam_beta1, args.adam_beta2),
-                "eps": args.adam_epsilon,
-                "weight_decay": decay,
-            }
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+    @property
+    def peer(self) -> nn.Module:
+        """The second network, known from the start of training on."""
+        return self.extras.module
 
     @property
     def identity(self) -> str:
@@ -118,31 +110,8 @@ class CoTeaching:
         rates = self.noise_rate.tolist(), self.missing_rate.tolist()
         return f"CoTeaching({rates[0]}, {rates[1]}, warm_up={self.warm_up}, seed={self.seed})"
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The peer, its optimizer and the recent losses."""
-        tensors = {f"peer.{name}": tensor for name, tensor in self.peer.state_dict().items()}  # type: ignore[union-attr]
-        for i, values in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{name}": value for name, value in values.items()}
-        for name, losses in self._losses.items():
-            tensors |= {f"losses.{name}": losses.values, f"counts.{name}": losses.counts}
-        return tensors
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take them back."""
-        peer = {key.removeprefix("peer."): value for key, value in state.items() if key.startswith("peer.")}
-        self.peer.load_state_dict(peer)  # type: ignore[union-attr]
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            if key.startswith("optimizer."):
-                _, i, name = key.split(".")
-                moments.setdefault(int(i), {})[name] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        for name, losses in self._losses.items():
-            losses.values, losses.counts = state[f"losses.{name}"].clone(), state[f"counts.{name}"].clone()
-
-
-class RecentLosses:
+class RecentLosses(nn.Module):
     """The last `MEMORY` losses of each kind of label value, in a ring.
 
     Args:
@@ -150,9 +119,13 @@ class RecentLosses:
         device: where the losses are.
     """
 
+    values: Tensor
+    counts: Tensor
+
     def __init__(self, kinds: int, device: torch.device) -> None:
-        self.values = torch.full((kinds, MEMORY), float("nan"), device=device)
-        self.counts = torch.zeros(kinds, dtype=torch.int64, device=device)  # ever seen
+        super().__init__()
+        self.register_buffer("values", torch.full((kinds, MEMORY), float("nan"), device=device))
+        self.register_buffer("counts", torch.zeros(kinds, dtype=torch.int64, device=device))  # ever seen
 
     def keep(self, losses: Tensor, kind: Tensor, counted: Tensor, rate: Tensor) -> Tensor:
         """Take in `losses` and say which are not among the largest share `rate` of their kind; 0/1, their shape.
@@ -190,13 +163,13 @@ def _peer_of(run: Run, seed: int) -> nn.Module:
         del peer.forward
     peer.zero_grad()
     peer.train()
-    heads = [m for m in peer.modules() if isinstance(m, nn.Linear) and m.out_features == run.task.num_labels]
-    if not heads:
+    head = output_layer(peer, run.task.num_labels)
+    if head is None:
         raise ValueError("CoTeaching finds no linear output layer in the model, from which its peer must differ.")
     spread = getattr(run.model.config, "initializer_range", 0.02)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        heads[-1].weight.copy_(spread * torch.randn(heads[-1].weight.shape, generator=generator))
+        head.weight.copy_(spread * torch.randn(head.weight.shape, generator=generator))
     return peer
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def check_horizon(horizon: float) -> None:
@@ -12,7 +14,7 @@ def check_horizon(horizon: float) -> None:
         raise ValueError(f"horizon={horizon!r}: a share of the run, must lie in (0, 1] (0.02 to 0.05 is usual).")
 
 
-class RunningMean:
+class RunningMean(nn.Module):
     """Exponential moving average without the bias towards its start value.
 
     m_t = d m_{t-1} + (1 - d) x_t, read as m_t / (1 - d^t) (Adam's correction, Kingma & Ba 2015, section 3):
@@ -29,6 +31,7 @@ class RunningMean:
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay={decay!r}: must lie in [0, 1).")
+        super().__init__()
         self.decay = decay
         self._mean: Tensor | None = None
         self._weight = 0.0
@@ -45,13 +48,13 @@ class RunningMean:
         """The current mean; None before the first update."""
         return None if self._mean is None else self._mean / self._weight
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The mean and the weight that it stands on; empty before the first update."""
-        if self._mean is None:
-            return {}
-        return {"mean": self._mean, "weight": torch.tensor(self._weight, dtype=torch.float64)}
+    # Nothing is saved before the first update, whose shape nobody knows.
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` gave."""
-        self._mean = state.get("mean")
-        self._weight = float(state["weight"]) if "weight" in state else 0.0
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if self._mean is not None:
+            destination[f"{prefix}mean"] = self._mean
+            destination[f"{prefix}weight"] = torch.tensor(self._weight, dtype=torch.float64)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        self._mean = state_dict.get(f"{prefix}mean")
+        self._weight = float(state_dict.get(f"{prefix}weight", 0.0))

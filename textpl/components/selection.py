@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from textpl.components.running import RunningMean, check_horizon
+from textpl.components.slot import Slot
 from textpl.components.step import HORIZON, Run, Step
 from textpl.tasks import MultiLabel, SingleLabel
 
@@ -74,7 +75,7 @@ class RelativeThreshold:
         return (confidence >= self.threshold * reference.to(p.device)).float()
 
 
-class GaussianWeight:
+class GaussianWeight(Slot):
     """exp(-min(c - mu, 0)^2 n^2 / (2 var)): no cut, a weight by how far confidence c is below its running mean mu.
 
     SoftMatch (arXiv 2301.10921), with n = `n_sigma` = 2; var is the running unbiased batch variance.
@@ -93,13 +94,14 @@ class GaussianWeight:
         if not 0 < n_sigma < math.inf:
             raise ValueError(f"n_sigma={n_sigma!r}: must be a finite number > 0.")
         check_horizon(horizon)
+        super().__init__()
         self.n_sigma, self.horizon = n_sigma, horizon
-        self._mean, self._variance = RunningMean(0.0), RunningMean(0.0)
+        self.mean, self.variance = RunningMean(0.0), RunningMean(0.0)
 
     def prepare(self, run: Run) -> None:
         """Forget the last run; tell where every cell counts."""
         _tell_of_cells(self, run)
-        self._mean, self._variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
+        self.mean, self.variance = (RunningMean(run.decay(self.horizon)) for _ in range(2))
 
     def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Weights in [0, 1]."""
@@ -109,23 +111,13 @@ class GaussianWeight:
         mean, count = step.mean(confidence)
         deviation, _ = step.mean((confidence - mean) ** 2)
         if count:
-            self._mean.update(mean)
-            self._variance.update(deviation * count / max(count - 1, 1))  # unbiased, over the rows of all processes
-        mu, variance = self._mean.value, self._variance.value
+            self.mean.update(mean)
+            self.variance.update(deviation * count / max(count - 1, 1))  # unbiased, over the rows of all processes
+        mu, variance = self.mean.value, self.variance.value
         if mu is None or variance is None:
             return torch.zeros_like(confidence)
         below = (confidence - mu).clamp_max(0)
         return torch.exp(-(below**2) * self.n_sigma**2 / (2 * variance.clamp_min(1e-8)))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Running mean and variance."""
-        means, variances = self._mean.state_dict(), self._variance.state_dict()
-        return {f"mean.{k}": v for k, v in means.items()} | {f"variance.{k}": v for k, v in variances.items()}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take mean and variance back."""
-        self._mean.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("mean.")})
-        self._variance.load_state_dict({k[9:]: v for k, v in state.items() if k.startswith("variance.")})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sharpening: probabilities p -> target q. Called as `sharpen(p, task)`; shapes (rows, labels) -> (rows, labels).
+"""Sharpening: probabilities p -> target q. Called as `sharpen(p, step)`; shapes (rows, labels) -> (rows, labels).
 
 Multi-label targets stay soft. A label that 5 % of the rows carry is hardly ever given p >= .5, however well p is
 calibrated: a cut there teaches that nobody has it. Cuts where a label's rate is met (CAP, Xie et al. 2023) keep the
@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from textpl.tasks import MultiLabel, Task
+from textpl.components.step import Step
+from textpl.tasks import MultiLabel
 
 
-def argmax(p: Tensor, task: Task) -> Tensor:
+def argmax(p: Tensor, step: Step) -> Tensor:
     """Hard target, one-hot of the most probable label (Lee 2013, equation 14); multi-label p as it is, see module."""
-    return p if isinstance(task, MultiLabel) else task.hard(p)
+    return p if isinstance(step.task, MultiLabel) else step.task.hard(p)
 
 
-def keep(p: Tensor, task: Task) -> Tensor:
+def keep(p: Tensor, step: Step) -> Tensor:
     """No sharpening: the probabilities themselves are the soft target."""
     return p
 
@@ -49,8 +50,8 @@ class Temperature:
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature!r}: must be > 0 (use sharpen=argmax for hard targets).")
 
-    def __call__(self, p: Tensor, task: Task) -> Tensor:
+    def __call__(self, p: Tensor, step: Step) -> Tensor:
         """Temper p."""
-        if isinstance(task, MultiLabel) and not self.cells:
+        if isinstance(step.task, MultiLabel) and not self.cells:
             return p
-        return task.temper(p, self.temperature)
+        return step.task.temper(p, self.temperature)

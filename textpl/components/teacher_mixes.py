@@ -2,75 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from textpl.components.step import Preparable, Run, Stateful, Step
+from textpl.components.slot import Slot, check_saved, identity_of
+from textpl.components.step import Run, Step
 from textpl.components.teachers import Target, Teacher
 from textpl.tasks import TINY, MultiLabel
 
 
-class _Pair:
+class _Pair(Slot):
     """Passes on to both teachers what happens in training."""
 
     def __init__(self, first: Teacher, second: Teacher) -> None:
+        super().__init__()
+        check_saved(self, first, second)
         self.first, self.second = first, second
 
-    def _parts(self) -> dict[str, Teacher]:
-        return {"first": self.first, "second": self.second}
+    def inner(self) -> Iterable[Any]:
+        """Return both teachers."""
+        return self.first, self.second
 
     @property
-    def averages(self) -> bool:
+    def averages(self) -> bool:  # type: ignore[override]
         """Whether one of them puts averaged weights into the model at the end."""
-        return any(getattr(part, "averages", hasattr(part, "finish")) for part in self._parts().values())
+        return any(getattr(part, "averages", hasattr(part, "finish")) for part in self.inner())
 
     @property
     def identity(self) -> str:
         """What a checkpoint of this teacher belongs to."""
-        parts = ", ".join(str(getattr(part, "identity", type(part).__name__)) for part in self._parts().values())
-        return f"{type(self).__name__}({parts})"
+        return f"{type(self).__name__}({', '.join(map(identity_of, self.inner()))})"
 
     @property
-    def prepared_tokens(self) -> int:
+    def prepared_tokens(self) -> int:  # type: ignore[override]
         """Tokens that either teacher has read outside of the steps."""
-        return sum(getattr(part, "prepared_tokens", 0) for part in self._parts().values())
-
-    def prepare(self, run: Run) -> None:
-        """Get both ready."""
-        for part in self._parts().values():
-            if isinstance(part, Preparable):
-                part.prepare(run)
-
-    def after_step(self, run: Run) -> None:
-        """Move what follows the weights."""
-        for part in self._parts().values():
-            if hasattr(part, "after_step"):
-                part.after_step(run)
-
-    def finish(self, run: Run, folder: Path | None) -> None:
-        """Put averaged weights into the model, if one of them has any."""
-        for part in self._parts().values():
-            if hasattr(part, "finish"):
-                part.finish(run, folder)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The tensors of both."""
-        return {
-            f"{name}.{key}": tensor
-            for name, part in self._parts().items()
-            if isinstance(part, Stateful)
-            for key, tensor in part.state_dict().items()
-        }
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take them back."""
-        for name, part in self._parts().items():
-            if isinstance(part, Stateful):
-                prefix = f"{name}."
-                part.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        return sum(getattr(part, "prepared_tokens", 0) for part in self.inner())
 
 
 class Blend(_Pair):

@@ -2,8 +2,8 @@
 
 A teacher is called as `teacher(step) -> (p, valid)`: probabilities (rows, labels) of the drawn pool rows and a
 boolean (rows,) that is False where the teacher abstains. It runs under `torch.no_grad` with the model in eval mode.
-Optional methods, called when a teacher has them: `prepare(run)`, `after_step(run)`, `finish(run, folder)`,
-`state_dict()` and `load_state_dict(state)`.
+A teacher with state is a `Slot`; of others, `prepare(run)`, `after_step(run)` and `finish(run, folder)` are called
+where they have them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textpl.components.label_order import in_model_order
+from textpl.components.slot import Slot
 from textpl.components.soft_labels import cached_logits, load_teacher, same_label_order
 from textpl.components.step import Run, Step
 from textpl.tasks import full_precision
@@ -41,10 +42,10 @@ class SelfTeacher:
 
     def __call__(self, step: Step) -> Target:
         """The model's probabilities; never abstains."""
-        return _all_valid(step.task.probabilities(step.predict(step.inputs)))
+        return all_valid(step.task.probabilities(step.forward(step.views[0]).logits))
 
 
-class EMATeacher:
+class EMATeacher(Slot):
     """The moving average of the model's weights (Mean Teacher, arXiv 1703.01780, equation 1).
 
     theta' <- m_t theta' + (1 - m_t) theta after every optimizer step, m_t = min(1 - 1/(t + 1), m), as the paper's code.
@@ -55,24 +56,29 @@ class EMATeacher:
         decay: m in [0, 1); None ties it to the run's length, 1 - 1/(0.03 steps).
     """
 
+    averages = True
+    updates: Tensor
+
     def __init__(self, decay: float | None = None) -> None:
         if decay is not None and not 0 <= decay < 1:
             raise ValueError(f"decay={decay!r}: must lie in [0, 1), or None to fit it to the run's length.")
+        super().__init__()
         self.decay = decay
-        self._average: list[Tensor] = []
-        self._updates = 0
+        self.average = nn.ParameterList()
+        self.register_buffer("updates", torch.tensor(0))
 
     def prepare(self, run: Run) -> None:
         """Start the average at the model's present weights."""
         self._m = run.decay() if self.decay is None else self.decay
         # In float32 at least: steps of 1 - m would be lost in half precision.
-        self._average = [full_precision(p.detach()).clone() for p in _trainable(run)]
-        self._updates = 0
+        start = [full_precision(p.detach()).clone() for p in _trainable(run)]
+        self.average = nn.ParameterList(nn.Parameter(tensor, requires_grad=False) for tensor in start)
+        self.updates = torch.tensor(0)
 
     def __call__(self, step: Step) -> Target:
         """Probabilities of the averaged model; never abstains."""
         with self._swapped_in(step.run):
-            return _all_valid(step.task.probabilities(step.predict(step.inputs)))
+            return all_valid(step.task.probabilities(step.forward(step.views[0]).logits))
 
     @contextmanager
     def _swapped_in(self, run: Run) -> Iterator[None]:
@@ -81,8 +87,8 @@ class EMATeacher:
         parameters = _trainable(run)
         student = [p.data for p in parameters]
         try:
-            for parameter, average in zip(parameters, self._average, strict=True):
-                parameter.data = average.to(parameter.dtype)
+            for parameter, average in zip(parameters, self.average, strict=True):
+                parameter.data = average.data.to(parameter.dtype)
             yield
         finally:
             for parameter, weights in zip(parameters, student, strict=True):
@@ -90,28 +96,18 @@ class EMATeacher:
 
     def after_step(self, run: Run) -> None:
         """Move the average towards the new weights."""
-        self._updates += 1
-        m = min(1 - 1 / (self._updates + 1), self._m)
+        self.updates += 1
+        m = min(1 - 1 / (int(self.updates) + 1), self._m)
         with torch.no_grad():
-            torch._foreach_lerp_(self._average, [full_precision(p.data) for p in _trainable(run)], 1 - m)
+            torch._foreach_lerp_(list(self.average), [full_precision(p.data) for p in _trainable(run)], 1 - m)
 
     def finish(self, run: Run, folder: Path | None) -> None:
         """Save the student in `folder` (unless None) and put the average into the model."""
         if folder is not None:
             run.model.save_pretrained(folder / "student")  # type: ignore[operator]
         with torch.no_grad():
-            for parameter, average in zip(_trainable(run), self._average, strict=True):
+            for parameter, average in zip(_trainable(run), self.average, strict=True):
                 parameter.copy_(average)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights, in the order of the model's trainable parameters, and the update count."""
-        return {f"average.{i}": a for i, a in enumerate(self._average)} | {"updates": torch.tensor(self._updates)}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the averaged weights back."""
-        for i, average in enumerate(self._average):
-            average.copy_(state[f"average.{i}"])
-        self._updates = int(state["updates"])
 
 
 class FrozenTeacher:
@@ -164,7 +160,7 @@ class FrozenTeacher:
         """Mean probabilities of the teachers; never abstains."""
         rows = step.rows.cpu().numpy()
         each = [step.task.probabilities(torch.from_numpy(logits[rows])) for logits in self._logits]
-        return _all_valid(torch.stack(each).mean(0).to(step.rows.device))
+        return all_valid(torch.stack(each).mean(0).to(step.rows.device))
 
 
 class ColumnTeacher:
@@ -243,9 +239,10 @@ class ColumnTeacher:
         return (step.task.probabilities(values) if self.kind == "logits" else values), valid
 
 
-def _all_valid(p: Tensor) -> Target:
+def all_valid(p: Tensor) -> Target:
+    """Probabilities of a teacher that does not abstain."""
     return p, torch.ones(len(p), dtype=torch.bool, device=p.device)
 
 
-def _trainable(run: Run) -> list[torch.nn.Parameter]:
+def _trainable(run: Run) -> list[nn.Parameter]:
     return [p for p in run.model.parameters() if p.requires_grad]

@@ -45,6 +45,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fixmatch": {"threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW},
     "adamatch": {"threshold": 0.9, "ema": True, "ratio": 1, "weight": schedules.cosine(0.3, end=0.5), "view": _VIEW},
     "softmatch": {"n_sigma": 2.0, "prior": "labeled", "ema": True, "ratio": 1, "weight": 0.1, "view": _VIEW},
+    "marginmatch": {"threshold": 0.95, "wrong": 0.01, "ratio": 1, "weight": 1.0, "view": _VIEW},
+    "vat": {"epsilon": 0.05, "ratio": 1, "weight": schedules.linear(1.0, end=0.4), "view": None},
+    "mixtext": {
+        "alpha": 2.0, "temperature": 0.5, "mix_layers": None,
+        "ratio": 1, "weight": schedules.linear(1.0, end=0.4), "view": _VIEW,
+    },
+    "comatch": {
+        "threshold": 0.95, "alpha": 0.9, "temperature": 0.2, "contrast": 1.0, "prior": "labeled",
+        "ratio": 1, "weight": 1.0, "view": _VIEW,
+    },
+    "cap": {
+        "positive": 1.0, "negative": 1.0, "asymmetric": True, "decay": None, "refresh": "epoch",
+        "ratio": 1, "weight": schedules.linear(1.0, start=0.3, end=0.3), "view": _VIEW,
+    },
     "mean_teacher": {"decay": None, "ratio": 1, "weight": schedules.sigmoid(5.0, end=0.3), "view": _VIEW},
     "hdl": {
         "relabel": "hdl", "k": None, "start": 0.5, "refresh": "epoch",
@@ -97,7 +111,11 @@ def _check_teacher(teacher: Any, info: ValidationInfo) -> Any:
 
 ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("threshold", "start", "end", "p", "drop", "swap"), ft.Share),
-    **dict.fromkeys(("temperature", "n_sigma"), ft.Positive),
+    **dict.fromkeys(("temperature", "n_sigma", "alpha", "epsilon"), ft.Positive),
+    "wrong": ft.Between,
+    **dict.fromkeys(("positive", "negative"), ft.AboveZero),
+    "mix_layers": ft.Numbers | None,
+    "asymmetric": bool,
     **dict.fromkeys(("ratio", "max_texts"), ft.Count),
     "value": ft.NonNegative,
     "weight": Annotated[ft.Weight, WrapValidator(_weight)],
@@ -124,7 +142,7 @@ ARGUMENTS: dict[str, Any] = {
     "k": ft.Count | None,
     # Of losses for labelled rows.
     "q": ft.AboveZero,
-    **dict.fromkeys(("a", "b", "lam"), ft.NonNegative),
+    **dict.fromkeys(("a", "b", "lam", "contrast"), ft.NonNegative),
     "beta": ft.BelowOne,
     "warm_up": ft.Share,
     **dict.fromkeys(("noise_rate", "missing_rate"), ft.Rate),

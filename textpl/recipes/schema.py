@@ -281,6 +281,11 @@ class Recipe(ft.Strictly):
                 f"method: {self.method.name} anneals the loss of the labelled rows, which train.labeled_loss would "
                 "replace: write tsa: null"
             )
+        elif self.method.value("asymmetric"):
+            raise ValueError(
+                f"method: {self.method.name} has a loss of the labeled rows, which train.labeled_loss would replace: "
+                "write asymmetric: false"
+            )
 
 
 def _listed(stages: Any) -> list[Any]:
