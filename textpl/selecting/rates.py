@@ -68,9 +68,9 @@ def class_rates(
     at random with these weights. That the central text of a cluster need not be like the rest of it is in no interval:
     docs/select.md says how often they held where it could be checked.
 
-    When to use: to know a corpus. As `textpl.label(class_prior=...)` rates that were estimated from a few rows lose about
-    a point (docs/select.md); shares that are known gain. For an estimate that rests on no assumption choose rows by
-    `strategy="random"`.
+    When to use: to know a corpus. As `textpl.label(class_prior=...)` rates that were estimated from a few rows lose
+    about a point (docs/select.md); shares that are known gain. For an estimate that rests on no assumption choose rows
+    by `strategy="random"`.
 
     Args:
         labeled: rows with labels and weights, as `textpl.select` wrote them; rows without a label or weight are left
