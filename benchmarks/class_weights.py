@@ -4,11 +4,12 @@
     python benchmarks/class_weights.py --table
 
 Pools of 3,000 rows and budgets are those of `encoders.py`, seeds are others than it uses. One label per row: the fit of
-`textpl.relabeling.linear` as it is, with weights inversely proportional to the mass of each class among the labeled rows
-("balanced"; for balanced draws it makes no difference), and "unweighted". "90/10" pools are thinned: the first class has nine tenths of
-the rows, the others share the rest. Counted on all other rows of the pool: accuracy, macro F1, and how far the mean
-calibrated probability of the given labels (what `expected_precision` rests on) is above the accuracy. Several labels
-per row: C of 10, 3 and 2; macro F1, micro F1 and mean average precision, cut at the rates of the labeled rows.
+`textpl.relabeling.linear` as it is, with weights inversely proportional to the mass of each class among the labeled
+rows ("balanced"; for balanced draws it makes no difference), and "unweighted". "90/10" pools are thinned: the first
+class has nine tenths of the rows, the others share the rest. Counted on all other rows of the pool: accuracy, macro F1,
+and how far the mean calibrated probability of the given labels (what `expected_precision` rests on) is above the
+accuracy. Several labels per row: C of 10, 3 and 2; macro F1, micro F1 and mean average precision, cut at the rates of
+the labeled rows.
 
 A cell is one (data set, encoder, seed), appended to out/class_weights.jsonl and skipped when it is there.
 """
