@@ -70,13 +70,13 @@ def targets(rule: str, p: Tensor, rates: Tensor, step: Step) -> tuple[Tensor, Te
     if rule == "gauss":
         return task.hard(p), gaussian(p)
     if rule == "sharp":
-        return Temperature(0.85)(p, task), sure(p, 0.8)
+        return Temperature(0.85)(p, step), sure(p, 0.8)
     if rule == "sure":
         return p, sure(p, 0.95)
     if rule == "cap":
         cuts = torch.stack([column.quantile(1 - rate) for column, rate in zip(p.T, rates, strict=True)])
         return (p >= cuts).float(), torch.ones_like(p)
-    return argmax(p, task), FixedThreshold(0.95)(p, step)
+    return argmax(p, step), FixedThreshold(0.95)(p, step)
 
 
 def a_step(labels: int) -> Step:

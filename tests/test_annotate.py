@@ -226,7 +226,14 @@ def test_a_text_that_is_refused_is_left_out(tmp_path):
     assert (found.answered, found.refused) == (5, 1) and "content filter" in str(found) and KEY not in str(found)
 
 
-@pytest.mark.parametrize(("status", "told"), [(413, ""), (400, "This model's maximum context length is 8192 tokens")])
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (413, ""),
+        (400, "This model's maximum context length is 8192 tokens"),
+        (422, "input should have less than 512 tokens"),
+    ],
+)
 def test_texts_that_are_too_long_do_not_end_it_even_where_they_come_first(tmp_path, status, told):
     with serving(lambda text, number: honest(text) if number >= 6 else (status, {}, told)) as server:
         found = ask(server, pool(10), tmp_path, concurrency=1)

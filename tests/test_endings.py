@@ -178,6 +178,21 @@ def test_a_signal_during_a_destructor_is_not_lost(number, code, capsys):
         signal.signal(signal.SIGINT, usual)
 
 
+def test_nothing_is_raised_again_once_the_block_has_ended():
+    class Slow:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    usual, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+    try:
+        with interruption_told(lambda: "Go on."):
+            Slow()
+        time.sleep(0.2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and sys.unraisablehook is hook
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def test_the_handler_goes_when_the_block_ends():
     before = signal.getsignal(signal.SIGTERM)
     with interruption_told(lambda: ""):

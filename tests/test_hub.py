@@ -300,6 +300,16 @@ def test_links_and_models_stay_at_home(folder, tmp_path):
         push(folder, "ada/tickets", dry_run=True)
 
 
+@pytest.mark.parametrize("name", ["./models/enc", "models/big/enc", "/home/ada/enc", "..\\\\enc"])
+@pytest.mark.parametrize("key", ["model.name", "method.teacher"])
+def test_a_model_that_a_run_read_here_stays_at_home(folder, key, name):
+    """Nothing need lie beside the recipe of a run, so that what it names tells whether others have it."""
+    old, new = ("ada/tiny", f'"{name}"') if key == "model.name" else ("{name: softmatch}", f'{{teacher: "{name}"}}')
+    (folder / "recipe.yaml").write_text(f"# data abc: bundled:sentiment\n{RECIPE.replace(old, new)}")
+    with refused(rf"{key}: enc lies beside the recipe.*push_to_hub"):
+        push(folder, "ada/tickets", dry_run=True)
+
+
 def test_data_of_other_kinds_stays_at_home(folder):
     with_data(folder)
     (folder / "texts" / "dev.csv").write_text("text,label\na,0\n")
@@ -395,7 +405,10 @@ def test_offline_from_the_cache(endpoint, server, folder, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(server.requests)
     assert resolve("hf://ada/tickets") == online and resolve(f"hf://ada/tickets@{commit}") == pinned
-    assert len(server.requests) == asked
+    dry = pull("ada/tickets", dry_run=True, to=folder / "theirs")
+    assert dry == pull("ada/tickets", dry_run=True, revision=commit, to=folder / "theirs")
+    assert dry.files == {name: len(content) for name, content in contents(online).items()}
+    assert not dry.folder.exists() and len(server.requests) == asked
     with refused(r"ada/other is not in the cache, and the Hub cannot be reached \(HF_HUB_OFFLINE is set\)"):
         resolve("hf://ada/other")
     with refused("ada/tickets@try is not in the cache"):
@@ -450,6 +463,32 @@ def test_hostile_repositories_leave_nothing(endpoint, server, tmp_path, monkeypa
     assert not [path for path in (tmp_path / "home" / "textpl-recipes").rglob("*") if path.is_file()]
     done = textpl("recipes", "validate", "hf://eve/evil")
     assert done.exit_code == 1 and "not valid" in done.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("bundled:sentiment", "texts", "line 3: data.source: no file or folder 'texts'"),
+        ("bundled:sentiment", "./other.csv", "line 3: data.source: no file or folder './other.csv'"),
+        ("ada/tiny", "./models/enc", "line 5: model.name: no file or folder './models/enc'"),
+        (
+            "{name: softmatch}",
+            "{teacher: models/big/enc}",
+            "line 6: method.teacher: no file or folder 'models/big/enc'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_a_recipe_names_and_is_not_there_is_told_before_more_is_downloaded(
+    endpoint, server, tmp_path, old, new, match, dry_run
+):
+    recipe = RECIPE.replace(old, new)
+    there = {"README.md": "# hi", "models/enc/model.safetensors": "x", "train.csv": "text,label\na,0\n"}
+    server.add("eve/lacks", {"recipe.yaml": recipe, **there})
+    with refused(match):
+        pull("eve/lacks", to=tmp_path / "theirs", dry_run=dry_run)
+    asked = " ".join(map(str, server.requests))
+    assert "recipe.yaml" in asked and "README.md" not in asked and "train.csv" not in asked
 
 
 def test_names_that_lead_out_are_never_asked_for(endpoint, server, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import datasets
 import numpy as np
@@ -187,6 +188,62 @@ def test_an_edited_card_stays_and_pushing_again_replaces_the_rows(endpoint, serv
     shards = [name for name in on_main(server, "datasets", "ada/cleaned") if name.startswith("data/")]
     assert len(shards) == 1
     assert len(load_dataset("ada/cleaned", split="train")) == 60
+
+
+def test_splits_that_are_pushed_one_after_the_other_all_load(endpoint, server, made, tmp_path):
+    """What `datasets` wrote of earlier rows into the card would keep all from loading."""
+    dev = tmp_path / "dev"
+    shutil.copytree(made / "cl", dev)
+    (dev / "train.csv").rename(dev / "dev.csv")
+    push(made / "cl", "ada/cleaned")
+    repo = server.repos["datasets", "ada/cleaned"]
+    files = dict(on_main(server, "datasets", "ada/cleaned"))
+    stale = b"---\ndataset_info:\n  features:\n  - {name: other, dtype: string}\n  splits:\n  - {name: train}\n"
+    gone = files["README.md"].replace(
+        b"  data_files:\n", b"  data_files:\n  - {split: old, path: data/old-*.parquet}\n"
+    )
+    assert gone != files["README.md"]
+    repo.commit(files | {"README.md": gone.replace(b"---\n", stale, 1)})
+    push(dev, "ada/cleaned")
+    push(dev, "ada/cleaned")
+    about = front_matter(card_of(server, "ada/cleaned"))
+    assert "dataset_info" not in about and [config["config_name"] for config in about["configs"]] == ["default"]
+    assert [split["split"] for split in about["configs"][0]["data_files"]] == ["dev", "train"]
+    local = tmp_path / "local"
+    for name, content in on_main(server, "datasets", "ada/cleaned").items():
+        (local / name).parent.mkdir(parents=True, exist_ok=True)
+        (local / name).write_bytes(content)
+    rows = load_dataset(str(local), cache_dir=tmp_path / "cache")
+    assert {name: len(split) for name, split in rows.items()} == {"dev": 60, "train": 60}
+
+
+def test_rows_with_other_columns_take_the_place_of_all_splits(endpoint, server, made, tmp_path):
+    dev = tmp_path / "dev"
+    shutil.copytree(made / "cl", dev)
+    (dev / "train.csv").rename(dev / "dev.csv")
+    push(dev, "ada/rows")
+    push(made / "labels.parquet", "ada/rows")
+    about = front_matter(card_of(server, "ada/rows"))
+    assert "textpl-pseudo-labels" in about["tags"] and "textpl-cleaned" not in about["tags"]
+    assert list(load_dataset("ada/rows", cache_dir=tmp_path / "cache")) == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("textpl clean clients/acme/train.csv --out clients/acme", "textpl clean train.csv --out acme"),
+        ("textpl clean 'clients/acme corp/a b.csv' --out=runs/x/cl", "textpl clean 'a b.csv' --out=cl"),
+        ("textpl clean ada/reviews --encoder ada/enc", "textpl clean ada/reviews --encoder ada/enc"),
+        ("textpl clean ../acme --encoder ./models/enc", "textpl clean acme --encoder enc"),
+        ("textpl clean a.csv --delimiter ' / ' --relabel 0.6", "textpl clean a.csv --delimiter ' / ' --relabel 0.6"),
+        ("textpl clean 'clients/acme/a.csv", 'textpl clean "\'clients/acme/a.csv"'),
+    ],
+)
+def test_of_paths_in_the_command_the_last_part_is_told(made, tmp_path, typed, told):
+    folder = tmp_path / "cl"
+    shutil.copytree(made / "cl", folder)
+    (folder / "cleaning.json").write_text(json.dumps(CLEANING | {"command": typed}))
+    assert f"    {told}\n" in push(folder, "ada/x", dry_run=True).card
 
 
 def test_a_push_that_broke_off_can_be_repeated(endpoint, server, made):

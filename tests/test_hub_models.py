@@ -170,8 +170,9 @@ def test_a_path_of_the_pusher_is_in_no_card(run):
     assert "share/train.jsonl" not in card and "Data read: train.jsonl" in card
 
 
-def test_a_recipe_on_a_local_model_is_not_offered_to_run(endpoint, server, run):
-    (run / "recipe.yaml").write_text(RECIPE.replace("ada/tiny", "/home/ada/secret-project/start"))
+@pytest.mark.parametrize("start", ["/home/ada/secret-project/start", "./secret-project/start"])
+def test_a_recipe_on_a_local_model_is_not_offered_to_run(endpoint, server, run, start):
+    (run / "recipe.yaml").write_text(RECIPE.replace("ada/tiny", start))
     pushed = push(run, "ada/reviews")
     card = on_main(server, "models", "ada/reviews")["README.md"].decode()
     about = front_matter(card)

@@ -129,7 +129,7 @@ def test_neighbors_read_the_trainers_own_rows(tmp_path, tokenizer, form, encoder
         if kind == "plain" and encoder != "model":
             teacher.labeled = make_data(tokenizer)
         train(tmp_path, tokenizer, kind, SemiSupervised(make_pool(), teacher=teacher, sharpen=keep, weight=0.01))
-        found.append(teacher._p.float())
+        found.append(teacher.p.float())
     assert kept and torch.allclose(found[0], found[1], atol=2e-2)
 
 
@@ -147,7 +147,7 @@ def test_neighbors_read_rows_given_with_a_transform(tmp_path, tokenizer):
     ):
         teacher = HDLTeacher(labeled, method="linear", refresh=None)
         train(tmp_path, tokenizer, "plain", SemiSupervised(make_pool(), teacher=teacher, sharpen=keep))
-        found.append(teacher._p.float())
+        found.append(teacher.p.float())
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[0], found[2])
 

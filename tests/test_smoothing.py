@@ -121,6 +121,8 @@ def test_class_weights_of_soft_targets_are_of_their_mass():
     weights = class_weights(np.array([[0.5, 0.5, 0], [1, 0, 0], [0.5, 0.5, 0]]))
     np.testing.assert_allclose(weights, [0.75, 1.5, 0])
     assert not class_weights(np.zeros((0, 3))).any()
+    trace = class_weights(np.array([[1, 0, 0]] * 6 + [[0, 0.99, 0.01]]))
+    assert trace[2] == pytest.approx(7 / 3)
 
 
 def test_temperature_is_found_again():

@@ -219,10 +219,10 @@ def _humble(p: np.ndarray, rows: int, seen: np.ndarray, multi: bool) -> np.ndarr
     labels, rows = p.shape[1], max(rows, TRUSTED_ROWS)
     p = (rows * p + 1 / labels) / (rows + 1)
     unseen = 1 / (rows + labels)
-    if not multi and not seen.all():
+    if not multi and seen.any() and not seen.all():
         left = 1 - unseen * (~seen).sum()
         p = p * (left / np.maximum(p[:, seen].sum(axis=1, keepdims=True), SMALLEST))
-    return np.where(seen, p, unseen)
+    return np.where(seen, p, unseen if multi or seen.any() else 1 / labels)
 
 
 def _by_name(annotations: Any) -> dict[str, Any]:

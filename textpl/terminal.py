@@ -132,20 +132,25 @@ def _sigterm_raised() -> Iterator[None]:
 def _raised_again() -> Iterator[None]:
     """Raise an interruption again that came while Python ran a `__del__`, where it prints and drops any exception."""
     before = sys.unraisablehook
+    waiting: list[tuple[threading.Timer, Any]] = []
 
     def hook(dropped: Any) -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        usual = signal.getsignal(signal.SIGINT)
+        if not issubclass(dropped.exc_type, KeyboardInterrupt) or usual is None:
             before(dropped)
             return
-        usual = signal.getsignal(signal.SIGINT)
+        if waiting:  # one is on its way
+            return
 
         def again(number: int, frame: object) -> None:
             signal.signal(signal.SIGINT, usual)
+            waiting.clear()
             raise dropped.exc_type
 
         signal.signal(signal.SIGINT, again)
         # Raised in here, it would be dropped too.
-        timer = threading.Timer(AGAIN_AFTER, os.kill, [os.getpid(), signal.SIGINT])
+        timer = threading.Timer(AGAIN_AFTER, _interrupt)
+        waiting.append((timer, usual))
         timer.daemon = True
         timer.start()
 
@@ -154,6 +159,18 @@ def _raised_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        if waiting:  # the block ended by itself in the meantime
+            timer, usual = waiting.pop()
+            timer.cancel()
+            signal.signal(signal.SIGINT, usual)
+
+
+def _interrupt() -> None:
+    """Send SIGINT to this process, so that what waits in its main thread ends, too."""
+    if os.name == "nt":  # where os.kill ends a process at once
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def say(text: str, *, bold: bool = False) -> None:

@@ -21,10 +21,10 @@ PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # anothe
 REFUSED = {400, 413, 422}  # this text, or a setting that the server does not know
 REFUSALS = 3  # so many before any answer: it is not the texts
 # What is said to be too long may be the first texts of a corpus, by chance; so many of these are a setting too.
-TOO_LONG, LONG_REFUSALS = (
-    re.compile(r"too long|too large|too many tokens|context.{0,20}length|maximum.{0,20}tokens"),
-    30,
+TOO_LONG = re.compile(
+    r"too long|too large|too many tokens|context.{0,20}(length|window|size|limit)|(maximum|less than).{0,20}tokens"
 )
+LONG_REFUSALS = 30
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 SHOWN = 300  # characters of what a server says
 

@@ -24,8 +24,9 @@ ORDERING = 150
 # What was learnt must be better in this share of the resamples, on answers that it was not learnt from.
 CERTAIN = 0.9
 FOLDS, RESAMPLES = 10, 400
-# A label has an offset of its own if so many answers are of cells with it.
-OWN = 5
+# A label has an offset of its own if so many answers are of cells with it, and at most so many labels have, those with
+# most answers: every one makes the regressions of all folds slower.
+OWN, OFFSETS = 5, 50
 CHUNK = 1 << 17
 
 
@@ -166,7 +167,9 @@ def _design(
             seen = np.clip(feature[reviewed[kind[reviewed] == value]], -LIMIT, LIMIT)
             scales.append((float(seen.mean()), max(float(seen.std()), 0.5), value))
     values, counts = np.unique(np.empty(0, int) if label is None else label[reviewed], return_counts=True)
-    return _Design(score, kind, features, cut, tuple(scales), contrast, label, values[counts >= OWN])
+    most = np.argsort(-counts, kind="stable")[:OFFSETS]
+    own = np.sort(values[most[counts[most] >= OWN]])
+    return _Design(score, kind, features, cut, tuple(scales), contrast, label, own)
 
 
 def _fade(new: Array, old: Array, end: float) -> None:

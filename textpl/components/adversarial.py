@@ -11,6 +11,7 @@ from textpl.components.step import Run, Step
 from textpl.inference import token_inputs
 from textpl.tasks import TINY, full_precision
 
+SMALLEST_GAP = 1e-6  # of probabilities, at which a row is divided
 CHECKED = 8  # rows on which ids and their embeddings must give the same
 
 
@@ -73,8 +74,11 @@ class VirtualAdversarial:
         d = _unit(self._noise(still, view, step, batch) * free)
         for _ in range(self.iterations):
             d.requires_grad_()
-            divergence = kl_divergence(logits_at(still + (self.xi * size * d).to(still.dtype)), batch.q, step.task)
-            d = _unit(torch.autograd.grad(divergence.sum(), d)[0] * free)
+            logits = logits_at(still + (self.xi * size * d).to(still.dtype))
+            divergence = kl_divergence(logits, batch.q, step.task)
+            # A row's factor does not turn its direction; without it half-precision gradients of sure rows vanish.
+            gap = (step.task.probabilities(logits) - batch.q).abs().amax(1).clamp_min(SMALLEST_GAP).detach()
+            d = _unit(torch.autograd.grad((divergence / gap.view(-1, *[1] * (divergence.ndim - 1))).sum(), d)[0] * free)
         moved = table(view["input_ids"]) + (self.epsilon * size * d).to(still.dtype)
         return weighted_sum(kl_divergence(logits_at(moved), batch.q, step.task), batch.w) / batch.count
 

@@ -100,7 +100,8 @@ class CoMatch(Slot):
             smoothed = self.alpha * p + (1 - self.alpha) * (near @ self.labels[:known].to(near)).to(p)
         labeled = step.labeled_rows()
         seen = torch.ones_like(p[:, 0], dtype=torch.bool) if step.valid is None else step.valid
-        keys = torch.cat([self._keys[seen], self.projection.module(step.forward(labeled.inputs).features)])
+        own = self.projection.module(step.forward(labeled.inputs).features).nan_to_num()
+        keys = torch.cat([self._keys[seen], own])
         self._remember(step.gather(keys), step.gather(torch.cat([p[seen], labeled.targets.to(p)])))
         return smoothed
 

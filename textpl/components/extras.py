@@ -49,7 +49,7 @@ class Extras(Slot):
         """Make the module and its optimizer."""
         device = next(run.model.parameters()).device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)  # torch.manual_seed would seed every GPU for the run, too
             self.module = self._make(run).to(device)
         trained = [p for p in self.module.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(

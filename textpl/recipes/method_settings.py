@@ -46,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adamatch": {"threshold": 0.9, "ema": True, "ratio": 1, "weight": schedules.cosine(0.3, end=0.5), "view": _VIEW},
     "softmatch": {"n_sigma": 2.0, "prior": "labeled", "ema": True, "ratio": 1, "weight": 0.1, "view": _VIEW},
     "marginmatch": {"threshold": 0.95, "wrong": 0.01, "ratio": 1, "weight": 1.0, "view": _VIEW},
+    "mean_teacher": {"decay": None, "ratio": 1, "weight": schedules.sigmoid(5.0, end=0.3), "view": _VIEW},
     "vat": {"epsilon": 0.05, "ratio": 1, "weight": schedules.linear(1.0, end=0.4), "view": None},
     "mixtext": {
         "alpha": 2.0, "temperature": 0.5, "mix_layers": None,
@@ -59,7 +60,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "positive": 1.0, "negative": 1.0, "asymmetric": True, "decay": None, "refresh": "epoch",
         "ratio": 1, "weight": schedules.linear(1.0, start=0.3, end=0.3), "view": _VIEW,
     },
-    "mean_teacher": {"decay": None, "ratio": 1, "weight": schedules.sigmoid(5.0, end=0.3), "view": _VIEW},
     "hdl": {
         "relabel": "hdl", "k": None, "start": 0.5, "refresh": "epoch",
         "threshold": 0.95, "ratio": 1, "weight": 1.0, "view": _VIEW,

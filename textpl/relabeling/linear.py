@@ -71,10 +71,13 @@ def _fit_all(
 
 
 def class_weights(y: np.ndarray) -> np.ndarray:
-    """Return weights, float64 (classes,), with which the classes of rows `y` (rows, classes) weigh the same in all."""
+    """Return weights, float64 (classes,), with which the classes of rows `y` (rows, classes) weigh the same in all.
+
+    A class with less than one row of soft targets weighs as if it had one: a trace of it is no reason to find it.
+    """
     mass = y.sum(axis=0, dtype=np.float64)
     there = mass > 0
-    return np.divide(mass.sum() / max(there.sum(), 1), mass, out=np.zeros_like(mass), where=there)
+    return np.where(there, mass.sum() / max(there.sum(), 1) / np.maximum(mass, 1), 0.0)
 
 
 def _fit(x: np.ndarray, y: np.ndarray, strength: float, weights: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
