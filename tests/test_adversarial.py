@@ -99,3 +99,20 @@ def test_a_run_in_bfloat16(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, bf16=True, max_steps=2)
     textpl.attach(trainer, textpl.vat(make_pool(), weight=1.0)).train()
     assert trainer.state.log_history[0]["textpl/unlabeled_loss"] > 0
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_sure_rows_have_a_direction_in_float16(tokenizer, task):
+    """The gradient of a divergence of 1e-7 is 0 in float16, and no noise is then added, unless it is scaled first."""
+    model = make_model(task)
+    with torch.no_grad():
+        model.classifier.weight *= 30
+    run, sizes = make_run(tokenizer, task, model=model), []
+    step = make_step(run, list(range(16)))
+    for half in (False, True):
+        objective = VirtualAdversarial()
+        objective.prepare(run)
+        with torch.autocast("cpu", torch.float16, enabled=half):
+            q = targets(step).float()
+            sizes.append(float(objective(make_batch(step, q), step).detach()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.3) and sizes[0] > 0

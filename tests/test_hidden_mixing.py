@@ -7,7 +7,16 @@ import pytest
 import torch
 from conftest import make_model
 from real_steps import make_batch, make_run, make_step
-from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AutoModelForSequenceClassification,
+    BartConfig,
+    BertConfig,
+    BertForSequenceClassification,
+    XLMConfig,
+    XLNetConfig,
+)
 
 from textpl.components.hidden_mixing import HiddenMixing, encoder_layers, mean_over_views, mixed_after, stacked
 
@@ -113,3 +122,22 @@ def test_a_model_that_uses_one_layer_several_times_is_refused(tokenizer):
     with pytest.raises(ValueError, match="The 3 layers of AlbertForSequenceClassification were not found"):
         encoder_layers(model)
     assert len(encoder_layers(make_model())) == 1
+
+
+@pytest.mark.parametrize("kind", ["xlm", "bart", "xlnet"])
+def test_models_with_several_lists_of_layers_are_refused(kind):
+    small = {"vocab_size": 40, "num_labels": 2}
+    config = {
+        "xlm": lambda: XLMConfig(emb_dim=16, n_layers=2, n_heads=2, **small),
+        "bart": lambda: BartConfig(
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            **small,
+        ),
+        "xlnet": lambda: XLNetConfig(d_model=16, n_layer=2, n_head=2, d_inner=16, **small),
+    }[kind]()
+    with pytest.raises(ValueError, match="take a BERT-like encoder"):
+        encoder_layers(AutoModelForSequenceClassification.from_config(config))

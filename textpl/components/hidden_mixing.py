@@ -96,15 +96,16 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         ValueError: for a model that does not keep one module per layer in a list.
     """
-    depth = model.config.num_hidden_layers  # type: ignore[union-attr]
+    config: Any = model.config
+    depth = config.num_hidden_layers
     found: dict[str, nn.ModuleList] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            if not any(name.startswith(f"{outer}.") for outer in found):
-                found[name] = module
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, nn.ModuleList) and len(module) == depth and not inside:
+            found[name] = module
     # Several lists are the parts of a layer, or an encoder and a decoder; XLNet keeps tokens before rows; Longformer
     # has masks that say the opposite.
-    if len(found) == 1 and model.config.model_type not in ("xlnet", "longformer"):  # type: ignore[union-attr]
+    if len(found) == 1 and config.model_type not in ("xlnet", "longformer"):
         return next(iter(found.values()))
     raise ValueError(
         f"The {depth} layers of {type(model).__name__} were not found as one list of layers (some models use one layer "
