@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from textpl.recipes.recipe_text import FILE_NAME, MAX_BYTES, parse_recipe
+from textpl.recipes.recipe_text import FILE_NAME, MAX_BYTES, read_document, validate_document
+from textpl.recipes.references import change_references, is_elsewhere, not_beside
 from textpl.recipes.yaml_text import RecipeError
 
 CARD, RESULTS, PICTURE = "README.md", "results.json", "comparison.png"
@@ -45,10 +46,21 @@ def files_to_pull(text: str, sizes: Mapping[str, int]) -> list[str]:
         Paths: card, results and picture, and the data files that the recipe names.
 
     Raises:
-        RecipeError: for an invalid recipe, or files that are too large.
+        RecipeError: for an invalid recipe, one that names what would not be there, or files that are too large.
     """
-    source = PurePosixPath(parse_recipe(text, folder=None).data.source)
+    document = read_document(text)
+    recipe = validate_document(document, None)
+    source = PurePosixPath(recipe.data.source)
     data = [name for name in sizes if is_data(name) and source in (PurePosixPath(name), PurePosixPath(name).parent)]
+
+    def check(keys: tuple[str | int, ...], reference: str) -> str:
+        is_data_key = keys[0] == "data"
+        if not is_elsewhere(reference, data=is_data_key) and not (is_data_key and data):
+            document.add(keys, not_beside(reference, data=is_data_key))
+        return reference
+
+    change_references(recipe.model_dump(by_alias=True), check)
+    document.stop_at_problems()
     for name, most in SIZES.items():
         if sizes.get(name, 0) > most:
             raise RecipeError(f"{name} has {sizes[name]:,} bytes, more than the {most:,} that are read of a recipe.")

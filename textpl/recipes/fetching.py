@@ -74,7 +74,7 @@ def pull(repo_id: str, *, revision: str | None = None, to: str | Path | None = N
         repo_id: owner/name, or hf://owner/name[@revision].
         revision: branch, tag or commit.
         to: new or empty folder; default: the name of the repository, here.
-        dry_run: keep nothing; only recipe.yaml is downloaded, to be validated.
+        dry_run: keep nothing; only recipe.yaml is downloaded, to be validated, unless the recipe is in the cache.
 
     Raises:
         RecipeError: if there is no such recipe, it is not valid, or the folder is not empty.
@@ -84,12 +84,13 @@ def pull(repo_id: str, *, revision: str | None = None, to: str | Path | None = N
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RecipeError(f"{target} is there already and not an empty folder: choose another with --to.")
     if dry_run:
+        commit, cached = _in_cache(repo_id, revision or named)
+        if cached.is_dir():
+            return Pulled(target, _sizes(cached))
         with tempfile.TemporaryDirectory() as place, clear_errors(repo_id, revision or named):
-            commit = client().model_info(repo_id, revision=revision or named).sha or ""
             return Pulled(target, _begin(client(), repo_id, commit, Path(place)))
     shutil.copytree(_fetched(repo_id, revision or named), target, dirs_exist_ok=True)
-    files = (path for path in sorted(target.rglob("*")) if path.is_file())
-    return Pulled(target, {path.relative_to(target).as_posix(): path.stat().st_size for path in files})
+    return Pulled(target, _sizes(target))
 
 
 def _parsed(uri: str) -> tuple[str, str | None]:
@@ -99,18 +100,28 @@ def _parsed(uri: str) -> tuple[str, str | None]:
     return found
 
 
-def _fetched(repo_id: str, revision: str | None) -> Path:
-    """Return the folder in the cache that holds one commit of a recipe: plain files, whole or not there at all."""
-    api = client()
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file by its path in the folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _in_cache(repo_id: str, revision: str | None) -> tuple[str, Path]:
+    """Return the commit of a revision, the last one known if the Hub cannot be reached, and its folder in the cache."""
     with clear_errors(repo_id, revision):
-        commit = api.resolve_revision(repo_id, revision=revision).resolved
+        commit = client().resolve_revision(repo_id, revision=revision).resolved
     if not _COMMIT.fullmatch(commit):
         raise RecipeError(f"The Hub names no commit of {repo_id}, but {commit[:60]!r}.")
     # The last part names the runs of the recipe.
-    folder = Path(constants.HF_HOME, CACHE, repo_id.replace("/", "--"), commit, repo_id.split("/")[1])
+    return commit, Path(constants.HF_HOME, CACHE, repo_id.replace("/", "--"), commit, repo_id.split("/")[1])
+
+
+def _fetched(repo_id: str, revision: str | None) -> Path:
+    """Return the folder in the cache that holds one commit of a recipe: plain files, whole or not there at all."""
+    commit, folder = _in_cache(repo_id, revision)
     if folder.is_dir():
         return folder
-    place = folder.parent
+    api, place = client(), folder.parent
     place.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=place) as staging, clear_errors(repo_id, revision):

@@ -97,16 +97,22 @@ def local_references(recipe: BaseModel, folder: Path) -> dict[str, Path]:
     return found
 
 
+def is_elsewhere(reference: str, *, data: bool) -> bool:
+    """Tell whether a reference (to data or to a model; `lsa` looks like one) can be had without a file beside it."""
+    is_id = (_DATA_ID if data else _MODEL_ID).fullmatch(reference) and not reference.endswith(DATA_SUFFIXES)
+    return bool(is_id) or (data and reference == OWN_DATA)
+
+
+def not_beside(reference: str, *, data: bool) -> str:
+    """Say that what a recipe names is not there."""
+    hint = ", 'bundled:NAME', or 'yours' for what comes with --data" if data else ""
+    return f"no file or folder {quoted(reference)} beside the recipe; it may also be a Hub id 'owner/name'{hint}"
+
+
 def check_reference(reference: str, folder: Path | None, *, data: bool) -> str:
     """Return the reference, if it is there or can be a Hub id (of a dataset or of a model); else ValueError."""
-    if locate(reference, folder) == reference and folder is None:
-        return reference
-    is_id = (_DATA_ID if data else _MODEL_ID).fullmatch(reference) and not reference.endswith(DATA_SUFFIXES)
-    if locate(reference, folder) == reference and not is_id and not (data and reference == OWN_DATA):
-        hint = ", 'bundled:NAME', or 'yours' for what comes with --data" if data else ""
-        raise ValueError(
-            f"no file or folder {quoted(reference)} beside the recipe; it may also be a Hub id 'owner/name'{hint}"
-        )
+    if locate(reference, folder) == reference and folder is not None and not is_elsewhere(reference, data=data):
+        raise ValueError(not_beside(reference, data=data))
     return reference
 
 

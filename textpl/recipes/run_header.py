@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textpl.recipes.parsing import FILE_NAME, LoadedRecipe, find_recipe, load_recipe, read_text
 from textpl.recipes.recipe_text import read_document, validate_document
-from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA, change_references
+from textpl.recipes.references import DATA_SUFFIXES, OWN_DATA, change_references, is_elsewhere
 from textpl.recipes.schema import Recipe
 
 _HEADER = re.compile(r"\A# data (\S+): ([^\n]*)\n")
@@ -37,7 +37,8 @@ def parse_run(text: str) -> tuple[Recipe, dict[str, str]]:
     """Validate the recipe of a run; nothing that it names need be where it says.
 
     Returns:
-        The recipe, with names in place of paths that the user typed, and of models among these: key -> name.
+        The recipe, with names in place of paths that the user typed and of all models on this machine; and of these
+        models: key -> name.
 
     Raises:
         RecipeError: as `parse_recipe`.
@@ -45,11 +46,13 @@ def parse_run(text: str) -> tuple[Recipe, dict[str, str]]:
     document, models = read_document(text), {}
 
     def named(keys: tuple[str | int, ...], reference: str) -> str:
-        if not _ABSOLUTE.match(reference):
+        name = last_part(reference)
+        if keys[0] == "data":
+            return name if _ABSOLUTE.match(reference) else reference
+        if is_elsewhere(reference, data=False):
             return reference
-        if keys[0] != "data":
-            models[".".join(map(str, keys))] = last_part(reference)
-        return last_part(reference)
+        models[".".join(map(str, keys))] = name
+        return name
 
     change_references(document.data, named)
     return validate_document(document, None), models

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from textpl.cleaning.apply import SOURCES
-from textpl.recipes.references import DATA_SUFFIXES
+from textpl.recipes.references import DATA_SUFFIXES, is_elsewhere
+from textpl.recipes.run_header import last_part
 from textpl.sharing.card_text import merged, render, signed, with_front_matter
 from textpl.sharing.labelled_rows import LabelledRows
 
 _SHOWN = 50  # labels that are named
+_TAGS = ("textpl-pseudo-labels", "textpl-cleaned")
 # What is told of `cleaning.json`, and of the report of `textpl label`.
 _TOLD = {
     "source": "Data",
@@ -73,16 +76,22 @@ def dataset_card(
         repo_id: owner/name.
         revision: commit that holds the rows; the code to load them is pinned to it.
         license: identifier on the Hub, such as apache-2.0.
-        there: metadata of the card that this one replaces.
+        there: metadata of the card that this one replaces; its other splits stay, if their columns can be the same.
     """
+    tag, other = _TAGS[rows.cleaned], _TAGS[not rows.cleaned]
+    there = {key: value for key, value in (there or {}).items() if key != "dataset_info"}  # of rows before these
+    tags = there.get("tags")
+    mixed = other in (tags or ())
+    if isinstance(tags, list):
+        there["tags"] = [name for name in tags if name != other]
     made = {
         **({"license": license} if license else {}),
         "task_categories": ["text-classification"],
         "annotations_creators": ["machine-generated"],
-        "tags": ["textpl", "textpl-cleaned" if rows.cleaned else "textpl-pseudo-labels"],
-        "configs": [{"config_name": "default", "data_files": [{"split": rows.split, "path": rows.shards}]}],
+        "tags": ["textpl", tag],
+        "configs": _configs(rows, None if mixed else there.get("configs")),
     }
-    metadata = merged(there or {}, made)
+    metadata = merged(there, made)
     pin = f', revision="{revision}"' if revision else ""
     body = render(
         "dataset.md",
@@ -94,11 +103,25 @@ def dataset_card(
         shown=_SHOWN,
         columns=_columns(rows),
         provenance=_provenance(rows),
-        command=" ".join(str(rows.told.get("command") or "").split()),
+        command=_command(str(rows.told.get("command") or "")),
         limits=_LIMITS_CLEANED if rows.cleaned else _LIMITS_LABELLED,
         license=metadata.get("license"),
     )
     return with_front_matter(metadata, signed(f"\n{body}", "dataset"))
+
+
+def _configs(rows: LabelledRows, there: Any) -> list[dict[str, Any]]:
+    """Where the splits are: that of the rows, and the others that the card there names."""
+    known = [config for config in (there if isinstance(there, list) else ()) if isinstance(config, dict)]
+    default = next((config for config in known if config.get("config_name", "default") == "default"), {})
+    splits = default.get("data_files")
+    others = [
+        split
+        for split in (splits if isinstance(splits, list) else ())
+        if isinstance(split, dict) and split.get("split") not in (None, rows.split)
+    ]
+    mine = {"config_name": "default", "data_files": [{"split": rows.split, "path": rows.shards}, *others]}
+    return [mine, *(config for config in known if config is not default)]
 
 
 def _columns(rows: LabelledRows) -> list[tuple[str, str]]:
@@ -141,3 +164,24 @@ def _line(value: Any) -> str:
         return f"{value:,}"
     text = ", ".join(map(_line, value)) if isinstance(value, list) else str(value)
     return text.split("/")[-1] if text.endswith(DATA_SUFFIXES) else text
+
+
+def _command(command: str) -> str:
+    """A command line on one line, of files and folders only the names."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    before = ["", *words]
+    told = (_word(word, word_before) for word, word_before in zip(words, before, strict=False))
+    return " ".join(shlex.join(told).split())
+
+
+def _word(word: str, before: str) -> str:
+    """A word of a command, of a path the last part; what looks like a Hub id is a path where the command writes to."""
+    if word.startswith("-") and "=" not in word:
+        return word
+    option, sign, value = word.partition("=") if word.startswith("-") else (before, "", word)
+    is_path = "/" in value.strip(" /") and (option == "--out" or not is_elsewhere(value, data=False))
+    told = last_part(value) if is_path and "://" not in value else _line(value)
+    return f"{option}{sign}{told}" if sign else told

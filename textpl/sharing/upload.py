@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,10 +124,10 @@ def upload(target: Target, content: Content) -> Pushed:
         api = client()
         present, there = _open(api, target, content.files)
         edited = there is not None and signer(there) is None and not (target.overwrite_card or content.card_by_hand)
-        metadata = _metadata(there)
+        stale = [name for name in present if content.owns(name) and name not in content.files and name != CARD]
+        metadata = _still_true(_metadata(there), {*present, *content.files} - {*stale})
         terms = target.license or metadata.get("license")
         first = {} if edited else {CARD: content.card(None, terms, metadata).encode()}
-        stale = [name for name in present if content.owns(name) and name not in content.files and name != CARD]
         commit = _commit(api, target, {**content.files, **first}, stale)
         if not edited and not content.card_by_hand:
             text = content.card(commit, terms, metadata)  # names the commit, which a file in that commit cannot
@@ -188,6 +189,26 @@ def _card(api: HfApi, target: Target, present: Collection[str], revision: str | 
         where = {**target.repository, "revision": revision}
         path = api.hf_hub_download(filename=CARD, local_dir=place, **where)
         return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def _still_true(metadata: Mapping[str, Any], files: Collection[str]) -> dict[str, Any]:
+    """Metadata of a card, of the splits in it only those that have a file."""
+    if not isinstance(configs := metadata.get("configs"), list):
+        return {**metadata}
+    return {**metadata, "configs": [_with_files(config, files) for config in configs if isinstance(config, dict)]}
+
+
+def _with_files(config: Mapping[str, Any], files: Collection[str]) -> dict[str, Any]:
+    """A configuration of a dataset, of its splits only those that have a file."""
+    if not isinstance(splits := config.get("data_files"), list):
+        return {**config}
+
+    def there(split: Any) -> bool:
+        paths = split.get("path") if isinstance(split, dict) else split
+        patterns = [path for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)]
+        return any(fnmatch(name, pattern) for name in files for pattern in patterns)
+
+    return {**config, "data_files": [split for split in splits if there(split)]}
 
 
 def _metadata(card: str | None) -> dict[str, Any]:
