@@ -220,5 +220,6 @@ def test_a_dry_pull_keeps_nothing(endpoint, server, tmp_path, monkeypatch):
     done = textpl("recipes", "pull", "ada/r", "--dry-run")
     assert done.exit_code == 0, done.output
     assert f"{len(rows):>12,}  texts/train.jsonl" in done.output and "x.bin" not in done.output
-    assert server.downloads() == ["recipe.yaml"] and not files_under(tmp_path)
+    # Only which commit the branch points to is remembered, for a time without a connection.
+    assert server.downloads() == ["recipe.yaml"] and {path.parent.name for path in files_under(tmp_path)} <= {"refs"}
     assert set(pull("ada/r").files) == {"recipe.yaml", "texts/train.jsonl"}
