@@ -10,6 +10,7 @@ from real_steps import make_batch, make_run, make_step
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import textpl
+from textpl.components import adversarial
 from textpl.components.adversarial import VirtualAdversarial
 from textpl.components.losses import kl_divergence
 
@@ -99,6 +100,24 @@ def test_a_run_in_bfloat16(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, bf16=True, max_steps=2)
     textpl.attach(trainer, textpl.vat(make_pool(), weight=1.0)).train()
     assert trainer.state.log_history[0]["textpl/unlabeled_loss"] > 0
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_rows_have_a_direction_in_float16(tokenizer, task, monkeypatch):
+    """Where the divergence is small its gradient is 0 in float16, and no noise is then added, unless it is scaled."""
+    model, unit, found = make_model(task), adversarial._unit, []
+    with torch.no_grad():
+        model.classifier.weight *= 1e-2
+    monkeypatch.setattr(adversarial, "_unit", lambda x: found.append(unit(x)) or found[-1])
+    step, objective = make_step(make_run(tokenizer, task, model=model), list(range(16))), VirtualAdversarial()
+    objective.prepare(step.run)
+    for half in (False, True):
+        with torch.autocast("cpu", torch.float16, enabled=half):
+            objective(make_batch(step, targets(step).float()), step)
+    exact, half = found[1].flatten(1), found[3].flatten(1)
+    assert half.any(1).all(), "a row without a direction"
+    # Its sign may turn with a rounding of the outputs: both ways diverge alike.
+    assert F.cosine_similarity(exact, half).abs().median() > 0.95
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])

@@ -348,3 +348,19 @@ def test_what_does_not_fit_is_refused():
         estimate_confusion([a], p * np.nan, truth, gold, multi=False)
     with pytest.raises(ValueError, match="one class per row"):
         estimate_confusion([a], p, truth, gold, multi=True)
+
+
+def test_gold_rows_count_by_their_weights():
+    """Right in the rows that weigh most: the rates follow the weights, as if rows were repeated."""
+    truth, said = np.eye(2)[[0, 0, 1, 1]], np.array([0, 1, 1, 0])
+    weights = np.array([5.0, 1, 5, 1])
+    repeated = np.repeat(np.arange(4), weights.astype(int))
+
+    def rates(rows, **how):
+        prior, gold = np.full((len(rows), 2), 0.5), np.ones(len(rows), bool)
+        asked = [Annotation("a", "classes", said[rows], 2)]
+        found = estimate_confusion(asked, prior, truth[rows], gold, multi=False, **how)
+        return log_likelihood(asked[0], found.confusions[0])[0]
+
+    np.testing.assert_allclose(rates(np.arange(4), gold_weights=weights), rates(repeated), atol=1e-6)
+    assert rates(repeated)[0] > rates(np.arange(4))[0] + 0.1

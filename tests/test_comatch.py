@@ -47,6 +47,26 @@ def test_smoothing_and_memory_equal_the_reference(tokenizer):
     assert int(slot.filled) == 40 and len(slot.keys) == 20
 
 
+def test_a_labeled_row_without_finite_features_does_not_reach_later_targets(tokenizer, monkeypatch):
+    run = make_run(tokenizer)
+    slot = CoMatch(prior=None)
+    slot.prepare(run)
+    first, later = make_step(run, range(6)), make_step(run, range(6, 12), 1)
+    with torch.no_grad():
+        p, _ = slot.teacher(first)
+        forward = first.forward
+
+        def broken(inputs, **how):
+            outputs = forward(inputs, **how)
+            outputs.features[0] = float("nan")
+            return outputs
+
+        monkeypatch.setattr(first, "forward", broken)
+        slot.align(p, first)
+        p, _ = slot.teacher(later)
+        assert slot.keys.isfinite().all() and slot.align(p, later).isfinite().all()
+
+
 def test_loss_equals_the_reference(tokenizer):
     run = make_run(tokenizer)
     slot = CoMatch(temperature=0.5, contrast=0.3)

@@ -86,3 +86,12 @@ def test_features_are_those_of_the_output_layer(tokenizer):
     run.model.classifier = nn.Identity()
     with pytest.raises(ValueError, match="No linear output layer"):
         feature_size(run)
+
+
+def test_the_generators_of_the_run_are_left_alone(tokenizer, monkeypatch):
+    """`torch.manual_seed` seeds every GPU as well, and so the dropout of the whole run."""
+    run, seeded = make_run(tokenizer), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    make_extras(run, seed=7)
+    assert torch.equal(torch.get_rng_state(), before) and not seeded

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from textpl.cleaning.result import Detection
 from textpl.cleaning.review import EVERY, LESSONS, recut, review_order, settle
-from textpl.cleaning.review_learning import ORDERING, STRENGTHS, _fit, learn
+from textpl.cleaning.review_learning import OFFSETS, ORDERING, STRENGTHS, _design, _fit, learn
 from textpl.label_issues.consensus import agree
 from textpl.label_issues.report import Decision, LabelReport
 from textpl.label_issues.review_formats import NO_LABEL, read_review
@@ -518,3 +518,12 @@ def test_a_label_that_is_a_little_rarer_does_not_fill_the_queue():
     cells, lesson = review_order(found, given, 100)
     rest = cells[~lesson]
     assert set(rest) <= set(np.argsort(-found.p_error, kind="stable")[: len(cells)])
+
+
+def test_of_many_labels_those_with_most_answers_have_an_offset():
+    """Every offset makes all regressions slower: 1,000 labels would take minutes."""
+    label = np.concatenate([np.repeat(np.arange(300), 5), np.repeat(300, 40)])
+    cells = np.arange(len(label))
+    design = _design(np.zeros(len(label)), np.zeros(len(label), np.int8), [], cells, 0.0, label)
+    assert len(design.offsets) == OFFSETS and 300 in design.offsets
+    assert design(cells[:10]).shape == (10, 3 + OFFSETS)
