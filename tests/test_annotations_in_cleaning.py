@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 import textpl
+from textpl.cleaning import opinions
 from textpl.cli import app
 from textpl.label_issues.decisions import Decision
 
@@ -75,6 +76,25 @@ def test_reviews_say_how_far_an_annotator_is_to_be_trusted(tmp_path):
     np.testing.assert_allclose(again.p_error, reviewed.p_error)
     np.testing.assert_allclose(again.without_review().p_error, report.p_error)
     assert str(again) == str(reviewed)
+
+
+def test_reviewed_cells_count_for_more_the_more_cells_they_stand_for(monkeypatch):
+    truth, given, p, rng = corpus()
+    found = examine(given, p, annotations={"llm": said(truth, 0.8, rng)})
+    order, weighed = np.argsort(-found.p_error, kind="stable"), []
+    rows = [*order[:20], *order[100::200]]  # the top, one by one, and a few from all over
+    estimate = opinions.estimate_confusion
+
+    def spy(*args, gold_weights, **how):
+        weighed.append(gold_weights)
+        return estimate(*args, gold_weights=gold_weights, **how)
+
+    monkeypatch.setattr(opinions, "estimate_confusion", spy)
+    found.apply_review([Decision(int(row), NAMES[truth[row]]) for row in rows])
+    top, rest = (weighed[-1][part] for part in (order[1:19], order[100::200]))
+    assert weighed[-1][rows].sum() == pytest.approx(len(rows))
+    # Each of the rest stands for about 200 cells, each at the top for one: by the fourth root 3.8 times as much.
+    assert 3 < rest[1:-1].mean() / top.mean() < 4.5
 
 
 def test_cells_of_several_labels():

@@ -21,7 +21,7 @@ from textpl.components.losses import DistillationLoss, cross_entropy, kl_diverge
 from textpl.components.running import RunningMean
 from textpl.components.selection import FixedThreshold, GaussianWeight, LabelThresholds, RelativeThreshold, Until
 from textpl.components.sharpen import Temperature, argmax, keep
-from textpl.components.slot import Preparable, Stateful
+from textpl.components.slot import Stateful
 from textpl.components.step import LabeledStatistics, Run, Step
 from textpl.tasks import MultiLabel, SingleLabel
 
@@ -355,7 +355,7 @@ def test_state_saved_and_loaded_goes_on_the_same(task, make):
     run = make_run(task)
     batches = random_batches(task, 6)
     straight, resumed = make(), make()
-    assert isinstance(straight, Stateful) and isinstance(straight, Preparable)
+    assert isinstance(straight, Stateful) and callable(straight.prepare)
     straight.prepare(run)
     for i in range(3):
         straight(batches[i], make_step(run, i, marginal=[0.4, 0.4, 0.2]))

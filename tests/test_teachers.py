@@ -19,7 +19,7 @@ from textpl.components.losses import kl_divergence
 from textpl.components.running import RunningMean
 from textpl.components.selection import GaussianWeight
 from textpl.components.sharpen import Temperature, keep
-from textpl.components.slot import Preparable, Stateful
+from textpl.components.slot import Stateful
 from textpl.components.step import LabeledStatistics, Run, Step
 from textpl.components.teachers import ColumnTeacher, EMATeacher, FrozenTeacher, SelfTeacher
 from textpl.pool import Pool
@@ -252,7 +252,7 @@ def test_ema_finish_puts_the_average_in_and_keeps_the_student(tmp_path):
 def test_ema_state_round_trip():
     first = make_run(TASKS[0])
     teacher = EMATeacher(0.9)
-    assert isinstance(teacher, Stateful) and isinstance(teacher, Preparable)
+    assert isinstance(teacher, Stateful) and callable(teacher.prepare)
     teacher.prepare(first)
     for t in range(3):
         change_weights(first.model, seed=t)

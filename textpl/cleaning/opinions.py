@@ -16,6 +16,8 @@ from textpl.cleaning.review_learning import stand_for
 
 Array = np.ndarray
 ANNOTATORS = "annotators"  # in `Detection.info`: what each is worth
+# Of the number of cells that a reviewed one stands for; see `weighed_again`.
+STANDS_FOR = 0.25
 SOURCES = ("the given label", "the classifier")  # what an annotator may repeat, in the order of `copies`
 
 
@@ -106,7 +108,7 @@ def weighed_again(detection: Detection, given: Array, known: Array | None) -> De
     p = np.clip(detection.p_error.astype(np.float64), 1e-9, 1 - 1e-9).ravel()
     reviewed = np.flatnonzero(known.ravel() >= 0)
     kind = given.ravel() if detection.multi else np.zeros(given.size, np.int8)
-    number = stand_for(np.log(p) - np.log1p(-p), kind, reviewed) ** 0.25
+    number = stand_for(np.log(p) - np.log1p(-p), kind, reviewed) ** STANDS_FOR
     weights = np.ones(given.size)
     weights[reviewed] = number * len(number) / number.sum()
     return with_opinions(opinions.base, given, opinions.annotations, known, weights.reshape(given.shape))

@@ -24,15 +24,6 @@ class Stateful(Protocol):
         ...
 
 
-@runtime_checkable
-class Preparable(Protocol):
-    """A part that gets ready when training begins; it must forget what an earlier run left behind."""
-
-    def prepare(self, run: Run) -> None:
-        """Get ready for `run`."""
-        ...
-
-
 class Slot(nn.Module):
     """A part with state: buffers and submodules are saved with every checkpoint and read back when a run is resumed.
 
