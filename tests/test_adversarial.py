@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from conftest import make_model, make_pool, make_trainer
 from real_steps import make_batch, make_run, make_step
-from transformers import GPT2Config, GPT2ForSequenceClassification
+from transformers import BartConfig, BartForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 import textpl
 from textpl.components import adversarial
@@ -87,6 +87,18 @@ def test_models_that_read_more_off_the_ids_are_refused(tokenizer):
     step, objective = make_step(run, range(6)), VirtualAdversarial()
     objective.prepare(run)
     with pytest.raises(ValueError, match="GPT2ForSequenceClassification predicts otherwise from word embeddings"):
+        objective(make_batch(step, F.one_hot(torch.arange(6) % 3, 3).float()), step)
+
+
+def test_models_that_only_seem_to_take_embeddings_are_refused(tokenizer):
+    config = BartConfig(
+        vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_labels=3, pad_token_id=0,
+    )  # fmt: skip
+    run = make_run(tokenizer, model=BartForSequenceClassification(config))
+    step, objective = make_step(run, range(6)), VirtualAdversarial()
+    objective.prepare(run)
+    with pytest.raises(ValueError, match="BartForSequenceClassification cannot predict from word embeddings"):
         objective(make_batch(step, F.one_hot(torch.arange(6) % 3, 3).float()), step)
 
 
